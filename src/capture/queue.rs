@@ -1,0 +1,223 @@
+//! The bounded queue between the event loops and the recorder.
+//!
+//! A loop never blocks on it: a batch that does not fit stays with the loop, which stops reading
+//! from its sockets until the recorder has made room and wakes it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use crate::flow::record::FlowEvent;
+use crate::limits::{QUEUE_BATCHES, QUEUE_BYTES};
+
+/// Events in the order in which one loop told them.
+pub type Batch = Vec<FlowEvent>;
+
+/// Makes a queue with the default bounds.
+pub fn queue() -> (FlowSender, FlowReceiver) {
+    queue_with_bounds(QUEUE_BATCHES, QUEUE_BYTES)
+}
+
+/// Makes a queue with bounds of its own: batches, and bytes in all of them. A batch that is
+/// larger than `bytes` is taken when the queue is empty.
+pub fn queue_with_bounds(batches: usize, bytes: usize) -> (FlowSender, FlowReceiver) {
+    let (sender, receiver) = bounded(batches);
+    let room = Arc::new(Room {
+        queued_bytes: AtomicUsize::new(0),
+        bytes,
+        any_stalled: AtomicBool::new(false),
+        stalled: Mutex::default(),
+    });
+    let sender = FlowSender { sender, room: room.clone(), wake: Arc::new(|| {}) };
+    (sender, FlowReceiver { receiver, room })
+}
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+struct Room {
+    queued_bytes: AtomicUsize,
+    bytes: usize,
+    /// Whether `stalled` holds anything: saves the lock on every receive.
+    any_stalled: AtomicBool,
+    stalled: Mutex<Vec<Wake>>,
+}
+
+impl Room {
+    fn take_stalled(&self) -> Vec<Wake> {
+        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        self.any_stalled.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *stalled)
+    }
+}
+
+struct Queued {
+    batch: Batch,
+    weight: usize,
+}
+
+/// Why a batch was not taken; it comes back whole.
+#[derive(Debug)]
+pub enum SendError {
+    /// There is no room; the loop is woken when there is.
+    Full(Batch),
+    /// The recorder is gone.
+    Closed(Batch),
+}
+
+/// A loop's end of the queue.
+#[derive(Clone)]
+pub struct FlowSender {
+    sender: Sender<Queued>,
+    room: Arc<Room>,
+    wake: Wake,
+}
+
+impl fmt::Debug for FlowSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowSender").finish_non_exhaustive()
+    }
+}
+
+impl FlowSender {
+    /// The same queue for one loop: `wake` is called, from the recorder's thread, when there is
+    /// room again after [`FlowSender::try_send`] gave a batch back as [`SendError::Full`].
+    pub fn for_loop(&self, wake: impl Fn() + Send + Sync + 'static) -> FlowSender {
+        FlowSender { wake: Arc::new(wake), ..self.clone() }
+    }
+
+    /// Puts a batch into the queue, or gives it back.
+    pub fn try_send(&self, batch: Batch) -> Result<(), SendError> {
+        let weight: usize = batch.iter().map(FlowEvent::weight).sum();
+        match self.put(Queued { batch, weight }) {
+            // The receiver may have emptied the queue before it could see that this loop has
+            // stalled, and then nobody would wake it: register first, then try once more.
+            Err(SendError::Full(batch)) => {
+                let mut stalled = self.room.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+                stalled.push(self.wake.clone());
+                self.room.any_stalled.store(true, Ordering::SeqCst);
+                drop(stalled);
+                self.put(Queued { batch, weight })
+            }
+            other => other,
+        }
+    }
+
+    fn put(&self, queued: Queued) -> Result<(), SendError> {
+        let weight = queued.weight;
+        let before = self.room.queued_bytes.fetch_add(weight, Ordering::SeqCst);
+        if before != 0 && before.saturating_add(weight) > self.room.bytes {
+            self.room.queued_bytes.fetch_sub(weight, Ordering::SeqCst);
+            return Err(SendError::Full(queued.batch));
+        }
+        let sent = self.sender.try_send(queued);
+        if sent.is_err() {
+            self.room.queued_bytes.fetch_sub(weight, Ordering::SeqCst);
+        }
+        sent.map_err(|error| match error {
+            TrySendError::Full(queued) => SendError::Full(queued.batch),
+            TrySendError::Disconnected(queued) => SendError::Closed(queued.batch),
+        })
+    }
+}
+
+/// What [`FlowReceiver::receive`] came back with.
+#[derive(Debug)]
+pub enum Received {
+    /// The next batch.
+    Batch(Batch),
+    /// Nothing came in time.
+    Timeout,
+    /// Every loop is gone and the queue is empty.
+    Closed,
+}
+
+/// The recorder's end of the queue.
+pub struct FlowReceiver {
+    receiver: Receiver<Queued>,
+    room: Arc<Room>,
+}
+
+impl fmt::Debug for FlowReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowReceiver").finish_non_exhaustive()
+    }
+}
+
+impl FlowReceiver {
+    /// Waits for the next batch, but no longer than `timeout`.
+    pub fn receive(&self, timeout: Duration) -> Received {
+        let queued = match self.receiver.recv_timeout(timeout) {
+            Ok(queued) => queued,
+            Err(RecvTimeoutError::Timeout) => return Received::Timeout,
+            Err(RecvTimeoutError::Disconnected) => return Received::Closed,
+        };
+        let before = self.room.queued_bytes.fetch_sub(queued.weight, Ordering::SeqCst);
+        let left = before.saturating_sub(queued.weight);
+        // Waking at half lets a loop work for a while before it stalls again.
+        let enough = left <= self.room.bytes / 2 || self.receiver.is_empty();
+        if enough && self.room.any_stalled.load(Ordering::SeqCst) {
+            for wake in self.room.take_stalled() {
+                wake();
+            }
+        }
+        Received::Batch(queued.batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::record::{BodyBlock, FlowId, Side};
+    use bytes::Bytes;
+
+    fn block(bytes: usize) -> Batch {
+        let data = Bytes::from(vec![0; bytes]);
+        vec![FlowEvent::Body(BodyBlock { flow: FlowId(1), side: Side::Request, data })]
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_batch_back_and_wakes_when_there_is_room() {
+        let (sender, receiver) = queue_with_bounds(16, 1_000);
+        let (woken, wakes) = crossbeam_channel::unbounded();
+        let sender = sender.for_loop(move || woken.send(()).unwrap());
+        sender.try_send(block(800)).unwrap();
+        assert!(
+            matches!(sender.try_send(block(800)), Err(SendError::Full(batch)) if batch.len() == 1)
+        );
+        assert!(wakes.try_recv().is_err());
+        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
+        wakes.recv_timeout(Duration::from_secs(1)).unwrap();
+        sender.try_send(block(800)).unwrap();
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_bound_is_taken_when_the_queue_is_empty() {
+        let (sender, receiver) = queue_with_bounds(16, 1_000);
+        sender.try_send(block(5_000)).unwrap();
+        assert!(matches!(sender.try_send(block(1)), Err(SendError::Full(_))));
+        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
+    }
+
+    #[test]
+    fn the_number_of_batches_is_bounded_too() {
+        let (sender, _receiver) = queue_with_bounds(2, 1_000_000);
+        sender.try_send(block(1)).unwrap();
+        sender.try_send(block(1)).unwrap();
+        assert!(matches!(sender.try_send(block(1)), Err(SendError::Full(_))));
+    }
+
+    #[test]
+    fn either_end_sees_that_the_other_is_gone() {
+        let (sender, receiver) = queue();
+        drop(receiver);
+        assert!(matches!(sender.try_send(block(1)), Err(SendError::Closed(_))));
+        let (sender, receiver) = queue();
+        sender.try_send(block(1)).unwrap();
+        drop(sender);
+        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
+        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Closed));
+    }
+}

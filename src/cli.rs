@@ -1,0 +1,1 @@
+//! Words from and to the user: the flags, the commands, the live line and the summary.

@@ -1,0 +1,309 @@
+//! The record of one exchange and of one WebSocket connection, as the event loops tell it.
+//!
+//! Loops do as little as they can: heads travel as the bytes that came, and whoever reads a flow
+//! takes them apart. Small bodies travel inside the flow. Larger ones go ahead of it as
+//! [`BodyBlock`]s while they arrive, so that no body is ever held in memory as a whole.
+//!
+//! Order: all blocks of a flow come before the [`Exchange`] that ends it, from the same loop and
+//! in the order of the body. The same holds for a WebSocket's events.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Names one exchange or one WebSocket connection; never reused within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u64);
+
+/// The scheme of the target URI, as the connection shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// A host and port to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authority {
+    /// A name in lower case, or an IP address; IPv6 without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+/// Which of the two messages of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The request.
+    Request,
+    /// The response.
+    Response,
+}
+
+/// What a loop tells the readers of flows.
+#[derive(Debug)]
+pub enum FlowEvent {
+    /// The next block of a body that is too large to travel inside its flow.
+    Body(BodyBlock),
+    /// An exchange has ended, well or badly.
+    Exchange(Box<Exchange>),
+    /// A WebSocket handshake was answered with 101.
+    WebSocketOpen(Box<WebSocketOpen>),
+    /// The next block of a data message that is too large to travel as a whole.
+    WebSocketData(WebSocketData),
+    /// A message has ended.
+    WebSocketMessage(WebSocketMessage),
+    /// A WebSocket connection has ended.
+    WebSocketClose(WebSocketClose),
+}
+
+impl FlowEvent {
+    /// About how many bytes of memory the event holds, for the bounds of queues.
+    pub fn weight(&self) -> usize {
+        let held = match self {
+            FlowEvent::Body(block) => block.data.len(),
+            FlowEvent::Exchange(exchange) => exchange.weight(),
+            FlowEvent::WebSocketOpen(open) => {
+                open.request_head.len() + open.response_head.len() + size_of::<WebSocketOpen>()
+            }
+            FlowEvent::WebSocketData(block) => block.data.len(),
+            FlowEvent::WebSocketMessage(message) => message.payload.len(),
+            FlowEvent::WebSocketClose(close) => close.error.as_ref().map_or(0, String::len),
+        };
+        held + size_of::<FlowEvent>()
+    }
+}
+
+/// A block of a body's bytes: transfer coding undone, content coding not.
+#[derive(Debug)]
+pub struct BodyBlock {
+    /// The exchange it belongs to; its [`Exchange`] event comes later.
+    pub flow: FlowId,
+    /// Request or response body.
+    pub side: Side,
+    /// The bytes that follow those of the block before.
+    pub data: Bytes,
+}
+
+/// One request and what came of it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Names the flow.
+    pub id: FlowId,
+    /// The scheme of the target URI.
+    pub scheme: Scheme,
+    /// The host and port that were asked for: of CONNECT, or of the request target. `None` when
+    /// the request was refused before that was known.
+    pub target: Option<Arc<Authority>>,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The client connection's TLS, where it was intercepted.
+    pub client_tls: Option<Arc<TlsFacts>>,
+    /// The upstream connection that was used, if any.
+    pub upstream: Option<Upstream>,
+    /// The request as it came from the client. Its head may be malformed when `error` is set.
+    pub request: Message,
+    /// The final response as it came from the server (or as flowtap made it, when `error` is
+    /// set and no final response came: then it is `None` here and the client saw an error page).
+    pub response: Option<Message>,
+    /// When things happened.
+    pub timing: Timing,
+    /// Why the exchange failed, in words for the user.
+    pub error: Option<String>,
+}
+
+impl Exchange {
+    fn weight(&self) -> usize {
+        let response = self.response.as_ref().map_or(0, Message::weight);
+        self.request.weight() + response + size_of::<Exchange>()
+    }
+}
+
+/// One message of an exchange.
+#[derive(Debug, Default)]
+pub struct Message {
+    /// The head's bytes from the start line to the blank line, as they came.
+    pub head: Bytes,
+    /// The body.
+    pub body: Body,
+    /// The trailer section's field lines as they came, without the blank line; mostly empty.
+    pub trailers: Bytes,
+}
+
+impl Message {
+    fn weight(&self) -> usize {
+        self.head.len() + self.body.tail.len() + self.trailers.len()
+    }
+}
+
+/// A captured body: transfer coding undone, content coding not.
+#[derive(Debug, Default)]
+pub struct Body {
+    /// The bytes that follow those sent ahead as blocks; the whole body where none were.
+    pub tail: Bytes,
+    /// Bytes that went ahead as [`BodyBlock`]s.
+    pub sent_ahead: u64,
+    /// Bytes the body had on the wire; more than what was captured if the copy was cut at the
+    /// capture limit.
+    pub size: u64,
+}
+
+impl Body {
+    /// Bytes that were captured.
+    pub fn captured(&self) -> u64 {
+        self.sent_ahead + self.tail.len() as u64
+    }
+
+    /// Whether the captured copy is shorter than the body was.
+    pub fn is_cut(&self) -> bool {
+        self.captured() < self.size
+    }
+}
+
+/// The upstream connection of an exchange.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The address that was connected to.
+    pub address: SocketAddr,
+    /// Numbers the upstream connections of a process, for telling which exchanges shared one.
+    pub connection: u64,
+    /// Whether it had served another exchange before.
+    pub reused: bool,
+    /// Its TLS, if it has.
+    pub tls: Option<Arc<TlsFacts>>,
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's IANA name.
+    pub cipher: String,
+    /// The name that was sent (as a client) or received (as a server).
+    pub server_name: Option<String>,
+    /// The protocol agreed by ALPN.
+    pub alpn: Option<String>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+}
+
+/// When the phases of an exchange took place, in microseconds. A duration is 0 where the phase
+/// did not take place, as name, connect and TLS on a reused connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// When the request's first byte was there, since the Unix epoch.
+    pub began_us: u64,
+    /// Looking the name up.
+    pub dns_us: u64,
+    /// Connecting, TLS not included.
+    pub connect_us: u64,
+    /// The upstream TLS handshake.
+    pub tls_us: u64,
+    /// From the first to the last byte of the request towards the server.
+    pub send_us: u64,
+    /// From the request's last byte to the response's first.
+    pub wait_us: u64,
+    /// From the response's first byte to its last.
+    pub receive_us: u64,
+    /// From the request's first byte to the end of the exchange.
+    pub total_us: u64,
+}
+
+/// The direction of a WebSocket message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Client to server.
+    Send,
+    /// Server to client.
+    Receive,
+}
+
+/// The kind of a WebSocket message (RFC 6455 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Opcode {
+    /// A text message.
+    Text,
+    /// A binary message.
+    Binary,
+    /// A close frame.
+    Close,
+    /// A ping frame.
+    Ping,
+    /// A pong frame.
+    Pong,
+}
+
+/// The permessage-deflate parameters that the server agreed to (RFC 7692 section 7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeflateParameters {
+    /// The client resets its context after each message.
+    pub client_no_context_takeover: bool,
+    /// The server resets its context after each message.
+    pub server_no_context_takeover: bool,
+}
+
+/// A WebSocket connection that was opened.
+#[derive(Debug)]
+pub struct WebSocketOpen {
+    /// Names the connection in all its events.
+    pub id: FlowId,
+    /// The scheme of the handshake: `Https` makes a `wss` URL.
+    pub scheme: Scheme,
+    /// The host and port that were asked for.
+    pub target: Arc<Authority>,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The handshake request's head as it came.
+    pub request_head: Bytes,
+    /// The 101 response's head as it came.
+    pub response_head: Bytes,
+    /// When the handshake's first byte was there, in microseconds since the Unix epoch.
+    pub began_us: u64,
+    /// Set when permessage-deflate is in force.
+    pub deflate: Option<DeflateParameters>,
+}
+
+/// A block of a data message's payload: unmasked, fragments joined, still compressed if it was.
+#[derive(Debug)]
+pub struct WebSocketData {
+    /// The connection.
+    pub flow: FlowId,
+    /// The direction; each has at most one data message under way.
+    pub direction: Direction,
+    /// The bytes that follow those of the block before.
+    pub data: Bytes,
+}
+
+/// A message: unmasked, fragments joined, still compressed if it was.
+#[derive(Debug)]
+pub struct WebSocketMessage {
+    /// The connection.
+    pub flow: FlowId,
+    /// The direction.
+    pub direction: Direction,
+    /// The kind. Blocks sent ahead belong to the next `Text` or `Binary` of their direction, not
+    /// to a control frame that stands between.
+    pub opcode: Opcode,
+    /// Whether the payload is compressed (RSV1 of its first frame).
+    pub compressed: bool,
+    /// When the message's last byte was there, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// The payload that follows the blocks sent ahead.
+    pub payload: Bytes,
+}
+
+/// A WebSocket connection that has ended.
+#[derive(Debug)]
+pub struct WebSocketClose {
+    /// The connection.
+    pub flow: FlowId,
+    /// When it ended, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// Why the connection or the reading of its messages failed, in words for the user. Messages
+    /// after the failure were relayed but not read.
+    pub error: Option<String>,
+}

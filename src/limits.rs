@@ -1,0 +1,131 @@
+//! Every bound of the program in one place: its unit last in the name, and why it has this value.
+//!
+//! What a user can set is in [`crate::config::Config`]; the defaults are here too.
+
+use std::time::Duration;
+
+// Heads (RFC 9112 sections 3 and 5).
+
+/// A head that is longer is refused (431 from clients, 502 from servers). Cookies reach 16 KiB
+/// in practice; common servers stop at 8 to 64 KiB.
+pub const HEAD_BYTES: usize = 64 * 1024;
+/// A request line that is longer is refused with 414. RFC 9112 section 3 asks for 8,000 at least.
+pub const REQUEST_LINE_BYTES: usize = 16 * 1024;
+/// More fields in one head are refused; no real message comes near.
+pub const HEAD_FIELDS: usize = 1_000;
+/// Chunk extensions of one chunk (RFC 9112 section 7.1.1). Nobody uses them; attackers do.
+pub const CHUNK_EXTENSION_BYTES: usize = 4 * 1024;
+/// A trailer section (RFC 9112 section 7.1.2).
+pub const TRAILER_BYTES: usize = 16 * 1024;
+/// Interim (1xx) responses before one final response.
+pub const INTERIM_RESPONSES: usize = 16;
+
+// Buffers, per direction of a connection.
+
+/// Above this many queued bytes the source is not read any further.
+pub const BUFFER_HIGH_BYTES: usize = 64 * 1024;
+/// Bytes that one read asks for, and the size of the loop's shared scratch buffer.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Bytes one connection may move in one turn before the others have theirs.
+pub const TURN_BYTES: usize = 256 * 1024;
+/// Requests one connection may begin in one turn before the others have theirs.
+pub const TURN_REQUESTS: usize = 16;
+/// Connections accepted in one turn.
+pub const TURN_ACCEPTS: usize = 64;
+
+// Connections.
+
+/// Event loops by default: the number of cores, but no more than this.
+pub const LOOPS_MAX: usize = 4;
+/// Idle upstream connections that one loop keeps, in all.
+pub const POOL_CONNECTIONS: usize = 512;
+/// Idle upstream connections that one loop keeps for one host.
+pub const POOL_CONNECTIONS_PER_HOST: usize = 64;
+/// How long an upstream connection stays idle in the pool. Common servers close after 5 to 75 s.
+pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
+pub const RESERVED_DESCRIPTORS: u64 = 64;
+/// Name look-ups that run at the same time.
+pub const RESOLVER_THREADS: usize = 4;
+/// Names whose addresses are remembered.
+pub const RESOLVER_CACHE_NAMES: usize = 1_024;
+/// Names that wait for a look-up; beyond it a look-up fails at once.
+pub const RESOLVER_QUEUE_NAMES: usize = 4_096;
+/// How long addresses are remembered; getaddrinfo does not tell their time to live.
+pub const RESOLVER_CACHE: Duration = Duration::from_secs(30);
+/// Delay before the next address of a name is tried beside the first (RFC 8305 section 5).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried.
+pub const DIAL_ADDRESSES: usize = 16;
+
+// Waits.
+
+/// From the first byte of a request to the end of its head.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two requests on one client connection.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A TLS handshake, on either side.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Look-up and connect together.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the end of the request to the response's head: long, for long polls and builds.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Without a byte either way while a body is under way.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+/// Without a byte either way in a tunnel or a WebSocket.
+pub const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// A client that is silent for so long after CONNECT may be waiting for the server to speak
+/// first, as with SMTP and SSH; then the server is dialled.
+pub const SILENT_CLIENT: Duration = Duration::from_millis(100);
+/// How long a closing connection is read, so that a reset does not destroy the last answer.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that are read and thrown away in that time.
+pub const LINGER_BYTES: usize = 1024 * 1024;
+/// How long exchanges under way may go on after the first signal to stop.
+pub const STOP_GRACE: Duration = Duration::from_secs(3);
+
+// Capture.
+
+/// Bytes of a body kept in the bundle by default; the rest flows on uncaptured and is counted.
+pub const CAPTURE_BODY_BYTES: u64 = 16 * 1024 * 1024;
+/// A captured body travels inside its flow up to this size, and in blocks of this size beyond.
+pub const BODY_BLOCK_BYTES: usize = 64 * 1024;
+/// Flow events a loop gathers before it sends them as one batch.
+pub const BATCH_EVENTS: usize = 64;
+/// Bytes a loop gathers before it sends them as one batch.
+pub const BATCH_BYTES: usize = 256 * 1024;
+/// Batches that wait between all loops and the recorder.
+pub const QUEUE_BATCHES: usize = 256;
+/// Bytes that wait between all loops and the recorder.
+pub const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// Traces in one part of the bundle; readers order entries as text and four digits.
+pub const PART_TRACES: u64 = 9_999;
+/// Decoded bytes of one body (content codings, permessage-deflate).
+pub const DECODED_BODY_BYTES: u64 = 64 * 1024 * 1024;
+/// Content codings that one message may stack.
+pub const DECODED_CODINGS: usize = 4;
+/// Bytes of one WebSocket message kept in the bundle.
+pub const CAPTURE_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
+
+// TLS.
+
+/// Leaf certificates that are kept.
+pub const CERT_CACHE_HOSTS: usize = 10_000;
+/// Upstream hosts whose TLS sessions are kept for resumption.
+pub const RESUMPTION_HOSTS: usize = 4_096;
+/// Bytes of a ClientHello that are read before it is refused.
+pub const CLIENT_HELLO_BYTES: usize = 64 * 1024;
+
+// Words to the user.
+
+/// Notices that wait to be printed; more are counted and not printed.
+pub const QUEUE_NOTICES: usize = 1_024;
+/// Hosts that `discover` lists; more are counted together.
+pub const DISCOVERED_HOSTS: usize = 100_000;
+
+const _: () = {
+    assert!(REQUEST_LINE_BYTES < HEAD_BYTES);
+    assert!(TRAILER_BYTES < HEAD_BYTES);
+    assert!(BODY_BLOCK_BYTES <= BATCH_BYTES && BATCH_BYTES < QUEUE_BYTES);
+    assert!(POOL_CONNECTIONS_PER_HOST <= POOL_CONNECTIONS);
+};

@@ -1,0 +1,2 @@
+//! Sockets, timers and the event loop: the only place that talks to the operating system about
+//! traffic.
