@@ -13,6 +13,8 @@ pub const HEAD_BYTES: usize = 64 * 1024;
 pub const REQUEST_LINE_BYTES: usize = 16 * 1024;
 /// More fields in one head are refused; no real message comes near.
 pub const HEAD_FIELDS: usize = 1_000;
+/// Empty lines before a request line that are skipped (RFC 9112 section 2.2).
+pub const EMPTY_LINES: usize = 8;
 /// Chunk extensions of one chunk (RFC 9112 section 7.1.1). Nobody uses them; attackers do.
 pub const CHUNK_EXTENSION_BYTES: usize = 4 * 1024;
 /// A trailer section (RFC 9112 section 7.1.2).
