@@ -2,8 +2,12 @@
 
 pub mod authority;
 pub mod cert_cache;
+pub(crate) mod der;
 pub mod hello;
+pub mod leaf;
 pub mod pkcs12;
+pub mod provider;
 pub mod server;
 pub mod session;
 pub mod upstream;
+pub(crate) mod verifier;
