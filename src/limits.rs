@@ -104,10 +104,44 @@ pub const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 pub const PART_TRACES: u64 = 9_999;
 /// Decoded bytes of one body (content codings, permessage-deflate).
 pub const DECODED_BODY_BYTES: u64 = 64 * 1024 * 1024;
+/// Decoded bytes for each byte of a coded body. Real text stays below 100; gzip reaches 1,032 and
+/// other codings far more, which only a bomb does over megabytes.
+pub const DECODED_RATIO: u64 = 200;
+/// Decoded bytes of one body that the ratio does not judge: short runs compress that well.
+pub const DECODED_FREE_BYTES: u64 = 4 * 1024 * 1024;
+/// The window of a zstd frame (RFC 9659 section 3: HTTP needs no more).
+pub const ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Steps in which bodies are decoded and copied.
+pub const INFLATE_BUFFER_BYTES: usize = 32 * 1024;
 /// Content codings that one message may stack.
 pub const DECODED_CODINGS: usize = 4;
 /// Bytes of one WebSocket message kept in the bundle.
 pub const CAPTURE_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
+/// Journal frames that are longer are not read: the longest there is has two heads, two bodies of
+/// [`BODY_BLOCK_BYTES`] and two trailer sections.
+pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;
+/// Bytes that wait in memory before they are written to the journal, and again as much for the
+/// WebSocket connections together.
+pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;
+/// How long bytes wait there: what a killed capture may lose.
+pub const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// Files of large bodies and WebSocket connections that are open at the same time.
+pub const SPILL_FILES: usize = 32;
+/// WebSocket messages in one part of the bundle; beyond it the next part begins. Every message is
+/// two entries of the archive, whose directory is held in memory while it is written.
+pub const PART_MESSAGES: u64 = 20_000;
+/// WebSocket messages of one connection that are kept; more are counted. A connection cannot be
+/// divided between parts.
+pub const WEBSOCKET_MESSAGES: u64 = 50_000;
+/// Decoded bytes that are held in memory before they go to a temporary file.
+pub const SPOOL_BYTES: usize = 1024 * 1024;
+/// Text bodies that are larger are compressed in the bundle. Deflate costs 7 us for each KiB,
+/// several times what relaying does; only large bodies are worth that.
+pub const COMPRESSED_FROM_BYTES: u64 = 256 * 1024;
+/// JSON entries and payloads that `inspect` reads from a bundle, which others may have made.
+pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of a binary body that `inspect` shows.
+pub const INSPECTED_BINARY_BYTES: usize = 256;
 
 // TLS.
 
@@ -130,4 +164,6 @@ const _: () = {
     assert!(TRAILER_BYTES < HEAD_BYTES);
     assert!(BODY_BLOCK_BYTES <= BATCH_BYTES && BATCH_BYTES < QUEUE_BYTES);
     assert!(POOL_CONNECTIONS_PER_HOST <= POOL_CONNECTIONS);
+    assert!(2 * (HEAD_BYTES + TRAILER_BYTES + BODY_BLOCK_BYTES) < JOURNAL_FRAME_BYTES);
+    assert!((SPILL_FILES as u64) < RESERVED_DESCRIPTORS);
 };
