@@ -403,7 +403,8 @@ fn request_error(error: httparse::Error, bytes: &[u8]) -> HeadError {
     if line == b"PRI * HTTP/2.0" {
         return HeadError::Http2Preface;
     }
-    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    // The version is at fault only where the rest of the line is well-formed.
+    let version = line.split(|&byte| byte == b' ').nth(2).unwrap_or_default();
     match from_httparse(error, HeadError::RequestLine) {
         HeadError::Version if !version.starts_with(b"HTTP/") => HeadError::RequestLine,
         other => other,
