@@ -192,6 +192,14 @@ fn request_line_is_limited() {
     assert!(request(whole(REQUEST_LINE_BYTES).as_bytes()).is_ok());
     let long = whole(REQUEST_LINE_BYTES + 1);
     assert_eq!(request(long.as_bytes()), Err(HeadError::RequestLineTooLong));
+    let allowed = whole(REQUEST_LINE_BYTES);
+    for end in allowed.len() - 6..allowed.len() {
+        let partial = request(&allowed.as_bytes()[..end]);
+        assert!(partial.is_ok(), "{end} {partial:?}");
+    }
+    // Once the line has ended, too.
+    let line_only = &long.as_bytes()[..long.len() - 2];
+    assert_eq!(request(line_only), Err(HeadError::RequestLineTooLong));
     let endless = "A".repeat(REQUEST_LINE_BYTES + 2);
     assert_eq!(request(endless.as_bytes()), Err(HeadError::RequestLineTooLong));
     assert_eq!(HeadError::RequestLineTooLong.status(), 414);
