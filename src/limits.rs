@@ -147,6 +147,10 @@ pub const INSPECTED_BINARY_BYTES: usize = 256;
 
 /// Leaf certificates that are kept.
 pub const CERT_CACHE_HOSTS: usize = 10_000;
+/// Names in one leaf certificate; a certificate of a server that has more is cut.
+pub const LEAF_NAMES: usize = 256;
+/// Bytes of a CA file; a key and a long chain take 20 KiB.
+pub const CA_FILE_BYTES: u64 = 1024 * 1024;
 /// Upstream hosts whose TLS sessions are kept for resumption.
 pub const RESUMPTION_HOSTS: usize = 4_096;
 /// Bytes of a ClientHello that are read before it is refused.

@@ -98,6 +98,10 @@ mod tests {
     #[test]
     fn other_paths_and_methods_are_refused() {
         assert_eq!(page(b"GET", b"/cert/key", CERTIFICATES).status, 404);
-        assert_eq!(page(b"POST", b"/", CERTIFICATES).status, 405);
+        let mut out = Vec::new();
+        page(b"POST", b"/", CERTIFICATES).write(&mut out, false, false);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{text}");
+        assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");
     }
 }

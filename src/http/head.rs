@@ -8,6 +8,7 @@
 use std::fmt;
 
 use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr;
 
 use super::lines::SectionScanner;
 use crate::limits::{EMPTY_LINES, HEAD_BYTES, HEAD_FIELDS, REQUEST_LINE_BYTES};
@@ -172,6 +173,8 @@ impl std::error::Error for HeadError {}
 #[derive(Clone, Debug, Default)]
 pub struct HeadReader {
     scanner: SectionScanner,
+    /// Whether the request line of a partial head was found to be within its limits.
+    line_checked: bool,
 }
 
 impl HeadReader {
@@ -182,7 +185,7 @@ impl HeadReader {
 
     /// Forgets a partial head.
     pub fn reset(&mut self) {
-        self.scanner = SectionScanner::default();
+        *self = HeadReader::default();
     }
 
     /// Reads a request's head at the beginning of `buf`. What `head` holds is of use only after
@@ -218,19 +221,26 @@ impl HeadReader {
         if let Some(end) = self.find_end(buf, start)? {
             return Ok(Some((start, end)));
         }
-        // Garbage and endless lines are refused before a blank line comes, if it ever does.
-        if self.scanner.line() == start {
-            let line = buf.get(start..).unwrap_or_default();
-            if line.len() > REQUEST_LINE_BYTES {
-                return Err(HeadError::RequestLineTooLong);
-            }
-            match line.first() {
-                Some(b'\r') if line.len() == 1 => {}
-                Some(&first) if !is_token_byte(first) => return Err(HeadError::RequestLine),
-                _ => {}
-            }
-        }
+        self.check_request_line(buf.get(start..).unwrap_or_default(), start)?;
         Ok(None)
+    }
+
+    /// Refuses garbage and endless lines before a blank line comes, if it ever does. `head`
+    /// begins with the request line and is `start` bytes into the buffer.
+    fn check_request_line(&mut self, head: &[u8], start: usize) -> Result<(), HeadError> {
+        if self.line_checked || matches!(head, [] | [b'\r']) {
+            return Ok(());
+        }
+        if !head.first().copied().is_some_and(is_token_byte) {
+            return Err(HeadError::RequestLine);
+        }
+        let with_end = head.get(..REQUEST_LINE_BYTES + "\r\n".len()).unwrap_or(head);
+        self.line_checked = self.scanner.line() > start;
+        let is_whole = self.line_checked && memchr(b'\n', with_end).is_some();
+        if !is_whole && with_end.len() == REQUEST_LINE_BYTES + "\r\n".len() {
+            return Err(HeadError::RequestLineTooLong);
+        }
+        Ok(())
     }
 
     /// Where the response's head ends.
@@ -403,7 +413,8 @@ fn request_error(error: httparse::Error, bytes: &[u8]) -> HeadError {
     if line == b"PRI * HTTP/2.0" {
         return HeadError::Http2Preface;
     }
-    let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    // The version is at fault only where the rest of the line is well-formed.
+    let version = line.split(|&byte| byte == b' ').nth(2).unwrap_or_default();
     match from_httparse(error, HeadError::RequestLine) {
         HeadError::Version if !version.starts_with(b"HTTP/") => HeadError::RequestLine,
         other => other,

@@ -33,6 +33,10 @@ pub fn write_reply(
         "HTTP/1.1 {status:03} {phrase}\r\nContent-Type: {content_type}\r\n\
          Content-Length: {length}\r\nCache-Control: no-store\r\n"
     );
+    if status == 405 {
+        // RFC 9110 section 15.5.6; no page of ours takes another method.
+        out.extend_from_slice(b"Allow: GET, HEAD\r\n");
+    }
     if close {
         out.extend_from_slice(b"Connection: close\r\n");
     }

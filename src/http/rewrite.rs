@@ -14,7 +14,8 @@ use super::head::{
 pub struct OutgoingRequest<'a> {
     /// The request target in the origin form, or `*`.
     pub path: &'a [u8],
-    /// Replaces or adds the Host field; `None` keeps the one that is there.
+    /// Replaces or adds the Host field; `None` keeps the one that is there, so it is for requests
+    /// that have one.
     pub host: Option<&'a [u8]>,
     /// How the body goes out; what [`super::body::request_length`] gave, unless it is changed.
     pub body: BodyLength,

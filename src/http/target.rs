@@ -109,7 +109,7 @@ pub fn default_port(scheme: Scheme) -> u16 {
     }
 }
 
-/// Takes a request target apart.
+/// Takes a request target apart. Which form is allowed depends on the method alone.
 pub fn parse_target<'b>(method: &[u8], target: &'b [u8]) -> Result<Target<'b>, TargetError> {
     if method == b"CONNECT" {
         return parse_connect(target).map(Target::Authority);

@@ -12,6 +12,9 @@ use crate::flow::record::TlsFacts;
 
 use super::verifier::refusal_text;
 
+/// The ALPN name (RFC 7301) of the only protocol that is spoken.
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
+
 /// One TLS endpoint of a connection, client or server.
 ///
 /// What it keeps while idle is small: rustls' own state and a read buffer of 4 KiB.
