@@ -2,7 +2,6 @@
 //! (RFC 9110 section 7.6.1), and the framing our own.
 
 use std::cmp::Ordering;
-use std::io::Write;
 
 use super::body::BodyLength;
 use super::head::{
@@ -102,8 +101,9 @@ pub fn write_response(
     head: &ResponseHead,
     outgoing: &OutgoingResponse,
 ) {
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "HTTP/1.1 {:03} ", head.status);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend([100, 10, 1].map(|unit| b'0' + (head.status / unit % 10) as u8));
+    out.push(b' ');
     out.extend_from_slice(head.reason.of(buf));
     out.extend_from_slice(b"\r\n");
     let nominated = nominations(&head.fields, buf);
@@ -192,43 +192,43 @@ enum Kind {
     ProxyResponse,
 }
 
-/// The fields that are not simply passed on. What is nominated by Connection although it is
-/// `Protected` stays: a client could otherwise strip what the server relies on.
-const KINDS: [(&str, Kind); 30] = [
-    ("Authorization", Kind::Protected),
-    ("Cache-Control", Kind::Protected),
-    ("Connection", Kind::HopByHop),
-    ("Content-Encoding", Kind::Protected),
-    ("Content-Length", Kind::ContentLength),
-    ("Content-Range", Kind::Protected),
-    ("Content-Type", Kind::Protected),
-    ("Cookie", Kind::Protected),
-    ("Date", Kind::Protected),
-    ("ETag", Kind::Protected),
-    ("Expect", Kind::Protected),
-    ("Forwarded", Kind::Protected),
-    ("Host", Kind::Host),
-    ("HTTP2-Settings", Kind::HopByHop),
-    ("Keep-Alive", Kind::HopByHop),
-    ("Location", Kind::Protected),
-    ("Origin", Kind::Protected),
-    ("Proxy-Authenticate", Kind::ProxyResponse),
-    ("Proxy-Authentication-Info", Kind::ProxyResponse),
-    ("Proxy-Authorization", Kind::ProxyRequest),
-    ("Proxy-Connection", Kind::HopByHop),
-    ("Range", Kind::Protected),
-    ("Set-Cookie", Kind::Protected),
-    ("TE", Kind::HopByHop),
-    ("Trailer", Kind::Trailer),
-    ("Transfer-Encoding", Kind::TransferEncoding),
-    ("Upgrade", Kind::Upgrade),
-    ("Vary", Kind::Protected),
-    ("WWW-Authenticate", Kind::Protected),
-    ("X-Forwarded-For", Kind::Protected),
-];
-
+/// The fields that are not simply passed on, by the length of their names: every field of every
+/// head is looked up here. What is nominated by Connection although it is `Protected` stays: a
+/// client could otherwise strip what the server relies on.
 fn kind(name: &[u8]) -> Kind {
-    KINDS
+    use Kind::{
+        ContentLength, HopByHop, Host, Protected, ProxyRequest, ProxyResponse, Trailer,
+        TransferEncoding, Upgrade,
+    };
+    let candidates: &[(&str, Kind)] = match name.len() {
+        2 => &[("TE", HopByHop)],
+        4 => &[("Date", Protected), ("ETag", Protected), ("Host", Host), ("Vary", Protected)],
+        5 => &[("Range", Protected)],
+        6 => &[("Cookie", Protected), ("Expect", Protected), ("Origin", Protected)],
+        7 => &[("Trailer", Trailer), ("Upgrade", Upgrade)],
+        8 => &[("Location", Protected)],
+        9 => &[("Forwarded", Protected)],
+        10 => &[("Connection", HopByHop), ("Keep-Alive", HopByHop), ("Set-Cookie", Protected)],
+        12 => &[("Content-Type", Protected)],
+        13 => &[
+            ("Authorization", Protected),
+            ("Cache-Control", Protected),
+            ("Content-Range", Protected),
+        ],
+        14 => &[("Content-Length", ContentLength), ("HTTP2-Settings", HopByHop)],
+        15 => &[("X-Forwarded-For", Protected)],
+        16 => &[
+            ("Content-Encoding", Protected),
+            ("Proxy-Connection", HopByHop),
+            ("WWW-Authenticate", Protected),
+        ],
+        17 => &[("Transfer-Encoding", TransferEncoding)],
+        18 => &[("Proxy-Authenticate", ProxyResponse)],
+        19 => &[("Proxy-Authorization", ProxyRequest)],
+        25 => &[("Proxy-Authentication-Info", ProxyResponse)],
+        _ => &[],
+    };
+    candidates
         .iter()
         .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
         .map_or(Kind::EndToEnd, |&(_, kind)| kind)

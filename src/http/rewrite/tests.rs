@@ -243,3 +243,42 @@ fn persistence_follows_version_and_options() {
         assert_eq!(keep_alive(head.version, &head.fields, text.as_bytes()), expected, "{text:?}");
     }
 }
+
+#[test]
+fn known_fields_are_found_under_their_length() {
+    for name in [
+        "TE",
+        "Connection",
+        "Keep-Alive",
+        "HTTP2-Settings",
+        "Proxy-Connection",
+        "Upgrade",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Host",
+        "Trailer",
+        "Proxy-Authenticate",
+        "Proxy-Authentication-Info",
+        "Proxy-Authorization",
+        "Authorization",
+        "Cache-Control",
+        "Content-Encoding",
+        "Content-Range",
+        "Content-Type",
+        "Cookie",
+        "Set-Cookie",
+        "Date",
+        "ETag",
+        "Expect",
+        "Forwarded",
+        "Location",
+        "Origin",
+        "Range",
+        "Vary",
+        "WWW-Authenticate",
+        "X-Forwarded-For",
+    ] {
+        assert!(kind(name.to_ascii_lowercase().as_bytes()) != Kind::EndToEnd, "{name}");
+    }
+    assert!(kind(b"Hosts") == Kind::EndToEnd);
+}
