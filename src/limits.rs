@@ -35,6 +35,11 @@ pub const TURN_REQUESTS: usize = 16;
 /// Connections accepted in one turn.
 pub const TURN_ACCEPTS: usize = 64;
 
+/// Buffers that a loop keeps for the next connection that needs one.
+pub const SPARE_BUFFERS: usize = 32;
+/// A buffer that has grown larger is freed instead of kept.
+pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
+
 // Connections.
 
 /// Event loops by default: the number of cores, but no more than this.
@@ -47,6 +52,8 @@ pub const POOL_CONNECTIONS_PER_HOST: usize = 64;
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
+/// How long accepting pauses when descriptors or connections have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Name look-ups that run at the same time.
 pub const RESOLVER_THREADS: usize = 4;
 /// Names whose addresses are remembered.
@@ -73,12 +80,15 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the end of the request to the response's head: long, for long polls and builds.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Without a byte either way while a body is under way.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Without a byte either way in a tunnel or a WebSocket.
 pub const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// A client that is silent for so long after CONNECT may be waiting for the server to speak
 /// first, as with SMTP and SSH; then the server is dialled.
 pub const SILENT_CLIENT: Duration = Duration::from_millis(100);
+/// First bytes in a tunnel that could still become TLS or HTTP are waited for so long; then the
+/// tunnel is relayed unread.
+pub const UNDECIDED_CLIENT: Duration = Duration::from_secs(2);
 /// How long a closing connection is read, so that a reset does not destroy the last answer.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that are read and thrown away in that time.
