@@ -195,10 +195,12 @@ impl Bundle {
         let manifest = read_json(&mut zip, "manifest.json").map_err(|error| {
             refused(format!("it is not a capture bundle (manifest.json: {error})"))
         })?;
-        let ids = |folder: &str, is_id: fn(&str) -> bool| {
-            let names = zip.file_names().filter_map(|name| name.strip_prefix(folder));
-            let ids = names.filter_map(|name| name.strip_suffix(".json"));
-            let mut ids: Vec<String> = ids.filter(|id| is_id(id)).map(str::to_owned).collect();
+        let ids = |folder: &str, is_id: fn(&str) -> bool| -> Vec<String> {
+            let mut ids = Vec::new();
+            for name in zip.file_names().flatten() {
+                let id = name.strip_prefix(folder).and_then(|name| name.strip_suffix(".json"));
+                ids.extend(id.filter(|id| is_id(id)).map(str::to_owned));
+            }
             // By number: four digits may not be enough in bundles of others.
             ids.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
             ids
