@@ -220,15 +220,22 @@ impl Writer {
     }
 
     fn flush_segment(&mut self) -> io::Result<()> {
-        self.segment.flush()?;
-        self.settle_tally();
-        Ok(())
+        let flushed = self.segment.flush();
+        self.settle(flushed)
     }
 
-    /// What was in memory is in the file.
-    fn settle_tally(&mut self) {
-        let Tally { traces, websockets, messages, bodies_cut } =
-            std::mem::take(&mut self.unflushed);
+    /// What was in memory is in the file, or lost.
+    fn settle(&mut self, written: io::Result<()>) -> io::Result<()> {
+        let tally = std::mem::take(&mut self.unflushed);
+        match &written {
+            Ok(()) => self.publish(tally),
+            Err(_) => self.lose(tally.traces + tally.websockets),
+        }
+        written
+    }
+
+    fn publish(&mut self, tally: Tally) {
+        let Tally { traces, websockets, messages, bodies_cut } = tally;
         self.stats.traces.add(traces);
         self.stats.websockets.add(websockets);
         self.stats.messages.add(messages);
@@ -248,10 +255,7 @@ impl Writer {
         let next = begin_segment(&self.config, &self.folder, self.part + 1, now)?;
         let finished = std::mem::replace(&mut self.segment, next);
         // Should this fail, the segment is what is in its file, and the packer takes that.
-        let result = finished.finish(now);
-        if result.is_ok() {
-            self.settle_tally();
-        }
+        let result = self.settle(finished.finish(now));
         self.give_to_packer();
         self.part += 1;
         self.in_segment = Tally::default();
@@ -265,9 +269,10 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        let unflushed = std::mem::take(&mut self.unflushed);
+        // Flows that ended before may still find room; those that do not are counted as lost.
+        let _ = self.flush_segment();
         let uncounted = u64::from(std::mem::take(&mut self.uncounted));
-        self.lose(unflushed.traces + unflushed.websockets + uncounted);
+        self.lose(uncounted);
         let journal = self.folder.path().display();
         let reason = format!("cannot write {journal}: {error}");
         self.notices.give(Notice::Warning(format!(
