@@ -1,9 +1,12 @@
 //! The recorder from the queue to the bundle, judged by an independent reader.
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/capture.rs"]
 mod capture;
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use flate2::{Compress, Compression, FlushCompress};
@@ -28,7 +31,9 @@ fn bodies_are_stored_decoded_or_as_they_came() {
     let capture = Capture::start(100);
     let fox = "The quick brown fox jumps over the lazy dog. ".repeat(40);
     let bomb = gzip(&vec![0; 80 * 1024 * 1024]);
-    let cases: Vec<(&str, Vec<u8>, Vec<u8>, Option<&str>)> = vec![
+    // Content-Encoding, the body on the wire, the body stored, body_encoding.
+    type Case = (&'static str, Vec<u8>, Vec<u8>, Option<&'static str>);
+    let cases: Vec<Case> = vec![
         ("", b"plain".to_vec(), b"plain".to_vec(), None),
         ("gzip", gzip(fox.as_bytes()), fox.clone().into(), None),
         ("br", include_bytes!("data/fox.br").to_vec(), fox.clone().into(), None),
@@ -293,6 +298,23 @@ fn the_next_part_begins_at_the_limit() {
 }
 
 #[test]
+fn many_messages_begin_the_next_part() {
+    let capture = Capture::start(10);
+    let each = flowtap::limits::PART_MESSAGES / 2 + 1;
+    for id in [1, 2] {
+        send(&capture, vec![open(id, None)]);
+        for _ in 0..each / 100 + 1 {
+            let pong = || message(id, Direction::Send, Opcode::Pong, b"");
+            send(&capture, (0..100).map(|_| FlowEvent::WebSocketMessage(pong())).collect());
+        }
+        send(&capture, vec![close(id)]);
+    }
+    let (listings, summary) = capture.finish();
+    assert_eq!((listings.len(), summary.websockets), (2, 2));
+    assert!(summary.messages > flowtap::limits::PART_MESSAGES);
+}
+
+#[test]
 fn the_real_limit_holds() {
     let capture = Capture::start(flowtap::limits::PART_TRACES);
     for batch in 0..200_u64 {
@@ -340,7 +362,8 @@ fn an_unfinished_journal_stays_and_is_told_of() {
 #[test]
 fn an_output_that_cannot_be_written_is_refused_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
-    for path in [folder.path().join("missing/capture.zip"), folder.path().to_owned()] {
+    let device = PathBuf::from("/dev/null");
+    for path in [folder.path().join("missing/capture.zip"), folder.path().to_owned(), device] {
         let error = capture::refused(&path);
         assert!(error.contains(&path.display().to_string()), "{error}");
         assert!(!error.contains('\n'));

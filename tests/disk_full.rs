@@ -3,6 +3,8 @@
 //! A child process is given a limit on the size of files, which a test needs no rights for and
 //! which ends writes as a full disk does.
 #![cfg(unix)]
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/capture.rs"]
 mod capture;

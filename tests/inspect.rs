@@ -1,4 +1,6 @@
 //! `flowtap inspect` on bundles that the recorder made, and on files that are none.
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used)]
 
 #[path = "support/capture.rs"]
 mod capture;

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut frames = FrameReader::new(bytes);
-    while let Ok(Some((kind, payload))) = frames.next() {
+    while let Ok(Some((kind, payload))) = frames.next_frame() {
         match kind {
             FrameType::Segment => drop(entry::SegmentHeader::take(payload)),
             FrameType::Exchange => drop(entry::take_exchange(payload)),

@@ -117,7 +117,7 @@ impl<R: Read> FrameReader<R> {
     }
 
     /// The next frame and its payload; `None` at the end and for ever after it.
-    pub fn next(&mut self) -> io::Result<Option<(FrameType, &[u8])>> {
+    pub fn next_frame(&mut self) -> io::Result<Option<(FrameType, &[u8])>> {
         if self.end.is_some() {
             return Ok(None);
         }
@@ -151,7 +151,7 @@ impl<R: Read> FrameReader<R> {
         self.position
     }
 
-    /// How the file ended, once [`FrameReader::next`] has given `None`.
+    /// How the file ended, once [`FrameReader::next_frame`] has given `None`.
     pub fn end(&self) -> Option<FileEnd> {
         self.end
     }
@@ -195,11 +195,11 @@ mod tests {
     fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, FileEnd) {
         let mut reader = FrameReader::new(bytes);
         let mut frames = Vec::new();
-        while let Some((kind, payload)) = reader.next().unwrap() {
+        while let Some((kind, payload)) = reader.next_frame().unwrap() {
             assert_eq!(kind, FrameType::Exchange);
             frames.push(payload.to_vec());
         }
-        assert!(reader.next().unwrap().is_none());
+        assert!(reader.next_frame().unwrap().is_none());
         (frames, reader.end().unwrap())
     }
 
@@ -241,7 +241,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let mut reader = FrameReader::new(&bytes[..]);
-            while let Ok(Some(_)) = reader.next() {}
+            while let Ok(Some(_)) = reader.next_frame() {}
         }
     }
 }

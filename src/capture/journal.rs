@@ -167,7 +167,7 @@ mod tests {
         let kinds = || {
             let mut reader = FrameReader::new(File::open(&path).unwrap());
             let mut kinds = Vec::new();
-            while let Some((kind, _)) = reader.next().unwrap() {
+            while let Some((kind, _)) = reader.next_frame().unwrap() {
                 kinds.push(kind);
             }
             kinds

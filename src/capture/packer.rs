@@ -126,13 +126,13 @@ fn write_flows(
 ) -> io::Result<PartFacts> {
     let source = BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, File::open(segment)?);
     let mut frames = FrameReader::new(source);
-    let header = match frames.next()? {
+    let header = match frames.next_frame()? {
         Some((FrameType::Segment, payload)) => SegmentHeader::take(payload),
         _ => None,
     };
     let header = header.ok_or_else(|| io::Error::other("the journal's segment has no header"))?;
     let mut ended_us = header.created_us;
-    while let Some((kind, payload)) = frames.next()? {
+    while let Some((kind, payload)) = frames.next_frame()? {
         match kind {
             FrameType::Exchange => {
                 let Some(exchange) = take_exchange(payload) else { continue };

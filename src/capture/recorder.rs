@@ -90,8 +90,9 @@ impl Recorder {
     ) -> Result<RecorderHandle> {
         let output = config.output.clone();
         let refused = |error: io::Error| refusal(&output, &error);
-        if output.is_dir() || output.file_name().is_none() {
-            return Err(refusal(&output, &io::Error::other("it is a folder, not a file name")));
+        if output.file_name().is_none() || (output.exists() && !output.is_file()) {
+            // The bundle takes the place of what is there: never that of a folder or a device.
+            return Err(refusal(&output, &io::Error::other("it is not a regular file")));
         }
         let (folder, unfinished) = JournalFolder::create(&output).map_err(refused)?;
         for path in unfinished {

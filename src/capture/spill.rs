@@ -185,6 +185,10 @@ fn append_data(out: &mut Vec<u8>, direction: Direction, data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::entry::take_close;
+    use crate::capture::frame::FrameReader;
+    use crate::flow::record::{Authority, Opcode, Scheme};
+    use std::sync::Arc;
 
     #[test]
     fn more_files_than_may_be_open_are_all_appended_to() {
@@ -202,5 +206,51 @@ mod tests {
         }
         files.close(&path(SPILL_FILES * 3 - 1));
         assert_eq!(files.open.len(), SPILL_FILES - 1);
+    }
+
+    #[test]
+    fn messages_past_the_limit_are_counted_and_buffers_are_flushed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (folder, _) = JournalFolder::create(&temporary.path().join("c.zip")).unwrap();
+        let (mut files, mut sockets) = (SpillFiles::default(), WebSocketFiles::default());
+        let flow = FlowId(1);
+        sockets.open(&WebSocketOpen {
+            id: flow,
+            scheme: Scheme::Http,
+            target: Arc::new(Authority { host: "h".into(), port: 80 }),
+            client: "127.0.0.1:1".parse().unwrap(),
+            request_head: "".into(),
+            response_head: "".into(),
+            began_us: 0,
+            deflate: None,
+        });
+        let message = WebSocketMessage {
+            flow,
+            direction: Direction::Send,
+            opcode: Opcode::Ping,
+            compressed: false,
+            time_us: 0,
+            payload: "".into(),
+        };
+        for _ in 0..WEBSOCKET_MESSAGES + 3 {
+            sockets.message(&message);
+            if sockets.is_full() {
+                sockets.flush(&mut files, &folder).unwrap();
+                assert_eq!(sockets.buffered, 0);
+            }
+        }
+        let close = WebSocketClose { flow, time_us: 0, error: None };
+        let kept = sockets.close(&close, &mut files, &folder).unwrap();
+        assert_eq!((kept, sockets.buffered), (Some(WEBSOCKET_MESSAGES), 0));
+        let bytes = std::fs::read(folder.websocket(flow)).unwrap();
+        let mut frames = FrameReader::new(&bytes[..]);
+        let mut messages = 0;
+        while let Some((kind, payload)) = frames.next_frame().unwrap() {
+            messages += u64::from(kind == FrameType::WebSocketMessage);
+            if kind == FrameType::WebSocketClose {
+                assert_eq!(take_close(payload).unwrap().messages_left_out, 3);
+            }
+        }
+        assert_eq!(messages, WEBSOCKET_MESSAGES);
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn write_websocket(
     };
     let source = BufReader::with_capacity(JOURNAL_FRAME_BYTES / 8, file);
     let mut frames = FrameReader::new(source);
-    let open = match frames.next() {
+    let open = match frames.next_frame() {
         Ok(Some((FrameType::WebSocketOpen, payload))) => take_open(payload),
         _ => None,
     };
@@ -79,7 +79,7 @@ pub(super) fn write_websocket(
     let mut position = frames.position();
     let mut close = None;
     // A damaged file gives the messages before the damage.
-    while let Ok(Some((kind, payload))) = frames.next() {
+    while let Ok(Some((kind, payload))) = frames.next_frame() {
         position += (FRAME_HEADER_BYTES + payload.len()) as u64;
         match kind {
             FrameType::WebSocketData => writer.data(payload, position),
