@@ -8,6 +8,7 @@ mod capture;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
 use flowtap::capture::recorder::Recorder;
@@ -315,6 +316,20 @@ fn many_messages_begin_the_next_part() {
 }
 
 #[test]
+fn more_entries_than_a_plain_zip_can_count_are_all_there() {
+    let capture = Capture::start(10);
+    send(&capture, vec![open(1, None)]);
+    for _ in 0..330 {
+        let pong = || message(1, Direction::Send, Opcode::Pong, b"x");
+        send(&capture, (0..100).map(|_| FlowEvent::WebSocketMessage(pong())).collect());
+    }
+    send(&capture, vec![close(1)]);
+    let (listings, _) = capture.finish();
+    // Two entries a message: past 65,535 the archive is ZIP64.
+    assert_eq!(listings[0]["websockets"][0]["message_count"], 33_000);
+}
+
+#[test]
 fn the_real_limit_holds() {
     let capture = Capture::start(flowtap::limits::PART_TRACES);
     for batch in 0..200_u64 {
@@ -357,6 +372,19 @@ fn an_unfinished_journal_stays_and_is_told_of() {
     assert!(matches!(notice, Notice::Warning(text) if text.contains("unfinished")));
     let (_folder, ..) = capture.finish_in_place();
     assert_eq!(fs::read_to_string(left.join("segment-0001.flj")).unwrap(), "evidence");
+}
+
+#[test]
+fn flows_are_in_the_journal_before_the_capture_ends() {
+    let capture = Capture::start(10);
+    send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(77)))]);
+    let segment = capture.folder.path().join("capture.zip.journal/segment-0001.flj");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !fs::read(&segment).unwrap().windows(8).any(|bytes| bytes == b"POST /77") {
+        assert!(Instant::now() < deadline);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    capture.finish();
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn table(
         duration(manifest.duration_ms),
         visible(&manifest.created_at)
     ))?;
-    if let Some(next) = next_part(path).filter(|next| next.exists()) {
+    if let Some(next) = next_parts(path).into_iter().flatten().find(|next| next.exists()) {
         page.line(&format!("the capture goes on in {}", next.display()))?;
     }
     Ok(())
@@ -141,21 +141,21 @@ fn table_row(page: &mut Page<'_>, id: &str, trace: &Trace) -> io::Result<()> {
     page.line(&format!("{id:<7} {method:<7} {status} {size:>10} {time:>10}  {url}"))
 }
 
-/// The file of the part that follows, by the names that a capture gives its parts.
-fn next_part(path: &Path) -> Option<PathBuf> {
-    let stem = path.file_stem()?.to_str()?;
-    if let Some((name, number)) = stem.rsplit_once('-')
-        && number.len() >= 4
-        && let Ok(number) = number.parse::<u32>()
-    {
-        let mut first = PathBuf::from(name);
-        if let Some(extension) = path.extension() {
-            first.as_mut_os_string().push(".");
-            first.as_mut_os_string().push(extension);
-        }
-        return Some(part_path(&path.with_file_name(first), number.checked_add(1)?));
+/// The files that the next part may have, by the names that a capture gives its parts.
+fn next_parts(path: &Path) -> [Option<PathBuf>; 2] {
+    [Some(part_path(path, 2)), after_numbered(path)]
+}
+
+/// What follows `capture-0002.zip`.
+fn after_numbered(path: &Path) -> Option<PathBuf> {
+    let (name, number) = path.file_stem()?.to_str()?.rsplit_once('-')?;
+    let number: u32 = number.parse().ok().filter(|_| number.len() >= 4)?;
+    let mut first = PathBuf::from(name);
+    if let Some(extension) = path.extension() {
+        first.as_mut_os_string().push(".");
+        first.as_mut_os_string().push(extension);
     }
-    Some(part_path(path, 2))
+    Some(part_path(&path.with_file_name(first), number.checked_add(1)?))
 }
 
 fn show_trace(
@@ -362,9 +362,11 @@ mod tests {
 
     #[test]
     fn the_next_part_follows_from_the_name() {
-        let next = |path: &str| next_part(Path::new(path)).unwrap();
-        assert_eq!(next("d/capture.zip"), Path::new("d/capture-0002.zip"));
-        assert_eq!(next("d/capture-0002.zip"), Path::new("d/capture-0003.zip"));
-        assert_eq!(next("my-api.zip"), Path::new("my-api-0002.zip"));
+        let next =
+            |path: &str| next_parts(Path::new(path)).map(|next| next.map(PathBuf::into_os_string));
+        assert_eq!(next("d/capture.zip"), [Some("d/capture-0002.zip".into()), None]);
+        let both = ["d/capture-0002-0002.zip", "d/capture-0003.zip"];
+        assert_eq!(next("d/capture-0002.zip"), both.map(|path| Some(path.into())));
+        assert_eq!(next("my-api.zip"), [Some("my-api-0002.zip".into()), None]);
     }
 }

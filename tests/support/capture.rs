@@ -21,7 +21,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) struct Capture {
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     sender: FlowSender,
     handle: RecorderHandle,
     pub(crate) notices: Receiver<Notice>,
