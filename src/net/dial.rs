@@ -118,7 +118,8 @@ impl EventLoop {
         let pool_key = PoolKey::from(dial);
         while let Some(key) = self.pool.take(&pool_key) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
-            let stale = dial.reuse == Reuse::Probe && {
+            let look = dial.reuse == Reuse::Probe || entry.socket.readable;
+            let stale = look && {
                 let mut unasked = Vec::new();
                 let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
                 !unasked.is_empty() || outcome.end.is_some() || outcome.tls_error.is_some()
