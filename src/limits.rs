@@ -130,6 +130,8 @@ pub const CAPTURE_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Journal frames that are longer are not read: the longest there is has two heads, two bodies of
 /// [`BODY_BLOCK_BYTES`] and two trailer sections.
 pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;
+/// Journals of captures that did not finish, beside one output.
+pub const JOURNALS: u32 = 1_000;
 /// Bytes that wait in memory before they are written to the journal, and again as much for the
 /// WebSocket connections together.
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;

@@ -10,6 +10,8 @@ pub mod link;
 mod open;
 pub mod request;
 mod serve;
+#[cfg(test)]
+mod simulation;
 pub mod sniff;
 pub mod tunnel;
 pub mod websocket;

@@ -13,3 +13,6 @@ pub mod server;
 pub mod session;
 pub mod upstream;
 pub(crate) mod verifier;
+
+#[cfg(test)]
+mod testing;

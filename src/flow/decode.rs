@@ -118,10 +118,42 @@ pub fn decode(
         let layer = undo(*coding, reader);
         reader = Box::new(Capped { layer, given: 0, caps, spent: spent.clone() });
     }
+    copy(reader.as_mut(), sink, &spent)
+}
+
+/// Inflates one message of permessage-deflate (RFC 7692 section 7.2.2) with the history that
+/// `inflate` has; gives the number of bytes written. After an error the history is lost.
+pub fn inflate_message(
+    inflate: &mut Inflate,
+    source: &mut dyn Read,
+    sink: &mut dyn Write,
+    caps: Caps,
+) -> Result<u64, DecodeError> {
+    let spent = Rc::new(Spent::default());
+    let wire = Counted { source, spent: spent.clone() };
+    // The end that the sender cut off (section 7.2.1).
+    let ended = wire.chain(&[0x00, 0x00, 0xff, 0xff][..]);
+    let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, ended);
+    let layer: Box<dyn Read> = Box::new(Flushed { source, inflate });
+    copy(&mut Capped { layer, given: 0, caps, spent: spent.clone() }, sink, &spent)
+}
+
+struct Flushed<'a, R> {
+    source: R,
+    inflate: &'a mut Inflate,
+}
+
+impl<R: BufRead> Read for Flushed<'_, R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.inflate.read_flushed(&mut self.source, target)
+    }
+}
+
+fn copy(reader: &mut dyn Read, sink: &mut dyn Write, spent: &Spent) -> Result<u64, DecodeError> {
     let mut block = vec![0; INFLATE_BUFFER_BYTES];
     let mut written = 0;
     loop {
-        let got = read_guarded(reader.as_mut(), &mut block).map_err(|_| {
+        let got = read_guarded(reader, &mut block).map_err(|_| {
             if spent.past_caps.get() { DecodeError::PastCaps } else { DecodeError::Malformed }
         })?;
         let Some(bytes) = block.get(..got).filter(|bytes| !bytes.is_empty()) else {

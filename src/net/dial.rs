@@ -118,7 +118,8 @@ impl EventLoop {
         let pool_key = PoolKey::from(dial);
         while let Some(key) = self.pool.take(&pool_key) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
-            let stale = dial.reuse == Reuse::Probe && {
+            let look = dial.reuse == Reuse::Probe || entry.socket.readable;
+            let stale = look && {
                 let mut unasked = Vec::new();
                 let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
                 !unasked.is_empty() || outcome.end.is_some() || outcome.tls_error.is_some()
@@ -281,9 +282,13 @@ impl EventLoop {
         self.timers.add(dialing.deadline, TimerKey::Dial(key));
         dialing.stage =
             Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
-        let session = match self.upstream_tls.session(&name) {
-            Ok(session) => session,
-            Err(error) => return self.fail_dial(key, tls_failed(&name, &error)),
+        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name)) {
+            Some(Ok(session)) => session,
+            Some(Err(error)) => return self.fail_dial(key, tls_failed(&name, &error)),
+            None => {
+                let reason = format!("{name}: there is no trust store to verify servers with");
+                return self.fail_dial(key, DialError { status: 502, reason });
+            }
         };
         if let Some(entry) = self.sockets.get_mut(socket) {
             entry.socket.start_tls(session, &[], &mut Vec::new());

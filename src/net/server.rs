@@ -30,10 +30,10 @@ use crate::tls::upstream::UpstreamTls;
 /// What a server is started with beside its settings.
 #[derive(Debug)]
 pub struct ServerParts {
-    /// TLS towards clients.
-    pub server_tls: ServerTls,
-    /// TLS towards servers.
-    pub upstream_tls: UpstreamTls,
+    /// TLS towards clients; `None` where nothing is intercepted.
+    pub server_tls: Option<ServerTls>,
+    /// TLS towards servers; `None` where there is no trust store.
+    pub upstream_tls: Option<UpstreamTls>,
     /// The certificate that the device pages hand out.
     pub certificate: DeviceCertificate,
     /// Where flows go; `None` records nothing.
@@ -140,8 +140,8 @@ impl Server {
             next_connection: AtomicU64::new(1),
         });
         let start = || -> io::Result<Server> {
-            let server_tls = Arc::new(parts.server_tls);
-            let upstream_tls = Arc::new(parts.upstream_tls);
+            let server_tls = parts.server_tls.map(Arc::new);
+            let upstream_tls = parts.upstream_tls.map(Arc::new);
             let resolver = Resolver::start()?;
             let loads = (0..config.loops.max(1)).map(|_| Default::default()).collect();
             let mut all = Vec::new();

@@ -247,9 +247,10 @@ impl EventLoop {
     }
 
     fn start_client_tls(&mut self, entry: &mut ConnEntry, name: Option<&str>, host: &str) {
-        let session = match self.server_tls.session(name, host) {
-            Ok(session) => session,
-            Err(error) => {
+        let session = match self.server_tls.as_ref().map(|tls| tls.session(name, host)) {
+            Some(Ok(session)) => session,
+            None => return,
+            Some(Err(error)) => {
                 let cx = &mut self.desk.context();
                 entry.conn.client_tls_failed(format!("TLS: {error}"), None, cx);
                 return;

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::discovered::Discovered;
 use crate::flow::record::{Authority, FlowEvent, FlowId, TlsFacts};
 use crate::hosts::HostRules;
+use crate::http::device_page::is_device_host;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::notice::Notices;
 use crate::stats::Stats;
@@ -58,6 +59,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Whether the proxy itself answers for this host.
+    pub fn serves_pages_of(&self, host: &str) -> bool {
+        self.discovered.is_none() && is_device_host(host)
+    }
+
     /// An id that no other flow has.
     pub fn new_flow_id(&self) -> FlowId {
         FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::flow::record::{Authority, DeflateParameters, FlowEvent, Scheme, WebSocketOpen};
-use crate::http::device_page::is_device_host;
 use crate::http::head::{HeadReader, values};
 use crate::http::reply;
 use crate::http::websocket::deflate_parameters;
@@ -23,7 +22,7 @@ impl Conn {
         self.since = cx.now.instant;
         let hosts = &cx.shared.hosts;
         let by_name = cx.shared.discovered.is_some()
-            || is_device_host(&authority.host)
+            || cx.shared.serves_pages_of(&authority.host)
             || hosts.needs_server_name(&authority.host);
         if by_name || hosts.decide(&authority.host, authority.port, None) {
             self.client.send(reply::CONNECTION_ESTABLISHED);
@@ -77,7 +76,7 @@ impl Conn {
     ) -> bool {
         let name = server_name.as_deref();
         let intercepts = cx.shared.discovered.is_none()
-            && (is_device_host(&authority.host)
+            && (cx.shared.serves_pages_of(&authority.host)
                 || cx.shared.hosts.decide(&authority.host, authority.port, name));
         if !intercepts {
             self.pass_through(&authority, name, cx);
@@ -102,7 +101,7 @@ impl Conn {
     fn open_plain(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) -> bool {
         let hosts = &cx.shared.hosts;
         let intercepts = cx.shared.discovered.is_none()
-            && (is_device_host(&authority.host)
+            && (cx.shared.serves_pages_of(&authority.host)
                 || hosts.decide(&authority.host, authority.port, None));
         if intercepts {
             self.inside =
@@ -146,7 +145,7 @@ impl Conn {
     pub(super) fn dial_ahead(&mut self, cx: &mut Context<'_>) {
         let Phase::Sniffing(sniffing) = &self.phase else { return };
         let authority = sniffing.authority.clone();
-        if is_device_host(&authority.host) {
+        if cx.shared.serves_pages_of(&authority.host) {
             return;
         }
         self.dial_tunnel(authority, cx);

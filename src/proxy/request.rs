@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
-use crate::http::device_page::is_device_host;
 use crate::http::head::{RequestHead, Version, has_token};
 use crate::http::rewrite::{
     OutgoingRequest, is_upgrade, is_websocket_handshake, keep_alive, write_request,
@@ -106,10 +105,14 @@ pub fn decide(
             (inside.route.clone(), path, host.is_none().then(|| own_host(inside)))
         }
         (Target::Origin(_) | Target::Asterisk, None) => {
-            return direct(bytes, head, host.is_some_and(|host| is_device_host(&host.host)));
+            return direct(
+                bytes,
+                head,
+                host.is_some_and(|host| cx.shared.serves_pages_of(&host.host)),
+            );
         }
     };
-    if is_device_host(&route.authority.host) {
+    if cx.shared.serves_pages_of(&route.authority.host) {
         return device_page(bytes, head, &path, length);
     }
     let host = rewrite_host.as_deref().map(str::as_bytes);

@@ -278,3 +278,6 @@ fn serial() -> std::result::Result<[u8; 20], TlsError> {
     }
     Ok(serial)
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,7 @@ pub struct ClientHello {
 ///
 /// A hello that does not end within [`CLIENT_HELLO_BYTES`] is malformed.
 pub fn read_client_hello(bytes: &[u8]) -> Hello {
+    let bytes = bytes.get(..CLIENT_HELLO_BYTES).unwrap_or(bytes);
     match bytes.first() {
         None => return Hello::Partial,
         Some(&HANDSHAKE) => {}

@@ -64,13 +64,12 @@ impl LeafName {
         } else {
             idna::domain_to_ascii(name).map_err(|_| unusable())?
         };
-        let labels = ascii.strip_prefix("*.").unwrap_or(&ascii);
-        DnsName::try_from(labels).map_err(|_| unusable())?;
         // IDNA maps full-width digits and dots, so an address may have appeared.
-        match ascii.parse::<IpAddr>() {
-            Ok(address) => Ok(LeafName::Ip(address)),
-            Err(_) => Ok(LeafName::Dns(ascii)),
+        if let Ok(address) = ascii.parse::<IpAddr>() {
+            return Ok(LeafName::Ip(address));
         }
+        DnsName::try_from(ascii.strip_prefix("*.").unwrap_or(&ascii)).map_err(|_| unusable())?;
+        Ok(LeafName::Dns(ascii))
     }
 
     /// The name as text; addresses without brackets.

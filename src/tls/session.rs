@@ -253,7 +253,13 @@ fn distrust_name(alert: AlertDescription) -> Option<&'static str> {
         AlertDescription::CertificateUnknown => "certificate_unknown",
         AlertDescription::UnknownCA => "unknown_ca",
         AlertDescription::AccessDenied => "access_denied",
+        // How a client says it that trusts another CA of the same name, as after a CA was remade:
+        // the signature on our certificate is not that CA's (OpenSSL and rustls).
+        AlertDescription::DecryptError => "decrypt_error",
         AlertDescription::BadCertificateStatusResponse => "bad_certificate_status_response",
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

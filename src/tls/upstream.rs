@@ -118,3 +118,6 @@ fn check_cert_file(file: Option<&OsStr>) -> Result<()> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;
