@@ -9,26 +9,26 @@ use serde_json::Value;
 use zip::ZipArchive;
 
 /// All entries of a bundle.
-pub struct Bundle {
+pub(crate) struct Bundle {
     entries: BTreeMap<String, Vec<u8>>,
 }
 
 /// One HTTP exchange.
-pub struct Trace {
+pub(crate) struct Trace {
     /// The metadata.
-    pub json: Value,
+    pub(crate) json: Value,
     /// The body of the request.
-    pub request: Vec<u8>,
+    pub(crate) request: Vec<u8>,
     /// The body of the response.
-    pub response: Vec<u8>,
+    pub(crate) response: Vec<u8>,
 }
 
 /// One WebSocket message: direction, opcode, payload.
-pub type Message = (String, String, Vec<u8>);
+pub(crate) type Message = (String, String, Vec<u8>);
 
 impl Bundle {
     /// Reads a bundle, and checks what holds for every bundle.
-    pub fn read(path: &Path) -> Bundle {
+    pub(crate) fn read(path: &Path) -> Bundle {
         let mut archive = ZipArchive::new(File::open(path).unwrap()).unwrap();
         let mut entries = BTreeMap::new();
         for index in 0..archive.len() {
@@ -68,7 +68,7 @@ impl Bundle {
     }
 
     /// Every exchange with this method and URL, in order of completion.
-    pub fn traces(&self, method: &str, url: &str) -> Vec<Trace> {
+    pub(crate) fn traces(&self, method: &str, url: &str) -> Vec<Trace> {
         let all = self.names("traces/").map(|name| self.json(name));
         all.filter(|json| json["request"]["method"] == method && json["request"]["url"] == url)
             .map(|json| {
@@ -81,7 +81,7 @@ impl Bundle {
     }
 
     /// The only exchange with this method and URL, which must not have failed.
-    pub fn trace(&self, method: &str, url: &str) -> Trace {
+    pub(crate) fn trace(&self, method: &str, url: &str) -> Trace {
         let mut traces = self.traces(method, url);
         assert_eq!(traces.len(), 1, "{method} {url} of {:#?}", self.urls());
         let trace = traces.remove(0);
@@ -91,7 +91,7 @@ impl Bundle {
     }
 
     /// Method and URL of every exchange.
-    pub fn urls(&self) -> Vec<(String, String)> {
+    pub(crate) fn urls(&self) -> Vec<(String, String)> {
         self.names("traces/")
             .map(|name| self.json(name)["request"].clone())
             .map(|it| (text(&it["method"]), text(&it["url"])))
@@ -99,7 +99,7 @@ impl Bundle {
     }
 
     /// The messages of every WebSocket connection to this URL.
-    pub fn websockets(&self, url: &str) -> Vec<Vec<Message>> {
+    pub(crate) fn websockets(&self, url: &str) -> Vec<Vec<Message>> {
         let heads = self.names("ws/").filter(|name| !name.contains("_m"));
         heads
             .map(|name| self.json(name))
@@ -129,17 +129,17 @@ impl Bundle {
 
 impl Trace {
     /// The status of the response.
-    pub fn status(&self) -> &Value {
+    pub(crate) fn status(&self) -> &Value {
         &self.json["response"]["status"]
     }
 
     /// All values of a response field, whose name is matched as it was spelt on the wire.
-    pub fn response_fields(&self, name: &str) -> Vec<String> {
+    pub(crate) fn response_fields(&self, name: &str) -> Vec<String> {
         fields(&self.json["response"], name)
     }
 
     /// All values of a request field, whose name is matched as it was spelt on the wire.
-    pub fn request_fields(&self, name: &str) -> Vec<String> {
+    pub(crate) fn request_fields(&self, name: &str) -> Vec<String> {
         fields(&self.json["request"], name)
     }
 }

@@ -31,7 +31,9 @@ fn loads_a_page_with_fetch_events_and_a_websocket() {
             .args(["--disable-component-update", "--disable-sync", "--ignore-certificate-errors"])
             .arg(format!("--user-data-dir={}", setting.path().join("profile").display()))
             .arg(format!("--proxy-server={proxy}"))
-            .arg("--proxy-bypass-list=<-loopback>")
+            // What the browser asks of its maker goes nowhere.
+            .arg("--proxy-bypass-list=<-loopback>;*.google.com;*.googleapis.com;*.gstatic.com")
+            .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
             .arg(format!("{}/page", origin.url))
             .env("HOME", setting.path())
             .stderr(Stdio::null()),

@@ -42,8 +42,7 @@ fn clones() {
         run(git(home)
             .arg("-c")
             .arg(format!("http.proxy={}", setting.proxy))
-            .arg("-c")
-            .arg(format!("http.sslCAInfo={}", setting.ca.display()))
+            .env("GIT_SSL_CAINFO", &setting.ca)
             .args(["clone", "--quiet", &format!("{}/it.git", origin.url)])
             .arg(&target));
         assert!(fs::read_to_string(target.join("file")).unwrap() == content);

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take. Two busy cores need some seconds for a browser.
-pub const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 /// A child that runs beside the test. It is killed when the test ends without having waited.
-pub struct Process {
+pub(crate) struct Process {
     name: String,
     pid: Pid,
     /// Open as long as the child is to run, for those that end with their standard input.
@@ -26,7 +26,7 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` and reads its standard error or its standard output line by line.
-    pub fn start(command: &mut Command, reads_stderr: bool) -> Process {
+    pub(crate) fn start(command: &mut Command, reads_stderr: bool) -> Process {
         let name = format!("{command:?}");
         command.stdin(Stdio::piped());
         if reads_stderr {
@@ -50,7 +50,7 @@ impl Process {
     }
 
     /// Waits for a line that begins with `start` and gives what follows it.
-    pub fn line_after(&mut self, start: &str) -> String {
+    pub(crate) fn line_after(&mut self, start: &str) -> String {
         let end = Instant::now() + DEADLINE;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -68,13 +68,13 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // A child that has ended already needs none.
         let _ = kill_process(self.pid, signal);
     }
 
     /// Waits for the end; gives the exit status and all that was printed.
-    pub fn wait(mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         drop(self.input.take());
         let status = self.exit.recv_timeout(DEADLINE);
         self.ended = status.is_ok();
@@ -114,7 +114,7 @@ fn send_exit(mut child: Child, sender: &Sender<ExitStatus>) {
 }
 
 /// Runs `command` to its end, which must be a success, and gives its standard output.
-pub fn run(command: &mut Command) -> Vec<u8> {
+pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     let name = format!("{command:?}");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command

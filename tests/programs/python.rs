@@ -47,6 +47,10 @@ fn httpx() {
     }
 }
 
+fn data_opcode(opcode: &str) -> bool {
+    matches!(opcode, "text" | "binary")
+}
+
 #[test]
 fn websockets() {
     let setting = Setting::new();
@@ -63,7 +67,7 @@ fn websockets() {
         for direction in ["send", "receive"] {
             let data: Vec<_> = connections[0]
                 .iter()
-                .filter(|it| it.0 == direction && matches!(it.1.as_str(), "text" | "binary"))
+                .filter(|it| it.0 == direction && data_opcode(&it.1))
                 .map(|(_, opcode, payload)| (opcode.as_str(), payload.clone()))
                 .collect();
             let long = "a text ".repeat(1_000).into_bytes();
@@ -79,9 +83,14 @@ fn websockets() {
         let message = |direction: &str, opcode: &str, payload: &[u8]| {
             (direction.to_owned(), opcode.to_owned(), payload.to_vec())
         };
-        assert!(connections[0].contains(&message("send", "ping", b"are you there")));
-        assert!(connections[0].contains(&message("receive", "pong", b"are you there")));
-        assert!(connections[0].iter().any(|it| it.0 == "send" && it.1 == "close"));
-        assert!(connections[0].iter().any(|it| it.0 == "receive" && it.1 == "close"));
+        let controls: Vec<_> = connections[0].iter().filter(|it| !data_opcode(&it.1)).collect();
+        for expected in [
+            message("send", "ping", b"are you there"),
+            message("receive", "pong", b"are you there"),
+            message("send", "close", b"\x03\xe8"),
+            message("receive", "close", b"\x03\xe8"),
+        ] {
+            assert!(controls.contains(&&expected), "{expected:?} is not in {controls:?} of {url}");
+        }
     }
 }

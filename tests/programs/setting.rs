@@ -11,18 +11,18 @@ use crate::bundle::Bundle;
 use crate::process::{Process, run};
 
 /// A folder with a certificate authority for origins, and a running flowtap that trusts it.
-pub struct Setting {
+pub(crate) struct Setting {
     folder: TempDir,
     flowtap: Process,
     /// `http://127.0.0.1:PORT` of the proxy.
-    pub proxy: String,
+    pub(crate) proxy: String,
     /// The certificate that clients are to trust.
-    pub ca: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 impl Setting {
     /// Starts flowtap on a free port, with a new CA and a bundle in a new folder.
-    pub fn new() -> Setting {
+    pub(crate) fn new() -> Setting {
         let folder = tempfile::tempdir().unwrap();
         make_certificates(folder.path());
         let mut flowtap = Process::start(
@@ -44,7 +44,7 @@ impl Setting {
     }
 
     /// The folder of this test.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -61,17 +61,17 @@ impl Setting {
     }
 
     /// Starts an origin; its URL is `http://127.0.0.1:PORT` or `https://localhost:PORT`.
-    pub fn origin(&self, tls: bool) -> Origin {
+    pub(crate) fn origin(&self, tls: bool) -> Origin {
         Origin::new(self.server("origin.py", &[], tls), tls)
     }
 
     /// Starts a server for the Git repositories below `folder`.
-    pub fn git_origin(&self, folder: &Path, tls: bool) -> Origin {
+    pub(crate) fn git_origin(&self, folder: &Path, tls: bool) -> Origin {
         Origin::new(self.server("git_server.py", &[folder], tls), tls)
     }
 
     /// Ends flowtap as Ctrl+C does and reads the bundle.
-    pub fn finish(self) -> Bundle {
+    pub(crate) fn finish(self) -> Bundle {
         self.flowtap.signal(Signal::INT);
         let (status, printed) = self.flowtap.wait();
         assert!(status.success(), "flowtap: {status}: {printed}");
@@ -80,13 +80,13 @@ impl Setting {
 }
 
 /// A running origin.
-pub struct Origin {
+pub(crate) struct Origin {
     /// The process, which ends with its standard input.
-    pub process: Process,
+    pub(crate) process: Process,
     /// Scheme, host and port.
-    pub url: String,
+    pub(crate) url: String,
     /// The port on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Origin {
@@ -110,14 +110,14 @@ fn tools() -> PathBuf {
 }
 
 /// A Python script of this folder, to be run with the packages it needs.
-pub fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let mut command = Command::new(tools().join("venv/bin/python"));
     command.arg(programs().join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
 /// A Node script of this folder, to be run with the packages it needs.
-pub fn node(script: &str) -> Command {
+pub(crate) fn node(script: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(programs().join(script)).env("NODE_PATH", tools().join("node/node_modules"));
     command

@@ -17,3 +17,4 @@ with connect(url, ssl=tls, proxy=proxy, subprotocols=["chat"], open_timeout=30) 
     socket.send(["in ", "three ", "fragments"])
     assert socket.recv(timeout=30) == "in three fragments"
     assert socket.ping(b"are you there").wait(timeout=30)
+assert socket.protocol.close_rcvd is not None, "the server's close frame was lost"
