@@ -112,6 +112,11 @@ fn parse_host(host: &str) -> Result<Host, &'static str> {
     for label in rest.rsplit('.') {
         labels.push(parse_label(label)?);
     }
+    // Such a name is read as an address everywhere (WHATWG URL, section 3.5), and it is none.
+    let numeric = |label: &String| label.bytes().all(|byte| byte.is_ascii_digit());
+    if !host.contains('*') && labels.first().is_some_and(numeric) {
+        return Err("it looks like an IPv4 address and is none");
+    }
     Ok(Host::Name { labels, below })
 }
 
@@ -247,6 +252,7 @@ mod tests {
         assert!(!HostPattern::parse("[::1]:80").unwrap().matches("::1", 81));
         assert!(matches("::1", "0:0:0:0:0:0:0:1"));
         assert!(matches("127.0.0.1", "127.0.0.1"));
+        assert!(matches("10.0.*.*", "10.0.3.4"));
         assert!(!matches("127.0.0.1", "127.0.0.11"));
     }
 
@@ -274,6 +280,7 @@ mod tests {
             "a,b",
             "ü*.com",
             "*..com",
+            "256.1.1.1",
             &long,
         ];
         for pattern in bad {
@@ -313,7 +320,8 @@ mod tests {
             labels in proptest::collection::vec("[a-z0-9]{1,8}", 2..5)
         ) {
             let name = labels.join(".");
-            prop_assume!(name.parse::<IpAddr>().is_err());
+            let last = labels.last().unwrap();
+            prop_assume!(last.bytes().any(|byte| byte.is_ascii_alphabetic()));
             prop_assert!(matches(&name, &name.to_uppercase()));
             let starred = format!("*.{}", labels[1..].join("."));
             prop_assert!(matches(&starred, &name));

@@ -125,8 +125,6 @@ pub const ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 pub const INFLATE_BUFFER_BYTES: usize = 32 * 1024;
 /// Content codings that one message may stack.
 pub const DECODED_CODINGS: usize = 4;
-/// Bytes of one WebSocket message kept in the bundle.
-pub const CAPTURE_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Journal frames that are longer are not read: the longest there is has two heads, two bodies of
 /// [`BODY_BLOCK_BYTES`] and two trailer sections.
 pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;

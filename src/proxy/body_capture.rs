@@ -25,7 +25,7 @@ impl BodyCapture {
     }
 
     /// Makes room for a body of known length, so that it is not copied while it grows.
-    pub fn expect(&mut self, length: u64) {
+    pub fn reserve(&mut self, length: u64) {
         let block = BODY_BLOCK_BYTES as u64;
         let wanted = length.min(self.limit).min(block);
         self.tail.reserve_exact(usize::try_from(wanted).unwrap_or(BODY_BLOCK_BYTES));

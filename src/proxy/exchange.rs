@@ -140,7 +140,7 @@ impl Exchange {
         let limit = if facts.recorded { capture_limit } else { 0 };
         let mut request_copy = BodyCapture::new(id, Side::Request, limit);
         if let BodyLength::Length(length) = facts.length {
-            request_copy.expect(length);
+            request_copy.reserve(length);
         }
         Exchange {
             id,
@@ -362,7 +362,7 @@ impl Exchange {
         };
         write_response(client.output.storage(), bytes, head, &outgoing);
         if let BodyLength::Length(length) = length {
-            self.response_copy.expect(length);
+            self.response_copy.reserve(length);
         }
         self.response_body = BodyReader::new(length);
         self.response =

@@ -180,7 +180,9 @@ proptest! {
     }
 
     #[test]
-    fn mutations_do_not_panic(changes in proptest::collection::vec((0_usize..400, any::<u8>()), 0..8)) {
+    fn mutations_do_not_panic(
+        changes in proptest::collection::vec((0_usize..400, any::<u8>()), 0..8)
+    ) {
         let mut bytes = usual();
         for (at, value) in changes {
             let length = bytes.len();
