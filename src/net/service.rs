@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::limits::TURN_BYTES;
+use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
 use crate::net::dial::Dialled;
 use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
 use crate::net::socket::ReadOutcome;
@@ -74,7 +74,9 @@ impl EventLoop {
             After::Wait => {
                 self.reclaim(&mut entry);
                 let deadline = entry.conn.deadline();
-                if entry.scheduled.is_none_or(|at| deadline < at) {
+                // What is further away is found by the sweep.
+                let soon = deadline < self.desk.now.instant + SWEEP_INTERVAL;
+                if soon && entry.scheduled.is_none_or(|at| deadline < at) {
                     entry.scheduled = Some(deadline);
                     self.timers.add(deadline, TimerKey::Conn(key));
                 }
@@ -394,7 +396,7 @@ impl EventLoop {
 /// The words of an end, told of the server.
 fn server_end(end: End) -> End {
     match end {
-        End::Clean => End::Clean,
+        End::Clean | End::Unannounced => end,
         End::Cut(reason) => End::Cut(format!("the server's connection broke off: {reason}")),
     }
 }
