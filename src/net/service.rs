@@ -58,6 +58,10 @@ impl ConnEntry {
             scheduled: None,
         }
     }
+
+    fn reads_client(&self) -> bool {
+        self.closing.is_none() && self.conn.wants_client()
+    }
 }
 
 impl EventLoop {
@@ -109,16 +113,26 @@ impl EventLoop {
             if more || budget == 0 {
                 return After::Again;
             }
-            if moved == 0 {
+            // The poller does not tell again of what it has told: a socket that was left unread
+            // for want of room is read as soon as there is some.
+            if moved == 0 && !self.can_read(entry) {
                 return After::Wait;
             }
         }
     }
 
+    fn can_read(&mut self, entry: &ConnEntry) -> bool {
+        let mut readable = |key: Option<SocketKey>| {
+            key.and_then(|key| self.sockets.get_mut(key)).is_some_and(|it| it.socket.readable)
+        };
+        let client = readable(entry.client) && entry.reads_client();
+        let upstream = readable(entry.upstream) && entry.conn.wants_upstream();
+        (client || upstream) && !self.outlet.is_stalled()
+    }
+
     fn read_client(&mut self, entry: &mut ConnEntry) -> usize {
-        let wanted = entry.closing.is_none() && entry.conn.wants_client();
         let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return 0 };
-        if !wanted || !socket.socket.readable {
+        if !entry.reads_client() || !socket.socket.readable {
             return 0;
         }
         let input = &mut entry.conn.client.input;
