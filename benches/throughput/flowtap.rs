@@ -20,7 +20,15 @@ pub(crate) struct Flowtap {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
-    printer: JoinHandle<()>,
+    printer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Flowtap {
+    /// A benchmark that fails leaves nothing behind. A child that was waited for is let be.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Flowtap {
@@ -58,7 +66,7 @@ impl Flowtap {
         let printer = thread::spawn(move || {
             let _ = std::io::copy(&mut lines.by_ref(), &mut sink());
         });
-        Flowtap { folder, child, address, printer }
+        Flowtap { folder, child, address, printer: Some(printer) }
     }
 
     /// The certificate that clients trust.
@@ -102,7 +110,9 @@ impl Flowtap {
         let cpu = self.cpu();
         let status = self.child.wait().expect("a child");
         assert!(status.success(), "flowtap: {status}");
-        self.printer.join().expect("a thread that only copies");
+        if let Some(printer) = self.printer.take() {
+            printer.join().expect("a thread that only copies");
+        }
         cpu
     }
 }

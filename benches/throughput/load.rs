@@ -18,7 +18,7 @@ use crate::flowtap::Flowtap;
 use crate::origin::{STACK_BYTES, read_head};
 
 /// How long an answer may take.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// What is asked, and through which proxy.
 pub(crate) struct Target {
