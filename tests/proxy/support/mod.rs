@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod flowtap;
 pub(crate) mod origin;
+mod self_check;
 
 use std::io::Read;
 use std::time::Duration;
