@@ -20,7 +20,7 @@ impl Client {
     /// Opens a tunnel to `target` through the proxy at `addr`.
     pub(crate) fn tunnel(addr: SocketAddr, target: SocketAddr) -> Self {
         let mut client = Self::connect(addr);
-        client.send(&format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+        client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
         let head = client.head();
         assert!(head.starts_with("HTTP/1.1 200"), "tunnel refused: {head:?}");
         client
