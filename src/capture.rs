@@ -1,7 +1,17 @@
 //! From flows to the bundle: a bounded queue, a recorder thread, a journal and the ZIP.
 
 pub mod bundle;
+pub mod entry;
+pub mod frame;
 pub mod journal;
+mod packer;
+mod patch;
+mod private;
 pub mod queue;
 pub mod read;
 pub mod recorder;
+mod spill;
+mod spool;
+mod trace;
+mod websocket;
+mod writer;

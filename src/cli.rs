@@ -1,1 +1,40 @@
 //! Words from and to the user: the flags, the commands, the live line and the summary.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::Result;
+
+pub mod discover;
+pub mod flags;
+pub mod inspect;
+pub mod proxy;
+mod running;
+pub mod settings;
+pub mod status;
+
+use flags::{Command, Request};
+
+/// Does what a command line, without the program's name, asks for.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
+    match flags::parse(words)? {
+        Request::Help(command) => print(&flags::help(command)),
+        Request::Version => print(&format!("flowtap {}\n", env!("CARGO_PKG_VERSION"))),
+        Request::Run { command, flags, arguments } => match command {
+            Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?),
+            Command::Discover => discover::run(&settings::discover(flags, arguments)?),
+            Command::Inspect => {
+                let settings = settings::inspect(flags, arguments)?;
+                let colour = io::stdout().is_terminal() && !status::no_colour();
+                let mut out = io::BufWriter::new(io::stdout().lock());
+                inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
+            }
+        },
+    }
+}
+
+/// Prints a result. A reader that has gone, as `head` does, is no failure.
+fn print(text: &str) -> Result<()> {
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
+}

@@ -6,12 +6,23 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Error {
     message: String,
+    usage: bool,
 }
 
 impl Error {
     /// An error with this one-line message. It names what failed and what to do about it.
     pub fn new(message: impl Into<String>) -> Self {
-        Error { message: message.into() }
+        Error { message: message.into(), usage: false }
+    }
+
+    /// An error in how the command was called.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Error { message: message.into(), usage: true }
+    }
+
+    /// Whether the command was called wrongly: the exit status is 2 then, else 1.
+    pub fn is_usage(&self) -> bool {
+        self.usage
     }
 }
 

@@ -1,7 +1,11 @@
 //! HTTP/1.1 and WebSocket as pure bytes: no clock, no socket, no TLS.
 
 pub mod body;
+pub mod device_page;
 pub mod head;
 pub mod reply;
 pub mod rewrite;
+pub mod target;
 pub mod websocket;
+
+mod lines;

@@ -13,6 +13,7 @@ pub mod flow;
 
 pub mod tls;
 
+pub mod discovered;
 pub mod hosts;
 
 pub mod config;

@@ -13,6 +13,8 @@ pub const HEAD_BYTES: usize = 64 * 1024;
 pub const REQUEST_LINE_BYTES: usize = 16 * 1024;
 /// More fields in one head are refused; no real message comes near.
 pub const HEAD_FIELDS: usize = 1_000;
+/// Empty lines before a request line that are skipped (RFC 9112 section 2.2).
+pub const EMPTY_LINES: usize = 8;
 /// Chunk extensions of one chunk (RFC 9112 section 7.1.1). Nobody uses them; attackers do.
 pub const CHUNK_EXTENSION_BYTES: usize = 4 * 1024;
 /// A trailer section (RFC 9112 section 7.1.2).
@@ -33,6 +35,11 @@ pub const TURN_REQUESTS: usize = 16;
 /// Connections accepted in one turn.
 pub const TURN_ACCEPTS: usize = 64;
 
+/// Buffers that a loop keeps for the next connection that needs one.
+pub const SPARE_BUFFERS: usize = 32;
+/// A buffer that has grown larger is freed instead of kept.
+pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
+
 // Connections.
 
 /// Event loops by default: the number of cores, but no more than this.
@@ -45,6 +52,8 @@ pub const POOL_CONNECTIONS_PER_HOST: usize = 64;
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
 pub const RESERVED_DESCRIPTORS: u64 = 64;
+/// How long accepting pauses when descriptors or connections have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Name look-ups that run at the same time.
 pub const RESOLVER_THREADS: usize = 4;
 /// Names whose addresses are remembered.
@@ -71,12 +80,15 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the end of the request to the response's head: long, for long polls and builds.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Without a byte either way while a body is under way.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Without a byte either way in a tunnel or a WebSocket.
 pub const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// A client that is silent for so long after CONNECT may be waiting for the server to speak
 /// first, as with SMTP and SSH; then the server is dialled.
 pub const SILENT_CLIENT: Duration = Duration::from_millis(100);
+/// First bytes in a tunnel that could still become TLS or HTTP are waited for so long; then the
+/// tunnel is relayed unread.
+pub const UNDECIDED_CLIENT: Duration = Duration::from_secs(2);
 /// How long a closing connection is read, so that a reset does not destroy the last answer.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that are read and thrown away in that time.
@@ -102,15 +114,53 @@ pub const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 pub const PART_TRACES: u64 = 9_999;
 /// Decoded bytes of one body (content codings, permessage-deflate).
 pub const DECODED_BODY_BYTES: u64 = 64 * 1024 * 1024;
+/// Decoded bytes for each byte of a coded body. Real text stays below 100; gzip reaches 1,032 and
+/// other codings far more, which only a bomb does over megabytes.
+pub const DECODED_RATIO: u64 = 200;
+/// Decoded bytes of one body that the ratio does not judge: short runs compress that well.
+pub const DECODED_FREE_BYTES: u64 = 4 * 1024 * 1024;
+/// The window of a zstd frame (RFC 9659 section 3: HTTP needs no more).
+pub const ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Steps in which bodies are decoded and copied.
+pub const INFLATE_BUFFER_BYTES: usize = 32 * 1024;
 /// Content codings that one message may stack.
 pub const DECODED_CODINGS: usize = 4;
-/// Bytes of one WebSocket message kept in the bundle.
-pub const CAPTURE_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
+/// Journal frames that are longer are not read: the longest there is has two heads, two bodies of
+/// [`BODY_BLOCK_BYTES`] and two trailer sections.
+pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;
+/// Journals of captures that did not finish, beside one output.
+pub const JOURNALS: u32 = 1_000;
+/// Bytes that wait in memory before they are written to the journal, and again as much for the
+/// WebSocket connections together.
+pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;
+/// How long bytes wait there: what a killed capture may lose.
+pub const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// Files of large bodies and WebSocket connections that are open at the same time.
+pub const SPILL_FILES: usize = 32;
+/// WebSocket messages in one part of the bundle; beyond it the next part begins. Every message is
+/// two entries of the archive, whose directory is held in memory while it is written.
+pub const PART_MESSAGES: u64 = 20_000;
+/// WebSocket messages of one connection that are kept; more are counted. A connection cannot be
+/// divided between parts.
+pub const WEBSOCKET_MESSAGES: u64 = 50_000;
+/// Decoded bytes that are held in memory before they go to a temporary file.
+pub const SPOOL_BYTES: usize = 1024 * 1024;
+/// Text bodies that are larger are compressed in the bundle. Deflate costs 7 us for each KiB,
+/// several times what relaying does; only large bodies are worth that.
+pub const COMPRESSED_FROM_BYTES: u64 = 256 * 1024;
+/// JSON entries and payloads that `inspect` reads from a bundle, which others may have made.
+pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of a binary body that `inspect` shows.
+pub const INSPECTED_BINARY_BYTES: usize = 256;
 
 // TLS.
 
 /// Leaf certificates that are kept.
 pub const CERT_CACHE_HOSTS: usize = 10_000;
+/// Names in one leaf certificate; a certificate of a server that has more is cut.
+pub const LEAF_NAMES: usize = 256;
+/// Bytes of a CA file; a key and a long chain take 20 KiB.
+pub const CA_FILE_BYTES: u64 = 1024 * 1024;
 /// Upstream hosts whose TLS sessions are kept for resumption.
 pub const RESUMPTION_HOSTS: usize = 4_096;
 /// Bytes of a ClientHello that are read before it is refused.
@@ -128,4 +178,6 @@ const _: () = {
     assert!(TRAILER_BYTES < HEAD_BYTES);
     assert!(BODY_BLOCK_BYTES <= BATCH_BYTES && BATCH_BYTES < QUEUE_BYTES);
     assert!(POOL_CONNECTIONS_PER_HOST <= POOL_CONNECTIONS);
+    assert!(2 * (HEAD_BYTES + TRAILER_BYTES + BODY_BLOCK_BYTES) < JOURNAL_FRAME_BYTES);
+    assert!((SPILL_FILES as u64) < RESERVED_DESCRIPTORS);
 };

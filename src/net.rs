@@ -1,2 +1,14 @@
 //! Sockets, timers and the event loop: the only place that talks to the operating system about
 //! traffic.
+
+mod dial;
+mod event_loop;
+mod listener;
+mod outlet;
+mod pool;
+mod resolver;
+pub mod server;
+mod service;
+mod slots;
+mod socket;
+mod timer;

@@ -10,11 +10,6 @@ use crate::stats::Stats;
 /// Something the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A host was asked for; `discover` prints it when it is first seen.
-    HostSeen {
-        /// The host's name or address, with the port unless it is the scheme's own.
-        host: String,
-    },
     /// An exchange failed: what was answered to whom, and why.
     ExchangeFailed {
         /// What was asked for, as `METHOD URL` or as much as was known.

@@ -1,9 +1,18 @@
 //! TLS on both sides, from bytes to bytes: the authority, the certificates, the sessions.
 
 pub mod authority;
+pub(crate) mod ca_file;
 pub mod cert_cache;
+pub(crate) mod der;
 pub mod hello;
+pub mod leaf;
+pub(crate) mod pem;
 pub mod pkcs12;
+pub mod provider;
 pub mod server;
 pub mod session;
 pub mod upstream;
+pub(crate) mod verifier;
+
+#[cfg(test)]
+mod testing;

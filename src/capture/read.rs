@@ -1,1 +1,303 @@
-//! To be written.
+//! Reading a bundle back. Bundles may come from others, so nothing in one is taken on trust:
+//! sizes are bounded, fields may be missing, and whatever does not read is an error of that entry.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use zip::ZipArchive;
+
+use crate::capture::bundle::CAPTURE_METHOD;
+use crate::error::{Error, Result};
+use crate::limits::INSPECTED_ENTRY_BYTES;
+
+/// The manifest, as far as readers need it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Manifest {
+    /// The version of the format.
+    #[serde(deserialize_with = "or_default")]
+    pub format_version: String,
+    /// When the bundle was begun.
+    #[serde(deserialize_with = "or_default")]
+    pub created_at: String,
+    /// How the capture was made.
+    #[serde(deserialize_with = "or_default")]
+    pub capture_method: String,
+    /// From start to stop, in milliseconds.
+    #[serde(deserialize_with = "or_default")]
+    pub duration_ms: f64,
+}
+
+/// A field line.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Header {
+    /// The name.
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    /// The value.
+    #[serde(deserialize_with = "or_default")]
+    pub value: String,
+}
+
+/// Request or response of a trace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Message {
+    /// Of a request.
+    #[serde(deserialize_with = "or_default")]
+    pub method: String,
+    /// Of a request, absolute.
+    #[serde(deserialize_with = "or_default")]
+    pub url: String,
+    /// Of a response; 0 where none came.
+    #[serde(deserialize_with = "or_default")]
+    pub status: u16,
+    /// Of a response: the reason phrase.
+    #[serde(deserialize_with = "or_default")]
+    pub status_text: String,
+    /// As `HTTP/1.1`.
+    #[serde(deserialize_with = "or_default")]
+    pub http_version: String,
+    /// The fields, in order.
+    #[serde(deserialize_with = "or_default")]
+    pub headers: Vec<Header>,
+    /// The trailer fields, in order.
+    #[serde(deserialize_with = "or_default")]
+    pub trailers: Vec<Header>,
+    /// The body's file, without the folder.
+    pub body_file: Option<String>,
+    /// The size of that file.
+    #[serde(deserialize_with = "or_default")]
+    pub body_size: u64,
+    /// The coding of a body that is stored as it came.
+    pub body_encoding: Option<String>,
+    /// The size on the wire of a body whose copy was cut.
+    pub body_wire_size: Option<u64>,
+}
+
+/// When the phases of a trace took place, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Timing {
+    #[serde(deserialize_with = "or_default")]
+    pub dns_ms: f64,
+    #[serde(deserialize_with = "or_default")]
+    pub connect_ms: f64,
+    #[serde(deserialize_with = "or_default")]
+    pub tls_ms: f64,
+    #[serde(deserialize_with = "or_default")]
+    pub send_ms: f64,
+    #[serde(deserialize_with = "or_default")]
+    pub wait_ms: f64,
+    #[serde(deserialize_with = "or_default")]
+    pub receive_ms: f64,
+    #[serde(deserialize_with = "or_default")]
+    pub total_ms: f64,
+}
+
+/// A trace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Trace {
+    /// As `t_0001`.
+    #[serde(deserialize_with = "or_default")]
+    pub id: String,
+    /// When the request began, in epoch milliseconds.
+    #[serde(deserialize_with = "or_default")]
+    pub timestamp: u64,
+    /// The request.
+    #[serde(deserialize_with = "or_default")]
+    pub request: Message,
+    /// The response.
+    #[serde(deserialize_with = "or_default")]
+    pub response: Message,
+    /// The phases.
+    #[serde(deserialize_with = "or_default")]
+    pub timing: Timing,
+    /// Why the exchange failed.
+    pub error: Option<String>,
+}
+
+/// A WebSocket connection.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct WebSocket {
+    /// As `ws_0001`.
+    #[serde(deserialize_with = "or_default")]
+    pub id: String,
+    /// When the handshake began, in epoch milliseconds.
+    #[serde(deserialize_with = "or_default")]
+    pub timestamp: u64,
+    /// The URL.
+    #[serde(deserialize_with = "or_default")]
+    pub url: String,
+    /// The subprotocols offered.
+    #[serde(deserialize_with = "or_default")]
+    pub protocols: Vec<String>,
+    /// How many messages it has.
+    #[serde(deserialize_with = "or_default")]
+    pub message_count: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// A WebSocket message.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct WebSocketMessage {
+    /// As `ws_0001_m001`.
+    #[serde(deserialize_with = "or_default")]
+    pub id: String,
+    /// When it ended, in epoch milliseconds.
+    #[serde(deserialize_with = "or_default")]
+    pub timestamp: u64,
+    /// `send` or `receive`.
+    #[serde(deserialize_with = "or_default")]
+    pub direction: String,
+    /// The kind.
+    #[serde(deserialize_with = "or_default")]
+    pub opcode: String,
+    /// The payload's file, without the folder.
+    pub payload_file: Option<String>,
+    /// The size of that file.
+    #[serde(deserialize_with = "or_default")]
+    pub payload_size: u64,
+}
+
+/// A null where a value should be reads as the value's default: other programs write such.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A bundle that is open.
+#[derive(Debug)]
+pub struct Bundle {
+    zip: ZipArchive<BufReader<File>>,
+    manifest: Manifest,
+    traces: Vec<String>,
+    websockets: Vec<String>,
+}
+
+impl Bundle {
+    /// Opens a bundle. Fails with a reason when the file is not there or is no bundle.
+    pub fn open(path: &Path) -> Result<Bundle> {
+        let refused = |why: String| Error::new(format!("cannot read {}: {why}", path.display()));
+        let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+        let mut zip = ZipArchive::new(BufReader::new(file))
+            .map_err(|_| refused("it is not a capture bundle (no ZIP archive)".to_owned()))?;
+        let manifest = read_json(&mut zip, "manifest.json").map_err(|error| {
+            refused(format!("it is not a capture bundle (manifest.json: {error})"))
+        })?;
+        let ids = |folder: &str, is_id: fn(&str) -> bool| -> Vec<String> {
+            let mut ids = Vec::new();
+            for name in zip.file_names().flatten() {
+                let id = name.strip_prefix(folder).and_then(|name| name.strip_suffix(".json"));
+                ids.extend(id.filter(|id| is_id(id)).map(str::to_owned));
+            }
+            // By number: four digits may not be enough in bundles of others.
+            ids.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+            ids
+        };
+        let traces = ids("traces/", is_trace_id);
+        let websockets = ids("ws/", is_websocket_id);
+        Ok(Bundle { zip, manifest, traces, websockets })
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The ids of all traces, in order.
+    pub fn trace_ids(&self) -> &[String] {
+        &self.traces
+    }
+
+    /// The ids of all WebSocket connections, in order.
+    pub fn websocket_ids(&self) -> &[String] {
+        &self.websockets
+    }
+
+    /// One trace.
+    pub fn trace(&mut self, id: &str) -> Result<Trace> {
+        self.json(&format!("traces/{id}.json"))
+    }
+
+    /// One WebSocket connection.
+    pub fn websocket(&mut self, id: &str) -> Result<WebSocket> {
+        self.json(&format!("ws/{id}.json"))
+    }
+
+    /// One message of a connection, by its number from 1; `None` behind the last.
+    pub fn message(&mut self, websocket: &str, number: u64) -> Result<Option<WebSocketMessage>> {
+        let name = format!("ws/{websocket}_m{number:03}.json");
+        match self.zip.index_for_name(&name) {
+            Some(_) => self.json(&name).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The body or payload of a trace, by the file's bare name.
+    pub fn trace_body(&mut self, file: &str) -> Result<Vec<u8>> {
+        self.bytes(&format!("traces/{file}"))
+    }
+
+    /// The payload of a WebSocket message, by the file's bare name.
+    pub fn message_payload(&mut self, file: &str) -> Result<Vec<u8>> {
+        self.bytes(&format!("ws/{file}"))
+    }
+
+    fn json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T> {
+        read_json(&mut self.zip, name).map_err(|error| entry_error(name, &error))
+    }
+
+    fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
+        read_entry(&mut self.zip, name).map_err(|error| entry_error(name, &error))
+    }
+}
+
+fn entry_error(name: &str, error: &io::Error) -> Error {
+    Error::new(format!("cannot read {} of the bundle: {error}", name.escape_debug()))
+}
+
+/// Whether the file is a bundle that a proxy made.
+pub fn is_proxy_bundle(path: &Path) -> bool {
+    Bundle::open(path).is_ok_and(|bundle| bundle.manifest.capture_method == CAPTURE_METHOD)
+}
+
+fn is_trace_id(id: &str) -> bool {
+    id.strip_prefix("t_").is_some_and(is_number)
+}
+
+fn is_websocket_id(id: &str) -> bool {
+    id.strip_prefix("ws_").is_some_and(is_number)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn read_entry(zip: &mut ZipArchive<BufReader<File>>, name: &str) -> io::Result<Vec<u8>> {
+    let entry = zip.by_name(name)?;
+    let mut bytes = Vec::new();
+    // The size in the directory may be a lie.
+    entry.take(INSPECTED_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > INSPECTED_ENTRY_BYTES {
+        return Err(io::Error::other(format!("it is larger than {INSPECTED_ENTRY_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn read_json<T: DeserializeOwned>(
+    zip: &mut ZipArchive<BufReader<File>>,
+    name: &str,
+) -> io::Result<T> {
+    Ok(serde_json::from_slice(&read_entry(zip, name)?)?)
+}

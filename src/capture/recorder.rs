@@ -1,1 +1,257 @@
-//! To be written.
+//! The recorder thread: flows from the queue into the journal, finished segments to the packer.
+//!
+//! Capture is an observer. When the disk is full the recorder goes on taking flows from the
+//! queue, counts what it loses and says so once; traffic never waits for it in vain.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+
+use crate::capture::bundle::part_path;
+use crate::capture::journal::JournalFolder;
+use crate::capture::packer::{self, Packed, Shared};
+use crate::capture::queue::{FlowReceiver, Received};
+use crate::capture::read;
+use crate::capture::writer::Writer;
+use crate::error::{Error, Result};
+use crate::limits::JOURNAL_FLUSH;
+use crate::notice::{Notice, Notices};
+use crate::stats::Stats;
+
+/// What a recorder is to write.
+#[derive(Clone, Debug)]
+pub struct RecorderConfig {
+    /// The bundle; later parts stand beside it as `<stem>-0002.<extension>`.
+    pub output: PathBuf,
+    /// The name in the manifest.
+    pub app: String,
+    /// Traces in one part of the bundle.
+    pub part_traces: u64,
+}
+
+/// How far packing has come, for a progress line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Flows that stand in the bundle.
+    pub packed: u64,
+    /// Flows that were recorded.
+    pub recorded: u64,
+}
+
+/// What became of a capture.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Traces in all parts.
+    pub traces: u64,
+    /// WebSocket connections in all parts.
+    pub websockets: u64,
+    /// WebSocket messages in all parts.
+    pub messages: u64,
+    /// Bytes of bodies and payloads in all parts, as they are stored.
+    pub bytes: u64,
+    /// Bodies that were cut at the capture limit.
+    pub bodies_cut: u64,
+    /// From the start of the recorder to the end of the last flow.
+    pub duration: Duration,
+    /// The parts, in order.
+    pub paths: Vec<PathBuf>,
+    /// Flows that were lost because the recorder could not write.
+    pub lost: u64,
+    /// Why the bundle is not whole, and where the rest is, in one line for the user.
+    pub error: Option<String>,
+}
+
+/// Starts recorders.
+#[derive(Debug)]
+pub struct Recorder;
+
+/// A running recorder.
+#[derive(Debug)]
+pub struct RecorderHandle {
+    thread: JoinHandle<Summary>,
+    /// Disconnected when the thread ends.
+    done: Receiver<()>,
+    shared: Arc<Shared>,
+}
+
+impl Recorder {
+    /// Starts a recorder that writes a bundle. Fails with a reason when `config.output` cannot be
+    /// written.
+    pub fn start(
+        config: RecorderConfig,
+        flows: FlowReceiver,
+        stats: Arc<Stats>,
+        notices: Notices,
+    ) -> Result<RecorderHandle> {
+        let output = config.output.clone();
+        let refused = |error: io::Error| refusal(&output, &error);
+        if output.file_name().is_none() || (output.exists() && !output.is_file()) {
+            // The bundle takes the place of what is there: never that of a folder or a device.
+            return Err(refusal(&output, &io::Error::other("it is not a regular file")));
+        }
+        let (folder, unfinished) = JournalFolder::create(&output).map_err(refused)?;
+        for path in unfinished {
+            notices.give(Notice::Warning(format!(
+                "an unfinished capture is in {}; it stays untouched",
+                path.display()
+            )));
+        }
+        let shared = Arc::new(Shared::default());
+        let (jobs, waiting) = unbounded();
+        let work = (folder.clone(), shared.clone());
+        let packer = spawn("packer", move || packer::run(&waiting, &work.0, &work.1))?;
+        let started = Instant::now();
+        let writer = Writer::start(config, folder.clone(), jobs, shared.clone(), stats, notices);
+        let writer = writer.map_err(|error| {
+            // Nothing is in it yet.
+            let _ = folder.remove();
+            refusal(&output, &error)
+        })?;
+        let ending = Ending { output, folder, packer, started };
+        run_thread(shared, move || {
+            let writer = record(writer, &flows);
+            ending.finish(writer)
+        })
+    }
+
+    /// Starts a recorder that takes all flows and writes nothing, for `--no-output`.
+    pub fn discard(flows: FlowReceiver) -> Result<RecorderHandle> {
+        let started = Instant::now();
+        run_thread(Arc::default(), move || {
+            while !matches!(flows.receive(Duration::from_secs(60)), Received::Closed) {}
+            Summary { duration: started.elapsed(), ..Summary::default() }
+        })
+    }
+}
+
+fn refusal(output: &Path, error: &io::Error) -> Error {
+    Error::new(format!(
+        "cannot write {}: {error}; choose another file with --output",
+        output.display()
+    ))
+}
+
+fn run_thread(
+    shared: Arc<Shared>,
+    run: impl FnOnce() -> Summary + Send + 'static,
+) -> Result<RecorderHandle> {
+    let (alive, done) = bounded(0);
+    let thread = spawn("recorder", move || {
+        let _alive = alive;
+        run()
+    })?;
+    Ok(RecorderHandle { thread, done, shared })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| Error::new(format!("cannot start the {name}'s thread: {error}")))
+}
+
+impl RecorderHandle {
+    /// Waits until every sender of the queue is gone, the queue is empty and all is packed; calls
+    /// `progress` about ten times a second meanwhile.
+    pub fn finish(self, progress: &mut dyn FnMut(Progress)) -> Summary {
+        while let Err(RecvTimeoutError::Timeout) =
+            self.done.recv_timeout(Duration::from_millis(100))
+        {
+            progress(Progress {
+                packed: self.shared.packed.load(Ordering::Relaxed),
+                recorded: self.shared.recorded.load(Ordering::Relaxed),
+            });
+        }
+        self.thread.join().unwrap_or_else(|_| Summary {
+            error: Some("the recorder ended by a fault of its own".to_owned()),
+            ..Summary::default()
+        })
+    }
+}
+
+/// Takes flows until the queue is closed and empty.
+fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
+    let mut flushed = Instant::now();
+    loop {
+        let wait = JOURNAL_FLUSH.saturating_sub(flushed.elapsed()).max(Duration::from_millis(1));
+        match flows.receive(wait) {
+            Received::Batch(batch) => batch.into_iter().for_each(|event| writer.take(event)),
+            Received::Timeout => {}
+            Received::Closed => return writer,
+        }
+        if flushed.elapsed() >= JOURNAL_FLUSH {
+            writer.flush();
+            flushed = Instant::now();
+        }
+    }
+}
+
+/// What is needed when the flows have ended.
+struct Ending {
+    output: PathBuf,
+    folder: JournalFolder,
+    packer: JoinHandle<Packed>,
+    started: Instant,
+}
+
+impl Ending {
+    fn finish(self, writer: Writer) -> Summary {
+        let duration = self.started.elapsed();
+        let written = writer.finish();
+        let packed = self.packer.join().unwrap_or_else(|_| Packed {
+            error: Some((self.output.clone(), io::Error::other("the packer had a fault"))),
+            ..Packed::default()
+        });
+        let journal = self.folder.path().display();
+        let mut reasons = Vec::new();
+        if let Some(reason) = written.failed {
+            reasons.push(format!("{} flows were lost: {reason}", written.lost));
+        }
+        if let Some((path, error)) = &packed.error {
+            let path = path.display();
+            reasons.push(format!("cannot write {path}: {error}; the capture is kept in {journal}"));
+        }
+        if packed.error.is_none() {
+            // Every part is whole and stands in its place; what cannot be removed is litter.
+            let _ = self.folder.remove();
+            remove_stale_parts(&self.output, packed.paths.len());
+        }
+        Summary {
+            traces: packed.counts.traces,
+            websockets: packed.counts.websockets,
+            messages: packed.counts.messages,
+            bytes: packed.counts.bytes,
+            bodies_cut: written.bodies_cut,
+            duration,
+            paths: packed.paths,
+            lost: written.lost,
+            error: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        }
+    }
+}
+
+/// Removes later parts that a former capture left under the names that ours would have: beside
+/// the new bundle they would be taken for parts of it. Only files that are such a part go.
+fn remove_stale_parts(output: &Path, parts: usize) {
+    let first = u32::try_from(parts).unwrap_or(u32::MAX).saturating_add(1);
+    for part in first.max(2).. {
+        let path = part_path(output, part);
+        if !read::is_proxy_bundle(&path) || std::fs::remove_file(path).is_err() {
+            return;
+        }
+    }
+}
+
+/// Now, in microseconds since the Unix epoch.
+pub(super) fn epoch_us() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,1 +1,87 @@
-//! To be written.
+//! A PKCS#12 file (RFC 7292) with one certificate and no key, as Windows and phones take it.
+
+use rustls::SupportedCipherSuite;
+use rustls::crypto::hash::{Hash, HashAlgorithm};
+
+use super::der::{INTEGER, NULL, OCTET_STRING, context, element, oid, sequence};
+use super::provider::provider;
+
+/// 1.2.840.113549.1.7.1
+const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+/// 1.2.840.113549.1.12.10.1.3
+const CERT_BAG: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x0a, 0x01, 0x03];
+/// 1.2.840.113549.1.9.22.1
+const X509_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x16, 0x01];
+/// 2.16.840.1.101.3.4.2.1
+const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+
+/// The block size of SHA-256, in bytes.
+const BLOCK: usize = 64;
+/// Rounds of the key derivation. There is no secret to protect; readers expect some.
+const ITERATIONS: u16 = 2048;
+
+/// The file for this certificate: nothing is encrypted, and the integrity check, which readers
+/// insist on, is made with the empty password. The same certificate gives the same file.
+pub fn certificate_only(certificate_der: &[u8]) -> Vec<u8> {
+    let certificate = element(OCTET_STRING, &[certificate_der]);
+    let bag = sequence(&[&oid(X509_CERTIFICATE), &element(context(0), &[&certificate])]);
+    let safe_bag = sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag])]);
+    let safe = data_content(&sequence(&[&safe_bag]));
+    let authenticated = sequence(&[&safe]);
+    let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, &authenticated));
+    sequence(&[&element(INTEGER, &[&[3]]), &data_content(&authenticated), &mac])
+}
+
+/// A ContentInfo of type data.
+fn data_content(content: &[u8]) -> Vec<u8> {
+    let octets = element(OCTET_STRING, &[content]);
+    sequence(&[&oid(DATA), &element(context(0), &[&octets])])
+}
+
+/// MacData over `message` for the empty password.
+fn mac_data(hash: &dyn Hash, message: &[u8]) -> Vec<u8> {
+    let digest_of_message = hash.hash(message);
+    let salt = digest_of_message.as_ref().get(..8).unwrap_or_default();
+    let key = derive_mac_key(hash, salt);
+    let tag = hmac(hash, &key, message);
+    let algorithm = sequence(&[&oid(SHA256), &element(NULL, &[])]);
+    let digest = sequence(&[&algorithm, &element(OCTET_STRING, &[&tag])]);
+    let iterations = element(INTEGER, &[&ITERATIONS.to_be_bytes()]);
+    sequence(&[&digest, &element(OCTET_STRING, &[salt]), &iterations])
+}
+
+/// RFC 7292 appendix B.2 with the empty password, for a key no longer than one digest: then the
+/// first round of its step 6 is the result.
+fn derive_mac_key(hash: &dyn Hash, salt: &[u8]) -> Vec<u8> {
+    let mut input = vec![3_u8; BLOCK];
+    input.extend(salt.iter().cycle().take(BLOCK));
+    // The empty password is a BMPString of its terminator alone: zeros, repeated.
+    input.resize(3 * BLOCK, 0);
+    let mut key = hash.hash(&input).as_ref().to_vec();
+    for _ in 1..ITERATIONS {
+        key = hash.hash(&key).as_ref().to_vec();
+    }
+    key
+}
+
+/// HMAC (RFC 2104) for keys no longer than a block.
+fn hmac(hash: &dyn Hash, key: &[u8], message: &[u8]) -> Vec<u8> {
+    let mut padded = key.to_vec();
+    padded.resize(BLOCK, 0);
+    let mut inner: Vec<u8> = padded.iter().map(|b| b ^ 0x36).collect();
+    inner.extend_from_slice(message);
+    let mut outer: Vec<u8> = padded.iter().map(|b| b ^ 0x5c).collect();
+    outer.extend_from_slice(hash.hash(&inner).as_ref());
+    hash.hash(&outer).as_ref().to_vec()
+}
+
+/// SHA-256 of the TLS backend.
+fn sha256() -> Option<&'static dyn Hash> {
+    provider().cipher_suites.iter().find_map(|suite| {
+        let hash = match suite {
+            SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+            SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+        };
+        (hash.algorithm() == HashAlgorithm::SHA256).then_some(hash)
+    })
+}

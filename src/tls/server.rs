@@ -1,1 +1,84 @@
-//! To be written.
+//! The side towards clients: sessions with certificates of our own authority.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::pki_types::DnsName;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ServerConfig, ServerConnection};
+
+use super::cert_cache::CertCache;
+use super::provider::{provider, ticketer};
+use super::session::{HTTP_1_1, Session, TlsError};
+
+/// The TLS server that all loops share: TLS 1.2 and 1.3, ALPN http/1.1, stateless tickets.
+pub struct ServerTls {
+    cache: Arc<CertCache>,
+    config: Arc<ServerConfig>,
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// A server with certificates from `cache`.
+    ///
+    /// # Errors
+    /// When the backend cannot be set up.
+    pub fn new(cache: Arc<CertCache>) -> Result<Self, TlsError> {
+        let resolver = Arc::new(BySni { cache: Arc::clone(&cache) });
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| TlsError::other(format!("cannot set up TLS: {e}")))?
+            .with_no_client_auth()
+            .with_cert_resolver(resolver);
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        config.ticketer = ticketer()?;
+        config.send_tls13_tickets = 1;
+        // Tickets make the session store superfluous, and it would be one lock for all loops.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        Ok(ServerTls { cache, config: Arc::new(config) })
+    }
+
+    /// A session for a client whose ClientHello named `sni` and whose CONNECT named
+    /// `connect_host` (DNS name or IP address), which the certificate is for where there is no
+    /// usable SNI. Minting may block for its duration.
+    ///
+    /// # Errors
+    /// When no certificate can be made for the host.
+    pub fn session(&self, sni: Option<&str>, connect_host: &str) -> Result<Session, TlsError> {
+        // rustls judges the same way whether a name is usable.
+        let config = match sni.filter(|name| DnsName::try_from(*name).is_ok()) {
+            Some(name) => {
+                // Minted now, so that a failure has a reason that can be reported.
+                self.cache.get(name)?;
+                Arc::clone(&self.config)
+            }
+            None => {
+                let key = self.cache.get(connect_host)?;
+                let mut config = ServerConfig::clone(&self.config);
+                config.cert_resolver = Arc::new(SingleCertAndKey::from(key));
+                Arc::new(config)
+            }
+        };
+        let connection = ServerConnection::new(config)
+            .map_err(|e| TlsError::other(format!("cannot begin a TLS session: {e}")))?;
+        Ok(Session::new(connection.into(), None))
+    }
+}
+
+/// Finds the certificate for the name in the ClientHello.
+#[derive(Debug)]
+struct BySni {
+    cache: Arc<CertCache>,
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        hello.server_name().and_then(|name| self.cache.get(name).ok())
+    }
+}

@@ -1,1 +1,123 @@
-//! To be written.
+//! The side towards servers: roots of trust, verification, resumption.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use crate::error::{Error, Result};
+use crate::limits::RESUMPTION_HOSTS;
+
+use super::leaf::LeafName;
+use super::provider::provider;
+use super::session::{HTTP_1_1, Session, TlsError};
+use super::verifier::{TakesAny, Verifier};
+
+/// The variable that names a file of roots, in place of the system's.
+const CERT_FILE: &str = "SSL_CERT_FILE";
+/// rustls sizes its store in tickets, and counts so many of them for each host.
+const TICKETS_PER_HOST: usize = 8;
+const NO_ROOTS: &str = "no trusted root certificates were found; install the system's \
+    (ca-certificates), or name a PEM file with SSL_CERT_FILE, or pass --insecure to verify nothing";
+
+/// The TLS client that all loops share: TLS 1.2 and 1.3, ALPN http/1.1, sessions resumed.
+pub struct UpstreamTls {
+    config: Arc<ClientConfig>,
+}
+
+impl fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamTls").finish_non_exhaustive()
+    }
+}
+
+impl UpstreamTls {
+    /// A client that trusts the system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured),
+    /// and warnings about roots that could not be read. With `insecure` any certificate is taken.
+    ///
+    /// # Errors
+    /// When `SSL_CERT_FILE` cannot be read or there are no roots, and `insecure` is not set.
+    pub fn new(insecure: bool) -> Result<(Self, Vec<String>)> {
+        if insecure {
+            let algorithms = provider().signature_verification_algorithms;
+            let client = Self::with_verifier(Arc::new(TakesAny { algorithms }))?;
+            return Ok((client, Vec::new()));
+        }
+        check_cert_file(std::env::var_os(CERT_FILE).as_deref())?;
+        let found = rustls_native_certs::load_native_certs();
+        let warnings = found.errors.iter().map(|e| format!("root certificates: {e}")).collect();
+        Ok((Self::with_roots(found.certs)?, warnings))
+    }
+
+    /// A client that trusts `roots` and nothing else.
+    ///
+    /// # Errors
+    /// When none of them is usable.
+    pub fn with_roots(roots: Vec<CertificateDer<'static>>) -> Result<Self> {
+        let mut store = RootCertStore::empty();
+        // Systems' stores hold old certificates that cannot be parsed; they are of no use.
+        store.add_parsable_certificates(roots.iter().cloned());
+        if store.is_empty() {
+            return Err(Error::new(NO_ROOTS));
+        }
+        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
+            .build()
+            .map_err(|e| Error::new(format!("cannot set up certificate verification: {e}")))?;
+        let roots: HashSet<_> = roots.into_iter().collect();
+        Self::with_verifier(Arc::new(Verifier::new(paths, roots)))
+    }
+
+    fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<Self> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| Error::new(format!("cannot set up TLS: {e}")))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        config.resumption = Resumption::in_memory_sessions(RESUMPTION_HOSTS * TICKETS_PER_HOST);
+        Ok(UpstreamTls { config: Arc::new(config) })
+    }
+
+    /// A session towards `server_name`, a DNS name (IDNA is applied) or an IP address, which is
+    /// verified but not sent as SNI (RFC 6066 section 3).
+    ///
+    /// # Errors
+    /// When the name is neither.
+    pub fn session(&self, server_name: &str) -> std::result::Result<Session, TlsError> {
+        let name = LeafName::parse(server_name)?;
+        let (name, sent) = match name {
+            LeafName::Ip(address) => (ServerName::from(address), None),
+            LeafName::Dns(name) => {
+                let parsed = ServerName::try_from(name.clone())
+                    .map_err(|_| TlsError::other(format!("{server_name:?} is no host name")))?;
+                (parsed, Some(name))
+            }
+        };
+        let connection = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|e| TlsError::other(format!("cannot begin a TLS session: {e}")))?;
+        Ok(Session::new(connection.into(), sent.as_deref()))
+    }
+}
+
+/// A file of roots that the user named and that cannot be read is an error, not a missing root.
+fn check_cert_file(file: Option<&OsStr>) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    match File::open(Path::new(file)) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::new(format!(
+            "{CERT_FILE} names {}, which cannot be read: {e}; correct or unset it",
+            Path::new(file).display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,398 @@
+//! What the journal's frames hold, in a compact binary form, and back.
+//!
+//! Integers are little-endian; bytes and text carry a u32 length in front; what may be absent
+//! carries a byte 0 or 1 in front.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::flow::record::{
+    Authority, Body, DeflateParameters, Direction, Exchange, FlowId, Message, Opcode, Scheme,
+    Timing, TlsFacts, Upstream, WebSocketClose, WebSocketMessage, WebSocketOpen,
+};
+
+/// The version of the journal that this program writes and reads.
+pub const JOURNAL_VERSION: u32 = 1;
+
+/// The first frame of a segment: all that a bundle needs besides its flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The part of the bundle, from 1.
+    pub part: u32,
+    /// When the segment was begun, in microseconds since the Unix epoch.
+    pub created_us: u64,
+    /// The name in the manifest.
+    pub app: String,
+    /// The file name of the part, without its folder.
+    pub file_name: String,
+}
+
+impl SegmentHeader {
+    /// Appends the payload.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        JOURNAL_VERSION.put(out);
+        self.part.put(out);
+        self.created_us.put(out);
+        self.app.put(out);
+        self.file_name.put(out);
+    }
+
+    /// Reads a payload; `None` when it is damaged or of another version.
+    pub fn take(payload: &[u8]) -> Option<Self> {
+        whole(payload, |input| {
+            if u32::take(input)? != JOURNAL_VERSION {
+                return None;
+            }
+            Some(SegmentHeader {
+                part: u32::take(input)?,
+                created_us: u64::take(input)?,
+                app: String::take(input)?,
+                file_name: String::take(input)?,
+            })
+        })
+    }
+}
+
+/// Appends the payload of a frame that holds only a time or an id.
+pub fn put_number(out: &mut Vec<u8>, number: u64) {
+    number.put(out);
+}
+
+/// Reads the payload that [`put_number`] wrote.
+pub fn take_number(payload: &[u8]) -> Option<u64> {
+    whole(payload, u64::take)
+}
+
+/// Appends an exchange's payload. Tails that are spilled are given as empty by the caller.
+pub fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
+    exchange.id.0.put(out);
+    exchange.scheme.put(out);
+    exchange.target.put(out);
+    exchange.client.put(out);
+    exchange.client_tls.put(out);
+    exchange.upstream.put(out);
+    exchange.request.put(out);
+    exchange.response.put(out);
+    exchange.timing.put(out);
+    exchange.error.put(out);
+}
+
+/// Reads an exchange's payload.
+pub fn take_exchange(payload: &[u8]) -> Option<Exchange> {
+    whole(payload, |input| {
+        Some(Exchange {
+            id: FlowId(u64::take(input)?),
+            scheme: Scheme::take(input)?,
+            target: Field::take(input)?,
+            client: SocketAddr::take(input)?,
+            client_tls: Field::take(input)?,
+            upstream: Field::take(input)?,
+            request: Message::take(input)?,
+            response: Field::take(input)?,
+            timing: Timing::take(input)?,
+            error: Field::take(input)?,
+        })
+    })
+}
+
+/// Appends a handshake's payload.
+pub fn put_open(out: &mut Vec<u8>, open: &WebSocketOpen) {
+    open.id.0.put(out);
+    open.scheme.put(out);
+    open.target.put(out);
+    open.client.put(out);
+    open.request_head.put(out);
+    open.response_head.put(out);
+    open.began_us.put(out);
+    open.deflate.put(out);
+}
+
+/// Reads a handshake's payload.
+pub fn take_open(payload: &[u8]) -> Option<WebSocketOpen> {
+    whole(payload, |input| {
+        Some(WebSocketOpen {
+            id: FlowId(u64::take(input)?),
+            scheme: Scheme::take(input)?,
+            target: Field::take(input)?,
+            client: SocketAddr::take(input)?,
+            request_head: Bytes::take(input)?,
+            response_head: Bytes::take(input)?,
+            began_us: u64::take(input)?,
+            deflate: Field::take(input)?,
+        })
+    })
+}
+
+/// Appends a message block's payload: the direction, then the bytes to the end of the frame.
+pub fn put_data(out: &mut Vec<u8>, direction: Direction, data: &[u8]) {
+    direction.put(out);
+    out.extend_from_slice(data);
+}
+
+/// Reads a message block's payload.
+pub fn take_data(mut payload: &[u8]) -> Option<(Direction, &[u8])> {
+    Some((Direction::take(&mut payload)?, payload))
+}
+
+/// The end of a message, as its frame holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageEntry<'a> {
+    /// The direction.
+    pub direction: Direction,
+    /// The kind.
+    pub opcode: Opcode,
+    /// Whether the payload is compressed.
+    pub compressed: bool,
+    /// When it ended, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// The payload that follows the blocks.
+    pub payload: &'a [u8],
+}
+
+/// Appends a message's payload, with `data` as the bytes that follow its blocks.
+pub fn put_message(out: &mut Vec<u8>, message: &WebSocketMessage, data: &[u8]) {
+    message.direction.put(out);
+    message.opcode.put(out);
+    message.compressed.put(out);
+    message.time_us.put(out);
+    out.extend_from_slice(data);
+}
+
+/// Reads a message's payload.
+pub fn take_message(mut payload: &[u8]) -> Option<MessageEntry<'_>> {
+    let input = &mut payload;
+    Some(MessageEntry {
+        direction: Direction::take(input)?,
+        opcode: Opcode::take(input)?,
+        compressed: bool::take(input)?,
+        time_us: u64::take(input)?,
+        payload: input,
+    })
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseEntry {
+    /// When, in microseconds since the Unix epoch.
+    pub time_us: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Messages that were not kept because there were too many.
+    pub messages_left_out: u64,
+}
+
+/// Appends the payload of a connection's end.
+pub fn put_close(out: &mut Vec<u8>, close: &WebSocketClose, messages_left_out: u64) {
+    close.time_us.put(out);
+    close.error.put(out);
+    messages_left_out.put(out);
+}
+
+/// Reads the payload of a connection's end.
+pub fn take_close(payload: &[u8]) -> Option<CloseEntry> {
+    whole(payload, |input| {
+        Some(CloseEntry {
+            time_us: u64::take(input)?,
+            error: Field::take(input)?,
+            messages_left_out: u64::take(input)?,
+        })
+    })
+}
+
+/// Reads a payload that must be used up.
+fn whole<T>(mut payload: &[u8], take: impl FnOnce(&mut &[u8]) -> Option<T>) -> Option<T> {
+    let value = take(&mut payload)?;
+    payload.is_empty().then_some(value)
+}
+
+/// A value that has a binary form.
+trait Field: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    fn take(input: &mut &[u8]) -> Option<Self>;
+}
+
+fn take_array<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
+    let (array, rest) = input.split_first_chunk::<N>()?;
+    *input = rest;
+    Some(*array)
+}
+
+macro_rules! integers {
+    ($($integer:ty)*) => {$(
+        impl Field for $integer {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn take(input: &mut &[u8]) -> Option<Self> {
+                take_array(input).map(<$integer>::from_le_bytes)
+            }
+        }
+    )*};
+}
+
+integers!(u8 u16 u32 u64);
+
+/// Fields that are one of a few values, each written as one byte.
+macro_rules! choices {
+    ($($kind:ty { $($byte:literal = $value:path),* })*) => {$(
+        impl Field for $kind {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.push(match self { $($value => $byte),* });
+            }
+
+            fn take(input: &mut &[u8]) -> Option<Self> {
+                match u8::take(input)? { $($byte => Some($value),)* _ => None }
+            }
+        }
+    )*};
+}
+
+choices! {
+    Scheme { 0 = Scheme::Http, 1 = Scheme::Https }
+    Direction { 0 = Direction::Send, 1 = Direction::Receive }
+    Opcode {
+        1 = Opcode::Text, 2 = Opcode::Binary, 8 = Opcode::Close, 9 = Opcode::Ping, 10 = Opcode::Pong
+    }
+}
+
+impl Field for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        match u8::take(input)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl Field for Bytes {
+    fn put(&self, out: &mut Vec<u8>) {
+        u32::try_from(self.len()).unwrap_or(u32::MAX).put(out);
+        out.extend_from_slice(self);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        let length = usize::try_from(u32::take(input)?).ok()?;
+        let (bytes, rest) = input.split_at_checked(length)?;
+        *input = rest;
+        Some(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl Field for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        u32::try_from(self.len()).unwrap_or(u32::MAX).put(out);
+        out.extend_from_slice(self.as_bytes());
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        String::from_utf8(Bytes::take(input)?.into()).ok()
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        Some(if bool::take(input)? { Some(T::take(input)?) } else { None })
+    }
+}
+
+impl<T: Field> Field for Arc<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.as_ref().put(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        T::take(input).map(Arc::new)
+    }
+}
+
+impl Field for SocketAddr {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self.ip() {
+            IpAddr::V4(ip) => {
+                out.push(4);
+                out.extend_from_slice(&ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                out.push(6);
+                out.extend_from_slice(&ip.octets());
+            }
+        }
+        self.port().put(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        let ip = match u8::take(input)? {
+            4 => IpAddr::from(take_array::<4>(input)?),
+            6 => IpAddr::from(take_array::<16>(input)?),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, u16::take(input)?))
+    }
+}
+
+/// Structures whose fields are written one after another.
+macro_rules! structures {
+    ($($kind:ident { $($field:ident),* })*) => {$(
+        impl Field for $kind {
+            fn put(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+
+            fn take(input: &mut &[u8]) -> Option<Self> {
+                Some($kind { $($field: Field::take(input)?),* })
+            }
+        }
+    )*};
+}
+
+structures! {
+    Authority { host, port }
+    Message { head, body, trailers }
+    Body { tail, sent_ahead, size }
+    Upstream { address, connection, reused, tls }
+    DeflateParameters { client_no_context_takeover, server_no_context_takeover }
+    Timing { began_us, dns_us, connect_us, tls_us, send_us, wait_us, receive_us, total_us }
+}
+
+impl Field for TlsFacts {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.version.to_owned().put(out);
+        self.cipher.put(out);
+        self.server_name.put(out);
+        self.alpn.put(out);
+        self.resumed.put(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        let version = match String::take(input)?.as_str() {
+            "TLSv1.3" => "TLSv1.3",
+            "TLSv1.2" => "TLSv1.2",
+            _ => "unknown",
+        };
+        Some(TlsFacts {
+            version,
+            cipher: String::take(input)?,
+            server_name: Field::take(input)?,
+            alpn: Field::take(input)?,
+            resumed: bool::take(input)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

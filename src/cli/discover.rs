@@ -1,0 +1,90 @@
+//! `flowtap discover`: intercepts nothing and lists the hosts that are talked to.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use crate::cli::running;
+use crate::cli::status::{Status, printable};
+use crate::config::Config;
+use crate::discovered::{Discovered, Table};
+use crate::error::Result;
+use crate::net::server::{Bound, Server, ServerParts};
+use crate::notice::Notices;
+use crate::proxy::context::DeviceCertificate;
+use crate::stats::Stats;
+use crate::tls::upstream::UpstreamTls;
+
+/// Runs until a signal stops it; prints hosts as they are first seen and the table at the end.
+///
+/// # Errors
+/// When something keeps it from starting.
+pub fn run(config: &Config) -> Result<()> {
+    let signals = running::signals()?;
+    let stats = Arc::new(Stats::default());
+    let (notices, notice_receiver) = Notices::channel(stats.clone());
+    let bound = Bound::new(config.listen)?;
+    let (discovered, first_seen) = Discovered::new();
+    let discovered = Arc::new(discovered);
+    let parts = ServerParts {
+        server_tls: None,
+        // Only requests in absolute form for https need it; without roots those alone fail.
+        upstream_tls: UpstreamTls::new(false).ok().map(|(tls, _)| tls),
+        certificate: DeviceCertificate::default(),
+        flows: None,
+        discovered: Some(discovered.clone()),
+        stats: stats.clone(),
+        notices,
+    };
+    let server = Server::start(config, bound, parts)?;
+    let mut status = Status::new(stats, config.confdir.clone());
+    status.line(&format!("proxy  http://{}", server.address()));
+    let result = running::attend(server, &signals, &notice_receiver, &mut status, |status| {
+        for host in first_seen.try_iter() {
+            status.result(&printable(&host));
+        }
+    });
+    status.finish();
+    print(&render(&discovered.table()));
+    result
+}
+
+fn print(text: &str) {
+    // A reader that has gone wants no more.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// The table, and the line to type next.
+fn render(table: &Table) -> String {
+    let mut text = String::from("\ncount  host\n");
+    for (host, count) in &table.hosts {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{count:>5}  {}", printable(host));
+    }
+    if table.others > 0 {
+        let _ = writeln!(text, "{:>5}  (other hosts)", table.others);
+    }
+    if !table.hosts.is_empty() {
+        text.push_str("\nflowtap proxy");
+        for (host, _) in &table.hosts {
+            let _ = write!(text, " -d '{}'", printable(host));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_followed_by_the_next_line_to_type() {
+        let hosts = vec![("a.example".to_owned(), 12), ("b.example:8443".to_owned(), 3)];
+        let text = render(&Table { hosts, others: 2 });
+        let expected = "\ncount  host\n   12  a.example\n    3  b.example:8443\n    \
+                        2  (other hosts)\n\nflowtap proxy -d 'a.example' -d 'b.example:8443'\n";
+        assert_eq!(text, expected);
+        assert_eq!(render(&Table::default()), "\ncount  host\n");
+    }
+}

@@ -1,0 +1,144 @@
+//! `flowtap proxy`: intercepts, captures into a bundle, and sums up.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::capture::queue;
+use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
+use crate::cli::running;
+use crate::cli::settings;
+use crate::cli::status::{Status, bytes};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::net::server::{Bound, Server, ServerParts};
+use crate::notice::{Notice, Notices};
+use crate::proxy::context::DeviceCertificate;
+use crate::stats::Stats;
+use crate::tls::authority::{Authority, AuthoritySource, Origin};
+use crate::tls::cert_cache::CertCache;
+use crate::tls::server::ServerTls;
+use crate::tls::upstream::UpstreamTls;
+
+/// Runs until a signal stops it and the bundle is whole.
+///
+/// # Errors
+/// When something keeps it from starting, before anything listens to clients; or when the bundle
+/// could not be written whole.
+pub fn run(config: &Config) -> Result<()> {
+    let signals = running::signals()?;
+    let stats = Arc::new(Stats::default());
+    let (notices, notice_receiver) = Notices::channel(stats.clone());
+    let bound = Bound::new(config.listen)?;
+    let authority = open_authority(config)?;
+    let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream)?;
+    for warning in warnings {
+        notices.give(Notice::Warning(warning));
+    }
+    let certificate = DeviceCertificate {
+        pem: authority.certificate_pem().into_bytes(),
+        der: authority.certificate_der().to_vec(),
+        pkcs12: authority.pkcs12(),
+    };
+    let server_tls = ServerTls::new(Arc::new(CertCache::new(authority.clone())))
+        .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
+    let (recorder, flows) = start_recorder(config, &stats, &notices)?;
+    let parts = ServerParts {
+        server_tls: Some(server_tls),
+        upstream_tls: Some(upstream_tls),
+        certificate,
+        flows,
+        discovered: None,
+        stats: stats.clone(),
+        notices,
+    };
+    let server = Server::start(config, bound, parts)?;
+    let mut status = Status::new(stats, authority.path().to_owned());
+    start_lines(config, &server, &authority, &mut status);
+    let served = running::attend(server, &signals, &notice_receiver, &mut status, |_| ());
+    let summary = recorder.map(|recorder| {
+        recorder.finish(&mut |progress| {
+            status.show(&format!("packing: {} of {} flows", progress.packed, progress.recorded));
+        })
+    });
+    for notice in notice_receiver.try_iter() {
+        status.notice(notice);
+    }
+    status.finish();
+    if let Some(summary) = &summary {
+        status.line(&sum_up(summary));
+    }
+    served?;
+    match summary.and_then(|summary| summary.error) {
+        None => Ok(()),
+        Some(error) => Err(Error::new(error)),
+    }
+}
+
+fn open_authority(config: &Config) -> Result<Arc<Authority>> {
+    let home = settings::home();
+    let source = AuthoritySource {
+        confdir: &config.confdir,
+        confdir_given: config.confdir_given,
+        file: config.ca.as_deref(),
+        home: home.as_deref(),
+    };
+    Authority::open(&source).map(Arc::new)
+}
+
+type Recording = (Option<RecorderHandle>, Option<queue::FlowSender>);
+
+fn start_recorder(config: &Config, stats: &Arc<Stats>, notices: &Notices) -> Result<Recording> {
+    let Some(output) = &config.output else { return Ok((None, None)) };
+    let (sender, receiver) = queue::queue();
+    let recorder = RecorderConfig {
+        output: output.clone(),
+        app: config.app.clone(),
+        part_traces: config.part_traces,
+    };
+    let recorder = Recorder::start(recorder, receiver, stats.clone(), notices.clone())?;
+    Ok((Some(recorder), Some(sender)))
+}
+
+/// Every address and path, one to a line, in a form that scripts can read.
+fn start_lines(config: &Config, server: &Server, authority: &Authority, status: &mut Status) {
+    status.line(&format!("proxy  http://{}", server.address()));
+    status.line(&format!("ca     {}", authority.path().display()));
+    if let Some(output) = &config.output {
+        status.line(&format!("output {}", output.display()));
+    }
+    if authority.origin() == Origin::Mitmproxy {
+        status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
+    }
+    if !server.address().ip().is_loopback() {
+        status.line(
+            "WARNING: other machines can reach this proxy, send traffic through it and have it \
+             decrypted and recorded",
+        );
+    }
+    if config.insecure_upstream {
+        status.line("WARNING: the certificates of servers are not verified");
+    }
+}
+
+fn sum_up(summary: &Summary) -> String {
+    let mut text = format!(
+        "{} traces, {} WebSocket connections, {} messages, {} of bodies in {:.1} s",
+        summary.traces,
+        summary.websockets,
+        summary.messages,
+        bytes(summary.bytes),
+        summary.duration.as_secs_f64()
+    );
+    for path in &summary.paths {
+        // Writing to a String does not fail.
+        let _ = write!(text, "\n{}", path.display());
+    }
+    if summary.bodies_cut > 0 {
+        let cut = summary.bodies_cut;
+        let _ = write!(text, "\n{cut} bodies were cut at --capture-body-limit");
+    }
+    if summary.lost > 0 {
+        let _ = write!(text, "\n{} flows were LOST", summary.lost);
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! What `proxy` and `discover` share: a running server, signals, notices and the live line.
+
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, never, select};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::status::{LIVE_INTERVAL, Status};
+use crate::error::{Error, Result};
+use crate::limits::STOP_GRACE;
+use crate::net::server::{Server, Stopper};
+use crate::notice::Notice;
+
+/// The signals that stop: taken from now on, also those that come before the server runs.
+pub(super) fn signals() -> Result<Receiver<()>> {
+    let taken = Signals::new([SIGINT, SIGTERM, SIGHUP]);
+    let mut taken =
+        taken.map_err(|error| Error::new(format!("signals cannot be handled: {error}")))?;
+    let (sender, receiver) = bounded(SIGNALS);
+    thread::spawn(move || {
+        for _ in taken.forever() {
+            // More than wait already say nothing more.
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(receiver)
+}
+
+/// Signals that wait to be noticed.
+const SIGNALS: usize = 8;
+
+/// Tells the user what happens until the server was stopped by a signal and has ended. The first
+/// signal lets exchanges under way end for a while, the second does not.
+pub(super) fn attend(
+    server: Server,
+    signals: &Receiver<()>,
+    notices: &Receiver<Notice>,
+    status: &mut Status,
+    mut every_interval: impl FnMut(&mut Status),
+) -> Result<()> {
+    let stopper = server.stopper();
+    let (ended_sender, ended) = bounded(1);
+    thread::spawn(move || ended_sender.send(server.wait()));
+    let mut stops = 0;
+    let mut notices = notices.clone();
+    let result = loop {
+        select! {
+            recv(ended) -> result => {
+                break result.unwrap_or_else(|_| Err(Error::new("the server's end was not told")));
+            }
+            recv(signals) -> _ => {
+                stops += 1;
+                stop(&stopper, stops, status);
+            }
+            recv(notices) -> notice => match notice {
+                Ok(notice) => status.notice(notice),
+                Err(_) => notices = never(),
+            },
+            default(LIVE_INTERVAL) => {}
+        }
+        status.refresh();
+        every_interval(status);
+    };
+    for notice in notices.try_iter() {
+        status.notice(notice);
+    }
+    every_interval(status);
+    result
+}
+
+fn stop(stopper: &Stopper, stops: u32, status: &mut Status) {
+    if stops == 1 {
+        let seconds = STOP_GRACE.as_secs();
+        status.line(&format!(
+            "stopping: exchanges under way have {seconds} s; stop again to cut them short"
+        ));
+        stopper.stop(STOP_GRACE);
+    } else {
+        stopper.stop(Duration::ZERO);
+        stopper.kill();
+    }
+}

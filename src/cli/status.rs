@@ -1,0 +1,207 @@
+//! The live line on a terminal, notices as lines, and words that are safe to print.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::notice::Notice;
+use crate::stats::Stats;
+
+/// How often the live line changes.
+pub const LIVE_INTERVAL: Duration = Duration::from_millis(250);
+/// Failures that are told apart; later new ones are counted together.
+const FAILURES: usize = 200;
+
+/// Whether the user wants no colour (no-color.org).
+pub fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Prints to standard error: lines that stay, and below them one that changes.
+#[derive(Debug)]
+pub struct Status {
+    stats: Arc<Stats>,
+    live: bool,
+    shown: bool,
+    ca: PathBuf,
+    distrusted: HashSet<String>,
+    failures: HashMap<String, u64>,
+    more_failures: u64,
+    last: (Instant, u64),
+}
+
+impl Status {
+    /// Prints on standard error; the live line only where that is a terminal. `ca` is named in
+    /// advice.
+    pub fn new(stats: Arc<Stats>, ca: PathBuf) -> Self {
+        Status {
+            stats,
+            live: io::stderr().is_terminal(),
+            shown: false,
+            ca,
+            distrusted: HashSet::new(),
+            failures: HashMap::new(),
+            more_failures: 0,
+            last: (Instant::now(), 0),
+        }
+    }
+
+    /// Prints a line that stays.
+    pub fn line(&mut self, text: &str) {
+        self.clear();
+        // There is nobody else to tell when standard error is closed.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Prints a result, on standard output.
+    pub fn result(&mut self, text: &str) {
+        self.clear();
+        // A reader that has gone wants no more.
+        let _ = writeln!(io::stdout(), "{text}");
+    }
+
+    /// Prints what the loops or the recorder had to say, each thing once.
+    pub fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::ExchangeFailed { what, reason } => {
+                let line = format!("failed {}: {}", printable(&what), printable(&reason));
+                self.failure(line);
+            }
+            Notice::ClientDistrusts { host, alert } => {
+                if self.distrusted.len() < FAILURES && self.distrusted.insert(host.clone()) {
+                    let (host, ca) = (printable(&host), self.ca.display());
+                    let alert = printable(&alert);
+                    self.line(&format!(
+                        "a client does not trust the CA for {host} ({alert}): make it trust {ca}, \
+                         or pass the host through with -e {host}"
+                    ));
+                }
+            }
+            Notice::Warning(text) => self.failure(format!("warning: {}", printable(&text))),
+        }
+    }
+
+    fn failure(&mut self, line: String) {
+        if let Some(count) = self.failures.get_mut(&line) {
+            *count += 1;
+        } else if self.failures.len() < FAILURES {
+            self.line(&line);
+            self.failures.insert(line, 1);
+        } else {
+            if self.more_failures == 0 {
+                self.line("more failures are counted and not printed");
+            }
+            self.more_failures += 1;
+        }
+    }
+
+    /// Renews the live line.
+    pub fn refresh(&mut self) {
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(self.last.0);
+        if !self.live || self.shown && elapsed < LIVE_INTERVAL {
+            return;
+        }
+        let exchanges = self.stats.exchanges.get();
+        let rate = exchanges.saturating_sub(self.last.1) as f64 / elapsed.as_secs_f64().max(0.001);
+        self.last = (now, exchanges);
+        let mut text = format!(
+            "{exchanges} flows  {rate:.0}/s  {}  {} connections",
+            bytes(self.stats.bytes.get()),
+            self.stats.connections.get()
+        );
+        for (count, what) in [
+            (self.stats.flows_lost.get(), "lost"),
+            (self.stats.bodies_cut.get(), "bodies cut"),
+            (self.stats.notices_dropped.get(), "messages not shown"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!("  {count} {what}"));
+            }
+        }
+        self.show(&text);
+    }
+
+    /// Shows a text on the live line.
+    pub fn show(&mut self, text: &str) {
+        if !self.live {
+            return;
+        }
+        let width = rustix::termios::tcgetwinsize(io::stderr())
+            .map_or(80, |size| usize::from(size.ws_col).max(20));
+        let text: String = text.chars().take(width.saturating_sub(1)).collect();
+        let _ = write!(io::stderr(), "\r\x1b[K{text}");
+        self.shown = true;
+    }
+
+    /// Takes the live line away, and tells how often failures were repeated.
+    pub fn finish(&mut self) {
+        let mut repeated: Vec<_> = self.failures.iter().filter(|(_, count)| **count > 1).collect();
+        repeated.sort();
+        let lines: Vec<_> =
+            repeated.iter().map(|(line, count)| format!("{count} times: {line}")).collect();
+        for line in lines {
+            self.line(&line);
+        }
+        if self.more_failures > 0 {
+            let count = self.more_failures;
+            self.line(&format!("{count} more failures were not printed"));
+        }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            self.shown = false;
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// A number of bytes for people.
+pub fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    for unit in ["KiB", "MiB", "GiB"] {
+        value /= 1024.0;
+        if value < 1024.0 {
+            return format!("{value:.1} {unit}");
+        }
+    }
+    format!("{:.1} TiB", value / 1024.0)
+}
+
+/// Text from outside in a form that cannot drive a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let plain = (!c.is_control()).then_some(c);
+            let escaped = c.is_control().then(|| c.escape_default());
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_in_the_nearest_unit() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+        assert_eq!(bytes(5 << 40), "5.0 TiB");
+        assert_eq!(bytes(5 << 50), "5120.0 TiB");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(printable("a\x1b[2Jb\r\nü"), "a\\u{1b}[2Jb\\r\\nü");
+    }
+}

@@ -1,0 +1,505 @@
+//! Making upstream connections: from the pool, or by look-up, connecting and TLS.
+//!
+//! The addresses of a name are tried in turn, the next one beside those before it after
+//! [`DIAL_STAGGER`] or as soon as one fails; the first that connects wins (RFC 8305).
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::Interest;
+use mio::net::TcpStream;
+
+use crate::flow::record::Authority;
+use crate::limits::{CONNECT_TIMEOUT, DIAL_STAGGER, HANDSHAKE_TIMEOUT};
+use crate::net::event_loop::{
+    ConnKey, DialKey, EventLoop, Message, Owner, SocketEntry, SocketKey, TimerKey, UpstreamFacts,
+};
+use crate::net::pool::PoolKey;
+use crate::net::resolver::Addresses;
+use crate::net::socket::{Socket, describe};
+use crate::proxy::buffer::Buffer;
+use crate::proxy::context::{Connected, Dial, DialError, Now, Reuse};
+use crate::proxy::exchange::micros;
+use crate::proxy::link::End;
+use crate::tls::session::TlsError;
+
+/// A connection that is being made.
+#[derive(Debug)]
+pub(super) struct Dialing {
+    conn: ConnKey,
+    authority: Arc<Authority>,
+    tls: Option<Arc<str>>,
+    stage: Stage,
+    began: Now,
+    dns_us: u64,
+    connect_us: u64,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Resolving,
+    Connecting(Connecting),
+    Securing(Securing),
+}
+
+#[derive(Debug)]
+struct Connecting {
+    began: Now,
+    untried: VecDeque<SocketAddr>,
+    attempts: Vec<(SocketKey, SocketAddr)>,
+    next_attempt: Option<Instant>,
+    last_error: Option<DialError>,
+}
+
+#[derive(Debug)]
+struct Securing {
+    began: Now,
+    socket: SocketKey,
+    address: SocketAddr,
+    /// Plaintext that came together with the end of the handshake.
+    early: Vec<u8>,
+}
+
+/// What a step of dialling came to.
+#[derive(Debug)]
+pub(super) enum Dialled {
+    /// More has to happen.
+    Pending(DialKey),
+    /// There it is.
+    Connected { socket: SocketKey, connected: Connected, early: Vec<u8> },
+    /// It cannot be had.
+    Failed(DialError),
+}
+
+impl EventLoop {
+    /// Gets an upstream connection for `conn`.
+    pub(super) fn dial(&mut self, conn: ConnKey, dial: &Dial) -> Dialled {
+        if dial.reuse != Reuse::Never
+            && let Some((socket, connected)) = self.take_pooled(conn, dial)
+        {
+            return Dialled::Connected { socket, connected, early: Vec::new() };
+        }
+        let now = self.desk.now;
+        let deadline = now.instant + CONNECT_TIMEOUT;
+        let dialing = Dialing {
+            conn,
+            authority: dial.authority.clone(),
+            tls: dial.tls.clone(),
+            stage: Stage::Resolving,
+            began: now,
+            dns_us: 0,
+            connect_us: 0,
+            deadline,
+        };
+        let key = self.dials.insert(dialing);
+        self.timers.add(deadline, TimerKey::Dial(key));
+        let host = &dial.authority.host;
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.resolved(key, Ok(Arc::from([address])));
+        }
+        let (inbox, waker) = (self.inbox_sender.clone(), self.waker.clone());
+        let reply = move |addresses| {
+            // A loop that has ended needs no answer.
+            let _ = inbox.send(Message::Resolved(key, addresses));
+            let _ = waker.wake();
+        };
+        match self.resolver.lookup(host, now.instant, reply) {
+            Some(addresses) => self.resolved(key, addresses),
+            None => Dialled::Pending(key),
+        }
+    }
+
+    /// Takes an idle connection out of the pool; the reason why a non-idempotent request looks
+    /// at it first is that it cannot be sent twice.
+    fn take_pooled(&mut self, conn: ConnKey, dial: &Dial) -> Option<(SocketKey, Connected)> {
+        let pool_key = PoolKey::from(dial);
+        while let Some(key) = self.pool.take(&pool_key) {
+            let Some(entry) = self.sockets.get_mut(key) else { continue };
+            let look = dial.reuse == Reuse::Probe || entry.socket.readable;
+            let stale = look && {
+                let mut unasked = Vec::new();
+                let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
+                !unasked.is_empty() || outcome.end.is_some() || outcome.tls_error.is_some()
+            };
+            let Some(facts) = entry.facts.as_mut().filter(|_| !stale) else {
+                self.sockets.remove(key);
+                continue;
+            };
+            entry.owner = Owner::Upstream(conn);
+            let connected = Connected {
+                address: facts.address,
+                connection: facts.connection,
+                reused: true,
+                tls: facts.tls.clone(),
+                dns_us: 0,
+                connect_us: 0,
+                tls_us: 0,
+            };
+            return Some((key, connected));
+        }
+        None
+    }
+
+    /// A look-up is done.
+    pub(super) fn resolved(&mut self, key: DialKey, addresses: Addresses) -> Dialled {
+        let now = self.desk.now;
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        dialing.dns_us = micros(dialing.began, now);
+        let port = dialing.authority.port;
+        let addresses = match addresses {
+            Ok(addresses) => addresses,
+            Err(reason) => return self.fail_dial(key, DialError { status: 502, reason }),
+        };
+        let untried = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
+        dialing.stage = Stage::Connecting(Connecting {
+            began: now,
+            untried,
+            attempts: Vec::new(),
+            next_attempt: None,
+            last_error: None,
+        });
+        self.try_next(key)
+    }
+
+    /// Tries the next address beside those that are being tried.
+    fn try_next(&mut self, key: DialKey) -> Dialled {
+        let now = self.desk.now.instant;
+        let listen = self.desk.shared.listen;
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        let authority = dialing.authority.clone();
+        let Stage::Connecting(connecting) = &mut dialing.stage else {
+            return Dialled::Pending(key);
+        };
+        while let Some(address) = connecting.untried.pop_front() {
+            if is_own(address, listen) {
+                let reason = format!("{} is this proxy itself", shown(&authority));
+                connecting.last_error = Some(DialError { status: 508, reason });
+                continue;
+            }
+            let opened = TcpStream::connect(address).and_then(|stream| {
+                stream.set_nodelay(true)?;
+                let mut socket = Socket::new(stream);
+                // Until the poller says so it is not connected.
+                (socket.readable, socket.writable) = (false, false);
+                let entry = SocketEntry { socket, owner: Owner::Dial(key), facts: None };
+                let socket = self.sockets.insert(entry);
+                let token = super::event_loop::token(socket);
+                if let Some(entry) = self.sockets.get_mut(socket) {
+                    let both = Interest::READABLE | Interest::WRITABLE;
+                    self.poll.registry().register(&mut entry.socket.stream, token, both)?;
+                }
+                Ok(socket)
+            });
+            match opened {
+                Ok(socket) => {
+                    connecting.attempts.push((socket, address));
+                    connecting.next_attempt = None;
+                    if !connecting.untried.is_empty() {
+                        let at = now + DIAL_STAGGER;
+                        connecting.next_attempt = Some(at);
+                        self.timers.add(at, TimerKey::Dial(key));
+                    }
+                    return Dialled::Pending(key);
+                }
+                Err(error) => connecting.last_error = Some(refused(&authority, &error)),
+            }
+        }
+        if !connecting.attempts.is_empty() {
+            return Dialled::Pending(key);
+        }
+        let error = connecting.last_error.take().unwrap_or_else(|| DialError {
+            status: 502,
+            reason: format!("{} has no address", shown(&authority)),
+        });
+        self.fail_dial(key, error)
+    }
+
+    /// The poller told something about one of the sockets of a dial.
+    pub(super) fn dial_ready(&mut self, key: DialKey) -> Dialled {
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        match &mut dialing.stage {
+            Stage::Resolving => Dialled::Pending(key),
+            Stage::Connecting(_) => self.look_at_attempts(key),
+            Stage::Securing(_) => self.secure(key),
+        }
+    }
+
+    fn look_at_attempts(&mut self, key: DialKey) -> Dialled {
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        let authority = dialing.authority.clone();
+        let Stage::Connecting(connecting) = &mut dialing.stage else {
+            return Dialled::Pending(key);
+        };
+        let mut winner = None;
+        let mut failed = false;
+        connecting.attempts.retain(|(socket, address)| {
+            if winner.is_some() {
+                return true;
+            }
+            let Some(entry) = self.sockets.get_mut(*socket) else { return false };
+            let stream = &entry.socket.stream;
+            let error = match (stream.take_error(), stream.peer_addr()) {
+                (Ok(None), Ok(_)) => {
+                    winner = Some((*socket, *address));
+                    return false;
+                }
+                (Ok(None), Err(_)) => return true,
+                (Ok(Some(error)), _) | (Err(error), _) => error,
+            };
+            connecting.last_error = Some(refused(&authority, &error));
+            self.sockets.remove(*socket);
+            failed = true;
+            false
+        });
+        match winner {
+            Some((socket, address)) => {
+                for (loser, _) in std::mem::take(&mut connecting.attempts) {
+                    self.sockets.remove(loser);
+                }
+                let began = connecting.began;
+                dialing.connect_us = micros(began, self.desk.now);
+                if let Some(entry) = self.sockets.get_mut(socket) {
+                    (entry.socket.readable, entry.socket.writable) = (true, true);
+                }
+                self.begin_securing(key, socket, address)
+            }
+            None if failed => self.try_next(key),
+            None => Dialled::Pending(key),
+        }
+    }
+
+    /// The socket is connected: begins TLS where it is wanted.
+    fn begin_securing(&mut self, key: DialKey, socket: SocketKey, address: SocketAddr) -> Dialled {
+        let now = self.desk.now;
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        let Some(name) = dialing.tls.clone() else {
+            return self.finish_dial(key, socket, address, Vec::new());
+        };
+        dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
+        self.timers.add(dialing.deadline, TimerKey::Dial(key));
+        dialing.stage =
+            Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
+        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name)) {
+            Some(Ok(session)) => session,
+            Some(Err(error)) => return self.fail_dial(key, tls_failed(&name, &error)),
+            None => {
+                let reason = format!("{name}: there is no trust store to verify servers with");
+                return self.fail_dial(key, DialError { status: 502, reason });
+            }
+        };
+        if let Some(entry) = self.sockets.get_mut(socket) {
+            entry.socket.start_tls(session, &[], &mut Vec::new());
+        }
+        self.secure(key)
+    }
+
+    /// Begins TLS on a connection that is there already.
+    pub(super) fn secure_upstream(
+        &mut self,
+        conn: ConnKey,
+        socket: SocketKey,
+        name: Arc<str>,
+    ) -> Dialled {
+        let now = self.desk.now;
+        let Some(entry) = self.sockets.get_mut(socket) else {
+            let reason = "the connection to the server is gone".to_owned();
+            return Dialled::Failed(DialError { status: 502, reason });
+        };
+        let Some(facts) = &entry.facts else { return self.gone(socket) };
+        let address = facts.address;
+        let dialing = Dialing {
+            conn,
+            authority: facts.key.authority().clone(),
+            tls: Some(name),
+            stage: Stage::Resolving,
+            began: now,
+            dns_us: facts.dns_us,
+            connect_us: facts.connect_us,
+            deadline: now.instant,
+        };
+        let key = self.dials.insert(dialing);
+        entry.owner = Owner::Dial(key);
+        self.begin_securing(key, socket, address)
+    }
+
+    fn gone(&mut self, socket: SocketKey) -> Dialled {
+        self.sockets.remove(socket);
+        let reason = "the connection to the server is gone".to_owned();
+        Dialled::Failed(DialError { status: 502, reason })
+    }
+
+    fn secure(&mut self, key: DialKey) -> Dialled {
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        let name = dialing.tls.clone().unwrap_or_else(|| Arc::from(""));
+        let Stage::Securing(securing) = &mut dialing.stage else { return Dialled::Pending(key) };
+        let socket = securing.socket;
+        let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
+        let mut nothing = Buffer::default();
+        loop {
+            let written = entry.socket.write(&mut nothing);
+            let outcome = if entry.socket.readable {
+                entry.socket.read(&mut self.scratch, &mut securing.early)
+            } else {
+                Default::default()
+            };
+            if let Some(error) = &outcome.tls_error {
+                // The alert tells the server why.
+                let _ = entry.socket.write(&mut nothing);
+                return self.fail_dial(key, tls_failed(&name, error));
+            }
+            if outcome.secured {
+                let _ = entry.socket.write(&mut nothing);
+                let address = securing.address;
+                let early = std::mem::take(&mut securing.early);
+                return self.finish_dial(key, socket, address, early);
+            }
+            let ended = match (outcome.end, written) {
+                (Some(End::Cut(reason)), _) | (_, Err(reason)) => Some(reason),
+                (Some(End::Clean), _) => Some("the server ended it".to_owned()),
+                (None, Ok(_)) => None,
+            };
+            if let Some(reason) = ended {
+                let reason = format!("the TLS handshake with {name} failed: {reason}");
+                return self.fail_dial(key, DialError { status: 502, reason });
+            }
+            if !entry.socket.readable {
+                return Dialled::Pending(key);
+            }
+        }
+    }
+
+    fn finish_dial(
+        &mut self,
+        key: DialKey,
+        socket: SocketKey,
+        address: SocketAddr,
+        early: Vec<u8>,
+    ) -> Dialled {
+        let Some(dialing) = self.dials.remove(key) else { return self.gone(socket) };
+        let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
+        let tls_us = match &dialing.stage {
+            Stage::Securing(securing) => micros(securing.began, self.desk.now),
+            Stage::Resolving | Stage::Connecting(_) => 0,
+        };
+        let tls = entry.socket.tls().map(|session| Arc::new(session.facts()));
+        entry.owner = Owner::Upstream(dialing.conn);
+        let connection = self.desk.shared.new_connection();
+        entry.facts = Some(Box::new(UpstreamFacts {
+            key: PoolKey::new(dialing.authority, dialing.tls),
+            address,
+            connection,
+            tls: tls.clone(),
+            dns_us: dialing.dns_us,
+            connect_us: dialing.connect_us,
+        }));
+        let connected = Connected {
+            address,
+            connection,
+            reused: false,
+            tls,
+            dns_us: dialing.dns_us,
+            connect_us: dialing.connect_us,
+            tls_us,
+        };
+        Dialled::Connected { socket, connected, early }
+    }
+
+    fn fail_dial(&mut self, key: DialKey, error: DialError) -> Dialled {
+        self.cancel_dial(key);
+        Dialled::Failed(error)
+    }
+
+    /// Gives a dial up with all its sockets.
+    pub(super) fn cancel_dial(&mut self, key: DialKey) {
+        let Some(dialing) = self.dials.remove(key) else { return };
+        match dialing.stage {
+            Stage::Resolving => {}
+            Stage::Connecting(connecting) => {
+                for (socket, _) in connecting.attempts {
+                    self.sockets.remove(socket);
+                }
+            }
+            Stage::Securing(securing) => drop(self.sockets.remove(securing.socket)),
+        }
+    }
+
+    /// A deadline of a dial has come: the whole, or the next address.
+    pub(super) fn dial_timer(&mut self, key: DialKey) -> Dialled {
+        let now = self.desk.now.instant;
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        if now >= dialing.deadline {
+            let host = shown(&dialing.authority);
+            let (what, wait) = match dialing.stage {
+                Stage::Resolving => ("the name could not be looked up", CONNECT_TIMEOUT),
+                Stage::Connecting(_) => ("no connection came about", CONNECT_TIMEOUT),
+                Stage::Securing(_) => ("the TLS handshake did not end", HANDSHAKE_TIMEOUT),
+            };
+            let reason = format!("{host}: {what} within {} s", wait.as_secs());
+            return self.fail_dial(key, DialError { status: 504, reason });
+        }
+        match &dialing.stage {
+            Stage::Connecting(connecting)
+                if connecting.next_attempt.is_some_and(|at| now >= at) =>
+            {
+                self.try_next(key)
+            }
+            _ => Dialled::Pending(key),
+        }
+    }
+
+    /// The connection that a dial is for.
+    pub(super) fn dial_conn(&mut self, key: DialKey) -> Option<ConnKey> {
+        self.dials.get_mut(key).map(|dialing| dialing.conn)
+    }
+}
+
+fn shown(authority: &Authority) -> String {
+    let Authority { host, port } = authority;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn refused(authority: &Authority, error: &std::io::Error) -> DialError {
+    let reason = format!("cannot connect to {}: {}", shown(authority), describe(error));
+    let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+    DialError { status: if timed_out { 504 } else { 502 }, reason }
+}
+
+fn tls_failed(name: &str, error: &TlsError) -> DialError {
+    let reason = if error.is_certificate_refused() {
+        format!("the certificate of {name} is not valid: {error}")
+    } else {
+        format!("the TLS handshake with {name} failed: {error}")
+    };
+    DialError { status: 502, reason }
+}
+
+/// Whether connecting to `address` would reach the proxy itself.
+fn is_own(address: SocketAddr, listen: SocketAddr) -> bool {
+    let (to, own) = (address.ip().to_canonical(), listen.ip().to_canonical());
+    // A connection to the unspecified address goes to the loopback one.
+    let here = to.is_loopback() || to.is_unspecified();
+    let meets =
+        to == own || own.is_unspecified() && here || to.is_unspecified() && own.is_loopback();
+    address.port() == listen.port() && meets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_knows_its_own_addresses() {
+        let own = |to: &str, listen: &str| is_own(to.parse().unwrap(), listen.parse().unwrap());
+        assert!(own("127.0.0.1:8080", "127.0.0.1:8080"));
+        assert!(own("0.0.0.0:8080", "127.0.0.1:8080"));
+        assert!(own("[::ffff:127.0.0.1]:8080", "127.0.0.1:8080"));
+        assert!(own("127.0.0.1:8080", "0.0.0.0:8080"));
+        assert!(own("[::1]:8080", "[::]:8080"));
+        assert!(!own("127.0.0.1:8081", "127.0.0.1:8080"));
+        assert!(!own("127.0.0.2:8080", "127.0.0.1:8080"));
+        assert!(!own("192.0.2.1:8080", "0.0.0.0:8080"));
+    }
+}

@@ -1,0 +1,478 @@
+//! One thread's loop: poll, dispatch, and one connection's turn after another.
+//!
+//! A connection lives in one loop for ever, with its upstream connections and its timers; the
+//! loop takes no lock while it serves. The poller is edge-triggered: every socket is registered
+//! once for both directions and remembers what it was told.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::capture::queue::FlowSender;
+use crate::limits::{
+    POOL_CONNECTIONS, POOL_CONNECTIONS_PER_HOST, POOL_IDLE, READ_BYTES, SPARE_BUFFER_BYTES,
+    SPARE_BUFFERS,
+};
+use crate::net::dial::{Dialing, Dialled};
+use crate::net::listener::Listener;
+use crate::net::outlet::Outlet;
+use crate::net::pool::{Pool, PoolKey};
+use crate::net::resolver::{Addresses, Resolver};
+use crate::net::service::ConnEntry;
+use crate::net::slots::{Key, Slots};
+use crate::net::socket::Socket;
+use crate::net::timer::Timers;
+use crate::proxy::buffer::Buffer;
+use crate::proxy::context::{Command, Context, Heads, Now, Outbox, Shared};
+use crate::tls::server::ServerTls;
+use crate::tls::upstream::UpstreamTls;
+
+pub(super) type SocketKey = Key<SocketEntry>;
+pub(super) type ConnKey = Key<Box<ConnEntry>>;
+pub(super) type DialKey = Key<Dialing>;
+
+const WAKER: Token = Token(usize::MAX);
+pub(super) const LISTENER: Token = Token(usize::MAX - 1);
+/// Events taken from the poller at once.
+const EVENTS: usize = 1024;
+
+/// The poller's token for a socket. Keys are 64 bits: the generation would not fit otherwise.
+pub(super) fn token(key: SocketKey) -> Token {
+    const { assert!(size_of::<usize>() == size_of::<u64>()) };
+    Token(key.to_bits() as usize)
+}
+
+/// What other threads tell a loop.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A client's connection that another loop has accepted.
+    Accepted(TcpStream, SocketAddr),
+    /// A look-up is done.
+    Resolved(DialKey, Addresses),
+    /// Nothing begins any more; what is under way may end within this time.
+    Stop(Duration),
+    /// Everything ends now.
+    Kill,
+}
+
+/// Whose a socket is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owner {
+    Client(ConnKey),
+    Upstream(ConnKey),
+    Dial(DialKey),
+    Pool,
+}
+
+#[derive(Debug)]
+pub(super) struct SocketEntry {
+    pub(super) socket: Socket,
+    pub(super) owner: Owner,
+    /// Set on upstream connections.
+    pub(super) facts: Option<Box<UpstreamFacts>>,
+}
+
+/// What stays true of an upstream connection however many exchanges it serves.
+#[derive(Debug)]
+pub(super) struct UpstreamFacts {
+    pub(super) key: PoolKey,
+    pub(super) address: SocketAddr,
+    pub(super) connection: u64,
+    pub(super) tls: Option<Arc<crate::flow::record::TlsFacts>>,
+    pub(super) dns_us: u64,
+    pub(super) connect_us: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TimerKey {
+    Conn(ConnKey),
+    Dial(DialKey),
+    Pool,
+    Accept,
+    Grace,
+}
+
+/// What the state machines are handed, gathered in one place.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) now: Now,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: Vec<Command>,
+    pub(super) outbox: Outbox,
+    heads: Heads,
+}
+
+impl Desk {
+    pub(super) fn context(&mut self) -> Context<'_> {
+        Context {
+            now: self.now,
+            shared: &self.shared,
+            commands: &mut self.commands,
+            outbox: &mut self.outbox,
+            heads: &mut self.heads,
+        }
+    }
+}
+
+/// How many connections each loop has, for handing new ones to the least loaded.
+pub(super) type Loads = Arc<[AtomicUsize]>;
+
+/// Everything a loop is started with.
+#[derive(Debug)]
+pub(super) struct LoopParts {
+    pub(super) number: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) server_tls: Option<Arc<ServerTls>>,
+    pub(super) upstream_tls: Option<Arc<UpstreamTls>>,
+    pub(super) resolver: Resolver,
+    pub(super) flows: Option<FlowSender>,
+    pub(super) loads: Loads,
+    pub(super) poll: Poll,
+    pub(super) waker: Arc<Waker>,
+    pub(super) inbox: (Sender<Message>, Receiver<Message>),
+}
+
+/// The waker of a poller that a loop will use.
+pub(super) fn waker(poll: &Poll) -> io::Result<Arc<Waker>> {
+    Waker::new(poll.registry(), WAKER).map(Arc::new)
+}
+
+/// One loop.
+#[derive(Debug)]
+pub(super) struct EventLoop {
+    pub(super) number: usize,
+    pub(super) poll: Poll,
+    pub(super) waker: Arc<Waker>,
+    inbox: Receiver<Message>,
+    pub(super) inbox_sender: Sender<Message>,
+    pub(super) listener: Option<Listener>,
+    pub(super) sockets: Slots<SocketEntry>,
+    pub(super) conns: Slots<Box<ConnEntry>>,
+    pub(super) dials: Slots<Dialing>,
+    pub(super) pool: Pool<SocketKey>,
+    pub(super) resolver: Resolver,
+    pub(super) timers: Timers<TimerKey>,
+    pub(super) desk: Desk,
+    pub(super) outlet: Outlet,
+    pub(super) server_tls: Option<Arc<ServerTls>>,
+    pub(super) upstream_tls: Option<Arc<UpstreamTls>>,
+    pub(super) loads: Loads,
+    pub(super) scratch: Box<[u8]>,
+    pub(super) spare: Vec<Vec<u8>>,
+    /// Connections that have something to do.
+    ready: VecDeque<ConnKey>,
+    /// Connections that were not read because the recorder is behind.
+    pub(super) parked: Vec<ConnKey>,
+    pub(super) stopping: bool,
+    clock: (Instant, u64),
+    /// Bytes received in this turn; added to the shared counter once a turn.
+    pub(super) received: u64,
+}
+
+impl EventLoop {
+    pub(super) fn new(parts: LoopParts, listener: Option<Listener>) -> Self {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch_us = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX);
+        let instant = Instant::now();
+        let waker = parts.waker.clone();
+        let wake = move || {
+            // A poller that cannot be woken belongs to a loop that has ended.
+            let _ = waker.wake();
+        };
+        let flows = parts.flows.map(|flows| flows.for_loop(wake));
+        EventLoop {
+            number: parts.number,
+            poll: parts.poll,
+            waker: parts.waker,
+            inbox: parts.inbox.1,
+            inbox_sender: parts.inbox.0,
+            listener,
+            sockets: Slots::default(),
+            conns: Slots::default(),
+            dials: Slots::default(),
+            pool: Pool::new(POOL_CONNECTIONS, POOL_CONNECTIONS_PER_HOST, POOL_IDLE),
+            resolver: parts.resolver,
+            timers: Timers::default(),
+            desk: Desk {
+                now: Now { instant, epoch_us },
+                shared: parts.shared,
+                commands: Vec::new(),
+                outbox: Outbox::default(),
+                heads: Heads::default(),
+            },
+            outlet: Outlet::new(flows),
+            server_tls: parts.server_tls,
+            upstream_tls: parts.upstream_tls,
+            loads: parts.loads,
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            spare: Vec::new(),
+            ready: VecDeque::new(),
+            parked: Vec::new(),
+            stopping: false,
+            clock: (instant, epoch_us),
+            received: 0,
+        }
+    }
+
+    /// Serves until it is stopped and the last connection has ended.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        self.timers.add(self.desk.now.instant + POOL_IDLE, TimerKey::Pool);
+        while !self.is_over() {
+            let wait = if self.ready.is_empty() {
+                self.timers.wait(Instant::now())
+            } else {
+                Some(Duration::ZERO)
+            };
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.read_clock();
+            for event in &events {
+                self.dispatch(event);
+            }
+            self.fire_timers();
+            // Those that become ready meanwhile have their turn after the next poll.
+            for _ in 0..self.ready.len() {
+                if let Some(key) = self.ready.pop_front() {
+                    self.service(key);
+                    self.outlet.flush_if_full(&mut self.desk.outbox);
+                }
+            }
+            self.outlet.flush(&mut self.desk.outbox);
+            self.desk.shared.stats.bytes.add(std::mem::take(&mut self.received));
+        }
+        Ok(())
+    }
+
+    /// Ended, and everything that was told has left.
+    fn is_over(&self) -> bool {
+        self.stopping
+            && self.conns.is_empty()
+            && self.desk.outbox.events.is_empty()
+            && !self.outlet.is_stalled()
+    }
+
+    fn read_clock(&mut self) {
+        let instant = Instant::now();
+        let passed = instant.saturating_duration_since(self.clock.0).as_micros();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        self.desk.now = Now { instant, epoch_us: self.clock.1.saturating_add(passed) };
+    }
+
+    fn dispatch(&mut self, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => self.read_inbox(),
+            LISTENER => self.accept(),
+            Token(bits) => {
+                let key = SocketKey::from_bits(bits as u64);
+                let Some(entry) = self.sockets.get_mut(key) else { return };
+                let socket = &mut entry.socket;
+                socket.hung_up |= event.is_read_closed() || event.is_error();
+                socket.readable |= event.is_readable() || socket.hung_up;
+                socket.writable |= event.is_writable() || event.is_write_closed();
+                match entry.owner {
+                    Owner::Client(conn) | Owner::Upstream(conn) => self.enqueue(conn),
+                    Owner::Dial(dial) => {
+                        let conn = self.dial_conn(dial);
+                        let dialled = self.dial_ready(dial);
+                        self.deliver(conn, dialled);
+                    }
+                    Owner::Pool => self.pooled_ready(key),
+                }
+            }
+        }
+    }
+
+    /// Gives a connection a turn, once.
+    pub(super) fn enqueue(&mut self, key: ConnKey) {
+        if let Some(entry) = self.conns.get_mut(key)
+            && !entry.queued
+        {
+            entry.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Tells a connection what came of its dial, outside of its turn.
+    fn deliver(&mut self, conn: Option<ConnKey>, dialled: Dialled) {
+        let Some(key) = conn else { return };
+        if matches!(dialled, Dialled::Pending(_)) {
+            return;
+        }
+        let Some(mut entry) = self.conns.lend(key) else { return };
+        self.take_dialled(&mut entry, dialled);
+        self.conns.put_back(key, entry);
+        self.enqueue(key);
+    }
+
+    fn read_inbox(&mut self) {
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Accepted(stream, peer) => self.adopt(stream, peer),
+                Message::Resolved(key, addresses) => {
+                    let conn = self.dial_conn(key);
+                    let dialled = self.resolved(key, addresses);
+                    self.deliver(conn, dialled);
+                }
+                Message::Stop(grace) => self.stop(grace),
+                Message::Kill => self.kill(),
+            }
+        }
+        self.outlet.flush(&mut self.desk.outbox);
+        if !self.outlet.is_stalled() {
+            for key in std::mem::take(&mut self.parked) {
+                self.enqueue(key);
+            }
+        }
+    }
+
+    /// Registers a client's connection and begins to serve it.
+    pub(super) fn adopt(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.stopping {
+            return;
+        }
+        // Without it every small answer could wait for the peer's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let conn = self.conns.insert(Box::new(ConnEntry::new(peer, self.desk.now)));
+        let entry =
+            SocketEntry { socket: Socket::new(stream), owner: Owner::Client(conn), facts: None };
+        let socket = self.sockets.insert(entry);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registered = match self.sockets.get_mut(socket) {
+            Some(entry) => {
+                self.poll.registry().register(&mut entry.socket.stream, token(socket), both)
+            }
+            None => return,
+        };
+        if registered.is_err() {
+            self.sockets.remove(socket);
+            self.conns.remove(conn);
+            return;
+        }
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.client = Some(socket);
+        }
+        self.desk.shared.stats.connections.add(1);
+        self.desk.shared.stats.accepted.add(1);
+        if let Some(load) = self.loads.get(self.number) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        self.enqueue(conn);
+    }
+
+    /// Something happened on an idle upstream connection: mostly its end.
+    fn pooled_ready(&mut self, key: SocketKey) {
+        let Some(entry) = self.sockets.get_mut(key) else { return };
+        let mut unasked = Vec::new();
+        while entry.socket.readable {
+            let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
+            if !unasked.is_empty() || outcome.end.is_some() || outcome.tls_error.is_some() {
+                if let Some(facts) = &entry.facts {
+                    self.pool.remove(&facts.key, key);
+                }
+                self.close_upstream(key);
+                return;
+            }
+        }
+    }
+
+    /// Closes an upstream connection, with TLS's goodbye if the socket takes it at once.
+    pub(super) fn close_upstream(&mut self, key: SocketKey) {
+        if let Some(mut entry) = self.sockets.remove(key) {
+            entry.socket.close_notify();
+            let _ = entry.socket.write(&mut Buffer::default());
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.desk.now.instant;
+        while let Some((at, key)) = self.timers.expired(now) {
+            match key {
+                TimerKey::Conn(conn) => self.conn_timer(conn, at),
+                TimerKey::Dial(dial) => {
+                    let conn = self.dial_conn(dial);
+                    let dialled = self.dial_timer(dial);
+                    self.deliver(conn, dialled);
+                }
+                TimerKey::Pool => {
+                    for socket in self.pool.expire(now) {
+                        self.close_upstream(socket);
+                    }
+                    self.timers.add(now + POOL_IDLE / 4, TimerKey::Pool);
+                }
+                TimerKey::Accept => self.resume_accepting(),
+                TimerKey::Grace => self.kill(),
+            }
+        }
+    }
+
+    fn conn_timer(&mut self, key: ConnKey, at: Instant) {
+        let now = self.desk.now.instant;
+        let Some(mut entry) = self.conns.lend(key) else { return };
+        if entry.scheduled != Some(at) {
+            self.conns.put_back(key, entry);
+            return;
+        }
+        entry.scheduled = None;
+        if now >= entry.conn.deadline() {
+            if entry.conn.is_closed() {
+                // Even its last words were not taken in time.
+                self.bury(key, *entry);
+                return;
+            }
+            entry.conn.time_out(&mut self.desk.context());
+        }
+        self.conns.put_back(key, entry);
+        self.enqueue(key);
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        self.listener = None;
+        self.stopping = true;
+        self.timers.add(self.desk.now.instant + grace, TimerKey::Grace);
+        for key in self.conns.keys() {
+            if let Some(mut entry) = self.conns.lend(key) {
+                entry.conn.stop(&mut self.desk.context());
+                self.execute_commands(key, &mut entry);
+                self.conns.put_back(key, entry);
+                self.enqueue(key);
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        self.listener = None;
+        self.stopping = true;
+        for key in self.conns.keys() {
+            if let Some(mut entry) = self.conns.lend(key) {
+                entry.conn.kill("the proxy was stopped", &mut self.desk.context());
+                self.execute_commands(key, &mut entry);
+                self.write_client(&mut entry);
+                self.bury(key, *entry);
+            }
+        }
+    }
+
+    /// Gives a connection's empty buffers to the next that needs some.
+    pub(super) fn reclaim(&mut self, entry: &mut ConnEntry) {
+        let links = [&mut entry.conn.client, &mut entry.conn.upstream];
+        for buffer in links.into_iter().flat_map(|link| [&mut link.input, &mut link.output]) {
+            if let Some(storage) = buffer.take_storage()
+                && self.spare.len() < SPARE_BUFFERS
+                && storage.capacity() <= SPARE_BUFFER_BYTES
+            {
+                self.spare.push(storage);
+            }
+        }
+    }
+}

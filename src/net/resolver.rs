@@ -1,0 +1,213 @@
+//! Names to addresses on helper threads: the system's look-up blocks, and the loops must not.
+//!
+//! One look-up runs for each name however many ask for it, and what it found is remembered for
+//! a while. Everything is bounded: threads, waiting names, remembered names.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::limits::{
+    DIAL_ADDRESSES, RESOLVER_CACHE, RESOLVER_CACHE_NAMES, RESOLVER_QUEUE_NAMES, RESOLVER_THREADS,
+};
+
+/// The addresses of a name, or why there are none.
+pub(super) type Addresses = Result<Arc<[IpAddr]>, String>;
+
+/// Called on a helper thread when a look-up is done.
+type Reply = Box<dyn FnOnce(Addresses) + Send>;
+type Lookup = fn(&str) -> Addresses;
+
+#[derive(Default)]
+struct Names {
+    found: HashMap<String, (Instant, Addresses)>,
+    waiting: HashMap<String, Vec<Reply>>,
+}
+
+/// The resolver that all loops share.
+#[derive(Clone)]
+pub(super) struct Resolver {
+    names: Arc<Mutex<Names>>,
+    queue: Sender<String>,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    /// Starts the helper threads; they end when the last clone is dropped.
+    pub(super) fn start() -> std::io::Result<Resolver> {
+        Self::start_with(system_lookup)
+    }
+
+    fn start_with(lookup: Lookup) -> std::io::Result<Resolver> {
+        let (queue, wanted) = bounded(RESOLVER_QUEUE_NAMES);
+        let names = Arc::<Mutex<Names>>::default();
+        for number in 0..RESOLVER_THREADS {
+            let (names, wanted) = (names.clone(), wanted.clone());
+            thread::Builder::new()
+                .name(format!("resolver-{number}"))
+                .spawn(move || serve(&names, &wanted, lookup))?;
+        }
+        Ok(Resolver { names, queue })
+    }
+
+    /// Looks a name up. Gives the addresses at once where they are remembered; otherwise calls
+    /// `reply` later, on another thread.
+    pub(super) fn lookup(
+        &self,
+        name: &str,
+        now: Instant,
+        reply: impl FnOnce(Addresses) + Send + 'static,
+    ) -> Option<Addresses> {
+        let mut names = lock(&self.names);
+        if let Some((until, addresses)) = names.found.get(name)
+            && now < *until
+        {
+            return Some(addresses.clone());
+        }
+        if let Some(waiting) = names.waiting.get_mut(name) {
+            waiting.push(Box::new(reply));
+            return None;
+        }
+        if self.queue.try_send(name.to_owned()).is_err() {
+            return Some(Err("too many names wait to be looked up".to_owned()));
+        }
+        names.waiting.insert(name.to_owned(), vec![Box::new(reply)]);
+        None
+    }
+}
+
+fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(names: &Mutex<Names>, wanted: &Receiver<String>, lookup: Lookup) {
+    for name in wanted {
+        let addresses = lookup(&name);
+        let waiting = {
+            let mut names = lock(names);
+            let now = Instant::now();
+            if addresses.is_ok() {
+                make_room(&mut names.found, now);
+                names.found.insert(name.clone(), (now + RESOLVER_CACHE, addresses.clone()));
+            }
+            names.waiting.remove(&name).unwrap_or_default()
+        };
+        for reply in waiting {
+            reply(addresses.clone());
+        }
+    }
+}
+
+/// Forgets what is out of date, and everything when that is not enough: the cache is full only
+/// under scans, in which no name comes twice.
+fn make_room(found: &mut HashMap<String, (Instant, Addresses)>, now: Instant) {
+    if found.len() >= RESOLVER_CACHE_NAMES {
+        found.retain(|_, (until, _)| *until > now);
+        if found.len() >= RESOLVER_CACHE_NAMES {
+            found.clear();
+        }
+    }
+}
+
+fn system_lookup(name: &str) -> Addresses {
+    let found = (name, 0).to_socket_addrs().map_err(|error| {
+        let text = error.to_string();
+        let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+        format!("the name {name} cannot be resolved: {text}")
+    })?;
+    let addresses = interleave(found.map(|address| address.ip()));
+    if addresses.is_empty() {
+        return Err(format!("the name {name} has no addresses"));
+    }
+    Ok(addresses.into())
+}
+
+/// The families in turn, the system's first choice first (RFC 8305 section 4), without repeats.
+fn interleave(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut first = Vec::new();
+    let mut second = Vec::new();
+    for address in found {
+        let same = first.first().is_none_or(|it: &IpAddr| it.is_ipv4() == address.is_ipv4());
+        let family = if same { &mut first } else { &mut second };
+        if !family.contains(&address) {
+            family.push(address);
+        }
+    }
+    let mut all = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let before = all.len();
+        all.extend(first.next());
+        all.extend(second.next());
+        if all.len() == before {
+            all.truncate(DIAL_ADDRESSES);
+            return all;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn families_take_turns() {
+        let ips =
+            |list: &[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let found = ips(&["::1", "::2", "::2", "127.0.0.1", "::3"]);
+        assert_eq!(interleave(found.into_iter()), ips(&["::1", "127.0.0.1", "::2", "::3"]));
+    }
+
+    #[test]
+    fn one_look_up_serves_all_who_wait_and_is_remembered() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let lookup: Lookup = |_| {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)].into())
+        };
+        let resolver = Resolver::start_with(lookup).unwrap();
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let mut expected = 0;
+        for _ in 0..100 {
+            let sender = sender.clone();
+            let now = Instant::now();
+            if resolver.lookup("name", now, move |found| sender.send(found).unwrap()).is_none() {
+                expected += 1;
+            }
+        }
+        for _ in 0..expected {
+            assert!(receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap().is_ok());
+        }
+        assert!(resolver.lookup("name", Instant::now(), |_| ()).is_some());
+        assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let mut found = HashMap::new();
+        let now = Instant::now();
+        for number in 0..RESOLVER_CACHE_NAMES * 2 {
+            make_room(&mut found, now);
+            found.insert(number.to_string(), (now + RESOLVER_CACHE, Err(String::new())));
+            assert!(found.len() <= RESOLVER_CACHE_NAMES);
+        }
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_named_in_the_error() {
+        let error = system_lookup("name.invalid").unwrap_err();
+        assert!(error.contains("name.invalid"), "{error}");
+    }
+}

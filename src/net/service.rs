@@ -1,0 +1,400 @@
+//! One connection's turn: read, let its state machine work, carry out what it asks for, write.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::limits::TURN_BYTES;
+use crate::net::dial::Dialled;
+use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
+use crate::net::socket::ReadOutcome;
+use crate::proxy::buffer::Buffer;
+use crate::proxy::conn::Conn;
+use crate::proxy::context::{Command, Now};
+use crate::proxy::link::End;
+
+/// A connection and what it has in this loop.
+#[derive(Debug)]
+pub(super) struct ConnEntry {
+    pub(super) conn: Conn,
+    pub(super) client: Option<SocketKey>,
+    upstream: Option<SocketKey>,
+    dial: Option<DialKey>,
+    shut_client: bool,
+    shut_upstream: bool,
+    closing: Option<Closing>,
+    parked: bool,
+    pub(super) queued: bool,
+    /// The time of its entry among the timers.
+    pub(super) scheduled: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    InOrder,
+    Cut { reset: bool },
+}
+
+/// What becomes of a connection after its turn.
+enum After {
+    Wait,
+    Again,
+    Over,
+}
+
+impl ConnEntry {
+    pub(super) fn new(peer: SocketAddr, now: Now) -> Self {
+        ConnEntry {
+            conn: Conn::new(peer, now),
+            client: None,
+            upstream: None,
+            dial: None,
+            shut_client: false,
+            shut_upstream: false,
+            closing: None,
+            parked: false,
+            queued: false,
+            scheduled: None,
+        }
+    }
+}
+
+impl EventLoop {
+    /// Gives a connection its turn.
+    pub(super) fn service(&mut self, key: ConnKey) {
+        let Some(mut entry) = self.conns.lend(key) else { return };
+        entry.queued = false;
+        match self.turn(key, &mut entry) {
+            After::Over => self.bury(key, *entry),
+            After::Again => {
+                self.conns.put_back(key, entry);
+                self.enqueue(key);
+            }
+            After::Wait => {
+                self.reclaim(&mut entry);
+                let deadline = entry.conn.deadline();
+                if entry.scheduled.is_none_or(|at| deadline < at) {
+                    entry.scheduled = Some(deadline);
+                    self.timers.add(deadline, TimerKey::Conn(key));
+                }
+                self.conns.put_back(key, entry);
+            }
+        }
+    }
+
+    fn turn(&mut self, key: ConnKey, entry: &mut ConnEntry) -> After {
+        let mut budget = TURN_BYTES;
+        loop {
+            let mut moved = 0;
+            if self.outlet.is_stalled() {
+                if !entry.parked {
+                    entry.parked = true;
+                    self.parked.push(key);
+                }
+            } else {
+                entry.parked = false;
+                moved += self.read_client(entry);
+                moved += self.read_upstream(entry);
+            }
+            let more = self.advance(key, entry);
+            moved += self.write_client(entry);
+            moved += self.write_upstream(entry);
+            if self.has_closed(entry) {
+                return After::Over;
+            }
+            budget = budget.saturating_sub(moved);
+            if more || budget == 0 {
+                return After::Again;
+            }
+            if moved == 0 {
+                return After::Wait;
+            }
+        }
+    }
+
+    fn read_client(&mut self, entry: &mut ConnEntry) -> usize {
+        let wanted = entry.closing.is_none() && entry.conn.wants_client();
+        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return 0 };
+        if !wanted || !socket.socket.readable {
+            return 0;
+        }
+        let input = &mut entry.conn.client.input;
+        input.give_storage(|| self.spare.pop().unwrap_or_default());
+        let outcome = socket.socket.read(&mut self.scratch, input.storage());
+        let facts = outcome.secured.then(|| socket.socket.tls().map(|session| session.facts()));
+        if let Some(facts) = facts.flatten() {
+            entry.conn.client_secured(Arc::new(facts), &mut self.desk.context());
+        }
+        self.take_client_outcome(entry, outcome)
+    }
+
+    fn take_client_outcome(&mut self, entry: &mut ConnEntry, outcome: ReadOutcome) -> usize {
+        self.received += outcome.received as u64;
+        if outcome.received > 0 {
+            entry.conn.touch(self.desk.now);
+        }
+        let mut moved = outcome.received;
+        if let Some(error) = outcome.tls_error {
+            let alert = error.distrust_alert();
+            let cx = &mut self.desk.context();
+            entry.conn.client_tls_failed(format!("TLS: {error}"), alert, cx);
+            moved += 1;
+        }
+        if let Some(end) = outcome.end {
+            entry.conn.client_ended(end);
+            moved += 1;
+        }
+        moved
+    }
+
+    fn read_upstream(&mut self, entry: &mut ConnEntry) -> usize {
+        let Some(socket) = entry.upstream.and_then(|key| self.sockets.get_mut(key)) else {
+            return 0;
+        };
+        if !socket.socket.readable || !entry.conn.wants_upstream() {
+            return 0;
+        }
+        let input = &mut entry.conn.upstream.input;
+        input.give_storage(|| self.spare.pop().unwrap_or_default());
+        let outcome = socket.socket.read(&mut self.scratch, input.storage());
+        self.received += outcome.received as u64;
+        if outcome.received > 0 {
+            entry.conn.touch(self.desk.now);
+        }
+        let failed =
+            outcome.tls_error.map(|error| End::Cut(format!("TLS with the server: {error}")));
+        let end = failed.or(outcome.end).map(server_end);
+        let moved = outcome.received + usize::from(end.is_some());
+        if let Some(end) = end {
+            entry.conn.upstream_ended(end);
+        }
+        moved
+    }
+
+    fn advance(&mut self, key: ConnKey, entry: &mut ConnEntry) -> bool {
+        loop {
+            let more = entry.conn.advance(&mut self.desk.context());
+            if self.desk.commands.is_empty() {
+                return more;
+            }
+            self.execute_commands(key, entry);
+        }
+    }
+
+    /// Carries out what the connection has asked for.
+    pub(super) fn execute_commands(&mut self, key: ConnKey, entry: &mut ConnEntry) {
+        while !self.desk.commands.is_empty() {
+            let mut commands = std::mem::take(&mut self.desk.commands);
+            for command in commands.drain(..) {
+                self.execute(key, entry, command);
+            }
+            if self.desk.commands.is_empty() {
+                self.desk.commands = commands;
+            }
+        }
+    }
+
+    fn execute(&mut self, key: ConnKey, entry: &mut ConnEntry, command: Command) {
+        match command {
+            Command::Dial(dial) => {
+                let dialled = self.dial(key, &dial);
+                self.take_dialled(entry, dialled);
+            }
+            Command::StartUpstreamTls(name) => {
+                if let Some(socket) = entry.upstream.take() {
+                    let dialled = self.secure_upstream(key, socket, name);
+                    self.take_dialled(entry, dialled);
+                }
+            }
+            Command::StartClientTls { server_name, host } => {
+                self.start_client_tls(entry, server_name.as_deref(), &host);
+            }
+            Command::KeepUpstream => self.keep_upstream(entry),
+            Command::DropUpstream => {
+                entry.shut_upstream = false;
+                if let Some(dial) = entry.dial.take() {
+                    self.cancel_dial(dial);
+                }
+                if let Some(socket) = entry.upstream.take() {
+                    self.close_upstream(socket);
+                }
+            }
+            Command::ShutdownUpstream => entry.shut_upstream = true,
+            Command::ShutdownClient => entry.shut_client = true,
+            Command::CloseClient => entry.closing = Some(Closing::InOrder),
+            Command::CutClient { reset } => entry.closing = Some(Closing::Cut { reset }),
+        }
+    }
+
+    /// Tells the connection what came of its dial.
+    pub(super) fn take_dialled(&mut self, entry: &mut ConnEntry, dialled: Dialled) {
+        match dialled {
+            Dialled::Pending(dial) => entry.dial = Some(dial),
+            Dialled::Connected { socket, connected, early } => {
+                entry.dial = None;
+                entry.upstream = Some(socket);
+                entry.shut_upstream = false;
+                entry.conn.touch(self.desk.now);
+                entry.conn.upstream.input.push(&early);
+                entry.conn.upstream_connected(connected, &mut self.desk.context());
+            }
+            Dialled::Failed(error) => {
+                entry.dial = None;
+                entry.conn.upstream_failed(error, &mut self.desk.context());
+            }
+        }
+    }
+
+    fn start_client_tls(&mut self, entry: &mut ConnEntry, name: Option<&str>, host: &str) {
+        let session = match self.server_tls.as_ref().map(|tls| tls.session(name, host)) {
+            Some(Ok(session)) => session,
+            None => return,
+            Some(Err(error)) => {
+                let cx = &mut self.desk.context();
+                entry.conn.client_tls_failed(format!("TLS: {error}"), None, cx);
+                return;
+            }
+        };
+        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return };
+        let mut hello = Buffer::default();
+        std::mem::swap(&mut hello, &mut entry.conn.client.input);
+        let input = entry.conn.client.input.storage();
+        let outcome = socket.socket.start_tls(session, hello.bytes(), input);
+        if outcome.tls_error.is_some() {
+            // The alert is all that can still be said.
+            let _ = socket.socket.write(&mut Buffer::default());
+        }
+        self.take_client_outcome(entry, outcome);
+    }
+
+    fn keep_upstream(&mut self, entry: &mut ConnEntry) {
+        let Some(key) = entry.upstream.take() else { return };
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let Some(facts) = &socket.facts else { return };
+        let pool_key = facts.key.clone();
+        socket.owner = Owner::Pool;
+        if self.stopping {
+            self.close_upstream(key);
+        } else if let Some(surplus) = self.pool.put(pool_key, key, self.desk.now.instant) {
+            self.close_upstream(surplus);
+        }
+    }
+
+    pub(super) fn write_client(&mut self, entry: &mut ConnEntry) -> usize {
+        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return 0 };
+        let socket = &mut socket.socket;
+        let output = &mut entry.conn.client.output;
+        let mut result = match output.is_empty() && !socket.has_output() {
+            true => Ok(0),
+            false => socket.write(output),
+        };
+        if result.is_ok() && output.is_empty() && entry.shut_client && !socket.has_output() {
+            socket.close_notify();
+            result = result.and_then(|n| socket.write(output).map(|more| n + more));
+            if !socket.has_output() {
+                socket.shut_down();
+            }
+        }
+        match result {
+            Ok(0) => 0,
+            Ok(written) => {
+                entry.conn.touch(self.desk.now);
+                written
+            }
+            Err(_) if entry.conn.client.broken => 0,
+            Err(reason) => {
+                entry.conn.client_broke(reason);
+                1
+            }
+        }
+    }
+
+    fn write_upstream(&mut self, entry: &mut ConnEntry) -> usize {
+        let Some(socket) = entry.upstream.and_then(|key| self.sockets.get_mut(key)) else {
+            return 0;
+        };
+        let socket = &mut socket.socket;
+        let output = &mut entry.conn.upstream.output;
+        let mut result = match output.is_empty() && !socket.has_output() {
+            true => Ok(0),
+            false => socket.write(output),
+        };
+        if result.is_ok() && output.is_empty() && entry.shut_upstream && !socket.has_output() {
+            socket.close_notify();
+            result = result.and_then(|n| socket.write(output).map(|more| n + more));
+            if !socket.has_output() {
+                socket.shut_down();
+            }
+        }
+        match result {
+            Ok(0) => 0,
+            Ok(written) => {
+                entry.conn.touch(self.desk.now);
+                written
+            }
+            Err(_) if entry.conn.upstream.broken => 0,
+            Err(_) => {
+                entry.conn.upstream_broke();
+                // What the server said before it closed may still be there to be read.
+                socket.readable = true;
+                1
+            }
+        }
+    }
+
+    /// Closes the client's socket when that was asked for and nothing is left to send.
+    fn has_closed(&mut self, entry: &mut ConnEntry) -> bool {
+        let Some(closing) = entry.closing else { return false };
+        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else {
+            return true;
+        };
+        let socket = &mut socket.socket;
+        let never = entry.conn.client.broken
+            || socket.tls().is_some_and(|session| session.is_handshaking());
+        let output = &mut entry.conn.client.output;
+        if !never && (!output.is_empty() || socket.has_output()) {
+            return false;
+        }
+        match closing {
+            Closing::InOrder => {
+                socket.close_notify();
+                // A goodbye that does not fit is not worth waiting for.
+                let _ = socket.write(&mut Buffer::default());
+            }
+            Closing::Cut { reset } if reset && socket.tls().is_none() => socket.reset_on_close(),
+            Closing::Cut { .. } => {}
+        }
+        true
+    }
+
+    /// Frees everything that a connection had.
+    pub(super) fn bury(&mut self, key: ConnKey, mut entry: ConnEntry) {
+        if let Some(socket) = entry.client.take() {
+            self.sockets.remove(socket);
+        }
+        if let Some(socket) = entry.upstream.take() {
+            self.close_upstream(socket);
+        }
+        if let Some(dial) = entry.dial.take() {
+            self.cancel_dial(dial);
+        }
+        for link in [&mut entry.conn.client, &mut entry.conn.upstream] {
+            link.reset();
+        }
+        self.reclaim(&mut entry);
+        self.conns.forget(key);
+        self.desk.shared.stats.connections.sub(1);
+        if let Some(load) = self.loads.get(self.number) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The words of an end, told of the server.
+fn server_end(end: End) -> End {
+    match end {
+        End::Clean => End::Clean,
+        End::Cut(reason) => End::Cut(format!("the server's connection broke off: {reason}")),
+    }
+}

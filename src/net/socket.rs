@@ -1,0 +1,205 @@
+//! One non-blocking socket, with or without TLS: readiness, reading, writing, closing.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+
+use crate::proxy::buffer::Buffer;
+use crate::proxy::link::End;
+use crate::tls::session::{Session, TlsError};
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// The stream; registered once with the poller, for both directions.
+    pub(super) stream: TcpStream,
+    tls: Option<Box<Session>>,
+    /// Cleared when a read shows that nothing is left; set by the poller.
+    pub(super) readable: bool,
+    /// Cleared when a write shows that nothing more fits; set by the poller.
+    pub(super) writable: bool,
+    /// The poller told of the end of the stream: it is read up to it even after a short read.
+    pub(super) hung_up: bool,
+    ended: bool,
+    shut: bool,
+    close_notified: bool,
+}
+
+/// What a read brought.
+#[derive(Debug, Default)]
+pub(super) struct ReadOutcome {
+    /// Bytes that came from the socket.
+    pub(super) received: usize,
+    /// The TLS handshake was completed by them.
+    pub(super) secured: bool,
+    /// The stream has ended.
+    pub(super) end: Option<End>,
+    /// TLS has failed.
+    pub(super) tls_error: Option<TlsError>,
+}
+
+impl Socket {
+    /// A socket that the poller has not told anything about: both directions are tried first.
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Socket {
+            stream,
+            tls: None,
+            readable: true,
+            writable: true,
+            hung_up: false,
+            ended: false,
+            shut: false,
+            close_notified: false,
+        }
+    }
+
+    /// Reads once, at most what `scratch` holds, and appends the plaintext to `input`.
+    pub(super) fn read(&mut self, scratch: &mut [u8], input: &mut Vec<u8>) -> ReadOutcome {
+        let mut outcome = ReadOutcome::default();
+        if self.ended {
+            self.readable = false;
+            return outcome;
+        }
+        match self.stream.read(scratch) {
+            Ok(0) => {
+                self.readable = false;
+                self.ended = true;
+                outcome.end = Some(match &self.tls {
+                    None => End::Clean,
+                    Some(_) => End::Cut("the peer closed without TLS close_notify".to_owned()),
+                });
+            }
+            Ok(count) => {
+                outcome.received = count;
+                if count < scratch.len() && !self.hung_up {
+                    self.readable = false;
+                }
+                let bytes = scratch.get(..count).unwrap_or_default();
+                match &mut self.tls {
+                    None => input.extend_from_slice(bytes),
+                    Some(_) => self.decrypt(bytes, input, &mut outcome),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.readable = false;
+                self.ended = true;
+                outcome.end = Some(End::Cut(describe(&error)));
+            }
+        }
+        outcome
+    }
+
+    fn decrypt(&mut self, bytes: &[u8], input: &mut Vec<u8>, outcome: &mut ReadOutcome) {
+        let Some(session) = &mut self.tls else { return };
+        match session.receive(bytes, input) {
+            Ok(received) => {
+                outcome.secured = received.handshake_done;
+                if received.peer_closed {
+                    self.ended = true;
+                    outcome.end = Some(End::Clean);
+                }
+            }
+            Err(error) => {
+                self.ended = true;
+                outcome.tls_error = Some(error);
+            }
+        }
+    }
+
+    /// Begins TLS; `first` are bytes of it that were read already.
+    pub(super) fn start_tls(
+        &mut self,
+        session: Session,
+        first: &[u8],
+        input: &mut Vec<u8>,
+    ) -> ReadOutcome {
+        self.tls = Some(Box::new(session));
+        let mut outcome = ReadOutcome::default();
+        if !first.is_empty() {
+            self.decrypt(first, input, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Writes as much of `output` as the socket takes, TLS's own records first. Returns the
+    /// bytes written, or why nothing more can be.
+    pub(super) fn write(&mut self, output: &mut Buffer) -> Result<usize, String> {
+        let mut written = 0;
+        while self.writable {
+            let count = match &mut self.tls {
+                Some(session) => {
+                    if !session.is_handshaking() && !output.is_empty() {
+                        let taken =
+                            session.send(output.bytes()).map_err(|error| error.to_string())?;
+                        output.consume(taken);
+                    }
+                    if !session.has_output() {
+                        break;
+                    }
+                    session.write_to(&mut self.stream)
+                }
+                None if output.is_empty() => break,
+                None => self.stream.write(output.bytes()).inspect(|count| output.consume(*count)),
+            };
+            match count {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(describe(&error)),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Whether TLS holds bytes that the socket has not taken.
+    pub(super) fn has_output(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.has_output())
+    }
+
+    /// Queues TLS's close_notify, once; it is sent by the next write.
+    pub(super) fn close_notify(&mut self) {
+        if let Some(session) = &mut self.tls
+            && !self.close_notified
+        {
+            self.close_notified = true;
+            session.close();
+        }
+    }
+
+    /// Ends the outgoing direction, once.
+    pub(super) fn shut_down(&mut self) {
+        if !self.shut {
+            self.shut = true;
+            // The only failure is that the peer has gone, which reading shows too.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Makes the closing of the socket a reset.
+    pub(super) fn reset_on_close(&self) {
+        // Where it cannot be set the connection closes in order, which is the next best.
+        let _ =
+            rustix::net::sockopt::set_socket_linger(&self.stream, Some(std::time::Duration::ZERO));
+    }
+
+    /// The TLS session, if there is one.
+    pub(super) fn tls(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+}
+
+/// An error of the system as words for the user, without its number.
+pub(super) fn describe(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionReset => "connection reset by the peer".to_owned(),
+        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ErrorKind::BrokenPipe => "the peer has closed the connection".to_owned(),
+        ErrorKind::TimedOut => "connection timed out".to_owned(),
+        ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
+        ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+        _ => error.to_string(),
+    }
+}

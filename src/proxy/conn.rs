@@ -1,0 +1,366 @@
+//! A client connection: what is spoken on it, and what it waits for.
+//!
+//! The event loop moves bytes between sockets and the two [`Link`]s, tells what else happened by
+//! the methods named for events, and calls [`Conn::advance`], which does all that can be done
+//! and leaves commands in the context. How the bytes were split makes no difference.
+//!
+//! Serving requests is in [`crate::proxy::serve`], opening tunnels in [`crate::proxy::open`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::flow::record::{Authority, TlsFacts};
+use crate::http::head::HeadReader;
+use crate::limits::{
+    BODY_TIMEOUT, HANDSHAKE_TIMEOUT, KEEP_ALIVE_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT,
+    REQUEST_HEAD_TIMEOUT, RESPONSE_TIMEOUT, SILENT_CLIENT, TUNNEL_TIMEOUT, UNDECIDED_CLIENT,
+};
+use crate::notice::Notice;
+use crate::proxy::context::{Command, Connected, Context, DialError, Now};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::link::{End, Link};
+use crate::proxy::request::Inside;
+use crate::proxy::tunnel::Tunnel;
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// HTTP requests are served.
+    Requests,
+    /// A tunnel was asked for whose bytes will not be read; the server is being dialled.
+    Dialling(Arc<Authority>),
+    /// A tunnel was opened; the client's first bytes will tell what it is.
+    Sniffing(Sniffing),
+    /// The TLS handshake with the client is under way.
+    Handshake(Inside),
+    /// Bytes are relayed.
+    Relaying(Tunnel),
+    /// Nothing more is said to the client; what it still sends is thrown away.
+    Lingering { discarded: usize },
+    /// It is over.
+    Closed,
+}
+
+/// A tunnel before its first bytes.
+#[derive(Debug)]
+pub(super) struct Sniffing {
+    pub(super) authority: Arc<Authority>,
+    /// How often a wait for the client has passed. After the first the server is dialled, because
+    /// the client may be waiting for it; after the second what the client began to say is taken
+    /// for neither TLS nor HTTP.
+    pub(super) waits: u8,
+}
+
+/// The upstream connection at hand.
+#[derive(Debug)]
+pub(super) enum UpstreamState {
+    /// None.
+    Absent,
+    /// One is being made ready for the exchange in hand.
+    Dialling,
+    /// One is being dialled ahead of need, for a silent client.
+    DiallingAhead,
+    /// One that was dialled ahead of need, without TLS.
+    Spare(Connected),
+    /// One that serves the exchange in hand or the relay.
+    InUse,
+}
+
+/// A client connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// The client's side.
+    pub client: Link,
+    /// The server's side, of whichever upstream connection is at hand.
+    pub upstream: Link,
+    pub(super) peer: SocketAddr,
+    pub(super) phase: Phase,
+    pub(super) upstream_state: UpstreamState,
+    pub(super) inside: Option<Inside>,
+    pub(super) client_tls: Option<Arc<TlsFacts>>,
+    pub(super) head_reader: HeadReader,
+    /// When the first byte of the head in hand was there.
+    pub(super) head_began: Option<Now>,
+    pub(super) last_authority: Option<Arc<Authority>>,
+    pub(super) exchange: Option<Box<Exchange>>,
+    pub(super) stopping: bool,
+    pub(super) requests_this_turn: usize,
+    /// When the phase, or the wait in it, began.
+    pub(super) since: Instant,
+    activity: Instant,
+}
+
+impl Conn {
+    /// A connection that a client has just opened.
+    pub fn new(peer: SocketAddr, now: Now) -> Self {
+        Conn {
+            client: Link::default(),
+            upstream: Link::default(),
+            peer,
+            phase: Phase::Requests,
+            upstream_state: UpstreamState::Absent,
+            inside: None,
+            client_tls: None,
+            head_reader: HeadReader::default(),
+            head_began: None,
+            last_authority: None,
+            exchange: None,
+            stopping: false,
+            requests_this_turn: 0,
+            since: now.instant,
+            activity: now.instant,
+        }
+    }
+
+    /// Does all that can be done now. Returns whether more can be done in the next turn without
+    /// anything else happening: other connections go first.
+    pub fn advance(&mut self, cx: &mut Context<'_>) -> bool {
+        self.requests_this_turn = 0;
+        loop {
+            let progressed = match &mut self.phase {
+                Phase::Requests => match self.serve(cx) {
+                    Some(progressed) => progressed,
+                    None => return true,
+                },
+                Phase::Sniffing(_) => self.open(cx),
+                Phase::Relaying(_) => self.relay(cx),
+                Phase::Lingering { .. } => self.discard(cx),
+                Phase::Dialling(_) | Phase::Handshake(_) => self.abandon_if_gone(cx),
+                Phase::Closed => false,
+            };
+            if !progressed {
+                return false;
+            }
+        }
+    }
+
+    /// Bytes were read from or written to either peer.
+    pub fn touch(&mut self, now: Now) {
+        self.activity = now.instant;
+    }
+
+    /// Whether more should be read from the client.
+    pub fn wants_client(&self) -> bool {
+        match self.phase {
+            Phase::Closed => false,
+            _ => self.client.wants_input(),
+        }
+    }
+
+    /// Whether more should be read from the server.
+    pub fn wants_upstream(&self) -> bool {
+        self.upstream.wants_input()
+    }
+
+    /// Whether the connection is over, as far as this side of it goes.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// The TLS handshake with the client is done.
+    pub fn client_secured(&mut self, facts: Arc<TlsFacts>, cx: &mut Context<'_>) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Requests);
+        match phase {
+            Phase::Handshake(inside) => {
+                self.client_tls = Some(facts);
+                self.inside = Some(inside);
+                self.since = cx.now.instant;
+            }
+            other => self.phase = other,
+        }
+    }
+
+    /// The client's stream has ended.
+    pub fn client_ended(&mut self, end: End) {
+        self.client.end.get_or_insert(end);
+    }
+
+    /// The TLS handshake with the client has failed, or its TLS did later; `distrust` is the
+    /// alert by which it refused our certificate.
+    pub fn client_tls_failed(
+        &mut self,
+        reason: String,
+        distrust: Option<&str>,
+        cx: &mut Context<'_>,
+    ) {
+        if let (Phase::Handshake(inside), Some(alert)) = (&self.phase, distrust) {
+            let route = &inside.route;
+            let host = route.tls.as_deref().unwrap_or(&route.authority.host).to_owned();
+            cx.shared.stats.distrusted.add(1);
+            cx.shared.notices.give(Notice::ClientDistrusts { host, alert: alert.to_owned() });
+        }
+        self.client.end.get_or_insert(End::Cut(reason));
+    }
+
+    /// The server's stream has ended.
+    pub fn upstream_ended(&mut self, end: End) {
+        self.upstream.end.get_or_insert(end);
+    }
+
+    /// The client takes nothing more.
+    pub fn client_broke(&mut self, reason: String) {
+        self.client.broken = true;
+        self.client.output.clear();
+        self.client.end = Some(End::Cut(reason));
+    }
+
+    /// The server takes nothing more; what it sent before may still be read.
+    pub fn upstream_broke(&mut self) {
+        self.upstream.broken = true;
+        self.upstream.output.clear();
+    }
+
+    /// The upstream connection that was asked for is there.
+    pub fn upstream_connected(&mut self, connected: Connected, cx: &mut Context<'_>) {
+        match self.upstream_state {
+            UpstreamState::Dialling => self.use_upstream(connected, cx),
+            UpstreamState::DiallingAhead => {
+                self.upstream_state = UpstreamState::Spare(connected);
+                self.use_spare(cx);
+            }
+            _ => cx.commands.push(Command::DropUpstream),
+        }
+    }
+
+    /// The upstream connection that was asked for cannot be had.
+    pub fn upstream_failed(&mut self, error: DialError, cx: &mut Context<'_>) {
+        let ahead = matches!(self.upstream_state, UpstreamState::DiallingAhead);
+        self.upstream_state = UpstreamState::Absent;
+        self.upstream.reset();
+        if self.exchange.is_some() {
+            if ahead {
+                self.dial(cx);
+            } else {
+                self.fail(error.status, error.reason, cx);
+            }
+        } else {
+            self.opening_failed(error, cx);
+        }
+    }
+
+    /// When [`Conn::time_out`] is to be called, unless something happens before.
+    pub fn deadline(&self) -> Instant {
+        let (since, wait) = self.wait();
+        since.checked_add(wait).unwrap_or(since)
+    }
+
+    fn wait(&self) -> (Instant, Duration) {
+        match &self.phase {
+            Phase::Requests => match &self.exchange {
+                None if self.head_began.is_some() => (self.since, REQUEST_HEAD_TIMEOUT),
+                None => (self.since, KEEP_ALIVE_TIMEOUT),
+                // The dial has a limit of its own; this is the net below it.
+                Some(exchange) if exchange.awaits_upstream() => (self.activity, BODY_TIMEOUT),
+                Some(exchange) if exchange.request_is_done() && !exchange.is_answered() => {
+                    (self.activity, RESPONSE_TIMEOUT)
+                }
+                Some(_) => (self.activity, BODY_TIMEOUT),
+            },
+            Phase::Dialling(_) => (self.since, BODY_TIMEOUT),
+            Phase::Sniffing(Sniffing { waits: 0, .. }) => (self.activity, SILENT_CLIENT),
+            Phase::Sniffing(_) if !self.client.input.is_empty() => {
+                (self.activity, UNDECIDED_CLIENT)
+            }
+            Phase::Sniffing(_) => (self.activity, TUNNEL_TIMEOUT),
+            Phase::Handshake(_) => (self.since, HANDSHAKE_TIMEOUT),
+            Phase::Relaying(_) => (self.activity, TUNNEL_TIMEOUT),
+            // What is still to be sent has the time of any body.
+            Phase::Lingering { .. } if self.client.output.is_empty() => {
+                (self.since, LINGER_TIMEOUT)
+            }
+            Phase::Lingering { .. } | Phase::Closed => (self.activity, BODY_TIMEOUT),
+        }
+    }
+
+    /// The deadline has passed.
+    pub fn time_out(&mut self, cx: &mut Context<'_>) {
+        match &mut self.phase {
+            Phase::Requests => self.requests_timed_out(cx),
+            Phase::Sniffing(sniffing) if sniffing.waits == 0 => {
+                sniffing.waits = 1;
+                self.dial_ahead(cx);
+            }
+            Phase::Sniffing(sniffing) if !self.client.input.is_empty() => sniffing.waits = 2,
+            Phase::Relaying(_) => self.relay_cut("nothing was said for too long".to_owned(), cx),
+            Phase::Dialling(_)
+            | Phase::Sniffing(_)
+            | Phase::Handshake(_)
+            | Phase::Lingering { .. }
+            | Phase::Closed => self.close(cx),
+        }
+    }
+
+    /// The proxy stops: what is under way may end, nothing else begins.
+    pub fn stop(&mut self, cx: &mut Context<'_>) {
+        self.stopping = true;
+        match self.phase {
+            Phase::Requests if self.exchange.is_none() && self.head_began.is_none() => {
+                self.close(cx);
+            }
+            Phase::Relaying(_) => self.relay_cut("the proxy was stopped".to_owned(), cx),
+            Phase::Dialling(_) | Phase::Sniffing(_) | Phase::Handshake(_) => self.close(cx),
+            Phase::Requests | Phase::Lingering { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Ends everything now; what was under way is recorded with what it had.
+    pub fn kill(&mut self, reason: &str, cx: &mut Context<'_>) {
+        match self.phase {
+            Phase::Relaying(_) => self.relay_cut(reason.to_owned(), cx),
+            _ => {
+                self.record_exchange(Some(reason.to_owned()), cx);
+                self.close(cx);
+            }
+        }
+    }
+
+    /// Closes the client's connection in order, and the upstream one at once.
+    pub(super) fn close(&mut self, cx: &mut Context<'_>) {
+        self.drop_upstream(cx);
+        self.phase = Phase::Closed;
+        cx.commands.push(Command::CloseClient);
+    }
+
+    /// Closes both, so that the client can tell that what it got is not whole.
+    pub(super) fn cut(&mut self, reset: bool, cx: &mut Context<'_>) {
+        self.drop_upstream(cx);
+        self.phase = Phase::Closed;
+        cx.commands.push(Command::CutClient { reset });
+    }
+
+    /// Says nothing more to the client, but reads on for a while: closing with unread bytes
+    /// would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).
+    pub(super) fn linger(&mut self, cx: &mut Context<'_>) {
+        self.drop_upstream(cx);
+        self.since = cx.now.instant;
+        self.phase = Phase::Lingering { discarded: 0 };
+        cx.commands.push(Command::ShutdownClient);
+    }
+
+    pub(super) fn drop_upstream(&mut self, cx: &mut Context<'_>) {
+        if !matches!(self.upstream_state, UpstreamState::Absent) {
+            self.upstream_state = UpstreamState::Absent;
+            cx.commands.push(Command::DropUpstream);
+        }
+        self.upstream.reset();
+    }
+
+    fn discard(&mut self, cx: &mut Context<'_>) -> bool {
+        let Phase::Lingering { discarded } = &mut self.phase else { return false };
+        *discarded = discarded.saturating_add(self.client.input.len());
+        self.client.input.clear();
+        if *discarded > LINGER_BYTES || self.client.end.is_some() {
+            self.close(cx);
+        }
+        false
+    }
+
+    /// A client that has gone while it waited for a tunnel or a handshake is not kept.
+    fn abandon_if_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.client.end.is_some() && self.client.input.is_empty() {
+            self.close(cx);
+        }
+        false
+    }
+}

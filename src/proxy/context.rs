@@ -1,0 +1,200 @@
+//! What a connection's state machine is given with each event, and what it asks for in return.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::discovered::Discovered;
+use crate::flow::record::{Authority, FlowEvent, FlowId, TlsFacts};
+use crate::hosts::HostRules;
+use crate::http::device_page::is_device_host;
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::notice::Notices;
+use crate::stats::Stats;
+
+/// The clock of one turn of the loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For durations.
+    pub instant: Instant,
+    /// For records: microseconds since the Unix epoch.
+    pub epoch_us: u64,
+}
+
+/// The certificate that device pages hand out.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceCertificate {
+    /// PEM.
+    pub pem: Vec<u8>,
+    /// DER.
+    pub der: Vec<u8>,
+    /// PKCS#12.
+    pub pkcs12: Vec<u8>,
+}
+
+/// What all connections of all loops share; none of it changes while the proxy runs.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which hosts are intercepted and recorded.
+    pub hosts: HostRules,
+    /// Where hosts are named instead of intercepted: `discover`.
+    pub discovered: Option<Arc<Discovered>>,
+    /// Bytes of each body that are kept.
+    pub capture_body_bytes: u64,
+    /// Whether anything is recorded at all.
+    pub records: bool,
+    /// The addresses that the proxy listens on.
+    pub listen: SocketAddr,
+    /// For the device pages.
+    pub certificate: DeviceCertificate,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// Words to the user.
+    pub notices: Notices,
+    /// The next flow's id.
+    pub next_flow: AtomicU64,
+    /// The next upstream connection's number.
+    pub next_connection: AtomicU64,
+}
+
+impl Shared {
+    /// Whether the proxy itself answers for this host.
+    pub fn serves_pages_of(&self, host: &str) -> bool {
+        self.discovered.is_none() && is_device_host(host)
+    }
+
+    /// An id that no other flow has.
+    pub fn new_flow_id(&self) -> FlowId {
+        FlowId(self.next_flow.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number that no other upstream connection has.
+    pub fn new_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The events that a loop has gathered for the readers of flows.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// In the order in which they happened.
+    pub events: Vec<FlowEvent>,
+    /// About how many bytes they hold.
+    pub weight: usize,
+}
+
+impl Outbox {
+    /// Adds one.
+    pub fn push(&mut self, event: FlowEvent) {
+        self.weight = self.weight.saturating_add(event.weight());
+        self.events.push(event);
+    }
+}
+
+/// Storage for parsed heads; one set serves all connections of a loop.
+#[derive(Debug, Default)]
+pub struct Heads {
+    /// The request head in hand.
+    pub request: RequestHead,
+    /// The response head in hand.
+    pub response: ResponseHead,
+}
+
+/// What comes with each event.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The time of this turn.
+    pub now: Now,
+    /// What all connections share.
+    pub shared: &'a Shared,
+    /// What the connection asks for; carried out in order.
+    pub commands: &'a mut Vec<Command>,
+    /// Where flow events go.
+    pub outbox: &'a mut Outbox,
+    /// Storage for heads.
+    pub heads: &'a mut Heads,
+}
+
+/// A connection to a server that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// Where to.
+    pub authority: Arc<Authority>,
+    /// The name to verify and to send as SNI; `None` connects without TLS.
+    pub tls: Option<Arc<str>>,
+    /// Whether an idle connection from the pool serves.
+    pub reuse: Reuse,
+}
+
+/// Which idle connections will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// Any that has not shown its end so far: the request can be sent again.
+    Allow,
+    /// One that is looked at first, because the request cannot be sent again.
+    Probe,
+    /// None: a new connection is made.
+    Never,
+}
+
+/// What the connection wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Get an upstream connection; answered by `upstream_connected` or `upstream_failed`.
+    Dial(Dial),
+    /// Begin TLS on the upstream connection at hand, with this server name; answered likewise.
+    StartUpstreamTls(Arc<str>),
+    /// Begin TLS towards the client. The bytes in the client's input are its ClientHello.
+    StartClientTls {
+        /// The name in the ClientHello.
+        server_name: Option<String>,
+        /// The host of the CONNECT request.
+        host: String,
+    },
+    /// The upstream connection is idle and clean: keep it for others.
+    KeepUpstream,
+    /// Close the upstream connection now.
+    DropUpstream,
+    /// Send the end of the stream upstream once all output is out.
+    ShutdownUpstream,
+    /// Send the end of the stream to the client once all output is out.
+    ShutdownClient,
+    /// Close the client's connection once all output is out; nothing is read any more.
+    CloseClient,
+    /// Close the client's connection once all output is out, but so that the client can tell
+    /// that what it got is not whole: without close_notify inside TLS, and without TLS by a
+    /// reset where `reset` says that nothing else would show it.
+    CutClient {
+        /// Whether only a reset shows that the message is cut.
+        reset: bool,
+    },
+}
+
+/// An upstream connection that was asked for.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// The server's address.
+    pub address: SocketAddr,
+    /// Its number among the process's upstream connections.
+    pub connection: u64,
+    /// Whether it comes from the pool.
+    pub reused: bool,
+    /// Its TLS.
+    pub tls: Option<Arc<TlsFacts>>,
+    /// Microseconds for the look-up; 0 when reused.
+    pub dns_us: u64,
+    /// Microseconds for connecting; 0 when reused.
+    pub connect_us: u64,
+    /// Microseconds for the TLS handshake; 0 when reused or without TLS.
+    pub tls_us: u64,
+}
+
+/// Why no upstream connection could be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialError {
+    /// The status for the client: 502 or 504, or 508 for the proxy's own address.
+    pub status: u16,
+    /// One line that says what failed and why.
+    pub reason: String,
+}

@@ -1,0 +1,58 @@
+//! One side of a connection as the state machines see it: plaintext in, plaintext out.
+
+use crate::limits::BUFFER_HIGH_BYTES;
+use crate::proxy::buffer::Buffer;
+
+/// How the peer's stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By the end of the stream; inside TLS, after close_notify.
+    Clean,
+    /// By a reset, an error, or inside TLS without close_notify; with the reason.
+    Cut(String),
+}
+
+/// One side of a connection.
+#[derive(Debug, Default)]
+pub struct Link {
+    /// What the peer sent and was not yet taken.
+    pub input: Buffer,
+    /// What is to be sent to the peer.
+    pub output: Buffer,
+    /// Set when nothing more comes from the peer; `input` may still hold what came before.
+    pub end: Option<End>,
+    /// Set when the peer takes nothing more: output goes nowhere.
+    pub broken: bool,
+}
+
+impl Link {
+    /// Whether more input should be read: back-pressure on the peer.
+    pub fn wants_input(&self) -> bool {
+        self.end.is_none() && self.input.len() < BUFFER_HIGH_BYTES
+    }
+
+    /// Whether more output may be queued.
+    pub fn has_room(&self) -> bool {
+        self.output.len() < BUFFER_HIGH_BYTES
+    }
+
+    /// Whether the peer has ended and everything it sent was taken.
+    pub fn is_exhausted(&self) -> bool {
+        self.end.is_some() && self.input.is_empty()
+    }
+
+    /// Queues output, or throws it away when the peer takes nothing more.
+    pub fn send(&mut self, bytes: &[u8]) {
+        if !self.broken {
+            self.output.push(bytes);
+        }
+    }
+
+    /// Forgets everything, for the next peer.
+    pub fn reset(&mut self) {
+        self.input.clear();
+        self.output.clear();
+        self.end = None;
+        self.broken = false;
+    }
+}

@@ -1,0 +1,299 @@
+//! Opening tunnels: CONNECT, what the client turns out to speak, and relaying.
+
+use std::sync::Arc;
+
+use crate::flow::record::{Authority, DeflateParameters, FlowEvent, Scheme, WebSocketOpen};
+use crate::http::head::{HeadReader, values};
+use crate::http::reply;
+use crate::http::websocket::deflate_parameters;
+use crate::notice::Notice;
+use crate::proxy::conn::{Conn, Phase, Sniffing, UpstreamState};
+use crate::proxy::context::{Command, Context, Dial, DialError, Reuse};
+use crate::proxy::exchange::{Exchange, Route, Upgrade};
+use crate::proxy::request::Inside;
+use crate::proxy::sniff::{Sniffed, sniff};
+use crate::proxy::tunnel::{Relayed, Tunnel};
+use crate::proxy::websocket::WebSocketObserver;
+
+impl Conn {
+    /// A CONNECT request came. A tunnel that may be intercepted is opened at once, because its
+    /// requests find their own upstream connections; any other when the server is there.
+    pub(super) fn connect(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) {
+        self.since = cx.now.instant;
+        let hosts = &cx.shared.hosts;
+        let by_name = cx.shared.discovered.is_some()
+            || cx.shared.serves_pages_of(&authority.host)
+            || hosts.needs_server_name(&authority.host);
+        if by_name || hosts.decide(&authority.host, authority.port, None) {
+            self.client.send(reply::CONNECTION_ESTABLISHED);
+            self.phase = Phase::Sniffing(Sniffing { authority, waits: 0 });
+            return;
+        }
+        self.dial_tunnel(authority.clone(), cx);
+        self.phase = Phase::Dialling(authority);
+    }
+
+    fn dial_tunnel(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) {
+        self.upstream.reset();
+        self.upstream_state = UpstreamState::Dialling;
+        cx.commands.push(Command::Dial(Dial { authority, tls: None, reuse: Reuse::Never }));
+    }
+
+    /// Looks at the first bytes of a tunnel.
+    pub(super) fn open(&mut self, cx: &mut Context<'_>) -> bool {
+        let Phase::Sniffing(sniffing) = &self.phase else { return false };
+        let authority = sniffing.authority.clone();
+        let given_up = sniffing.waits > 1;
+        if !self.upstream.input.is_empty() || self.upstream.end.is_some() {
+            // The server has spoken first, or has left: nothing here is for us to read.
+            self.pass_through(&authority, None, cx);
+            return true;
+        }
+        match sniff(self.client.input.bytes()) {
+            Sniffed::Silence if self.client.end.is_none() => false,
+            Sniffed::Silence => {
+                self.close(cx);
+                false
+            }
+            Sniffed::Undecided if self.client.end.is_none() && !given_up => false,
+            Sniffed::Tls { server_name, lacks_http1 } => {
+                self.open_tls(authority, server_name, lacks_http1, cx)
+            }
+            Sniffed::Http => self.open_plain(authority, cx),
+            Sniffed::Undecided | Sniffed::Other => {
+                self.pass_through(&authority, None, cx);
+                true
+            }
+        }
+    }
+
+    fn open_tls(
+        &mut self,
+        authority: Arc<Authority>,
+        server_name: Option<String>,
+        lacks_http1: bool,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let name = server_name.as_deref();
+        let intercepts = cx.shared.discovered.is_none()
+            && (cx.shared.serves_pages_of(&authority.host)
+                || cx.shared.hosts.decide(&authority.host, authority.port, name));
+        if !intercepts {
+            self.pass_through(&authority, name, cx);
+            return true;
+        }
+        let host = authority.host.clone();
+        if lacks_http1 {
+            let shown = name.unwrap_or(&host);
+            cx.shared.notices.give(Notice::Warning(format!(
+                "{shown}: the client does not offer http/1.1, and no other protocol is \
+                 intercepted; pass the host through with -e {shown}"
+            )));
+        }
+        let tls = Some(Arc::from(name.unwrap_or(&host)));
+        let route = Route { scheme: Scheme::Https, authority, tls };
+        self.phase = Phase::Handshake(Inside { route });
+        self.since = cx.now.instant;
+        cx.commands.push(Command::StartClientTls { server_name, host });
+        false
+    }
+
+    fn open_plain(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) -> bool {
+        let hosts = &cx.shared.hosts;
+        let intercepts = cx.shared.discovered.is_none()
+            && (cx.shared.serves_pages_of(&authority.host)
+                || hosts.decide(&authority.host, authority.port, None));
+        if intercepts {
+            self.inside =
+                Some(Inside { route: Route { scheme: Scheme::Http, authority, tls: None } });
+            self.phase = Phase::Requests;
+        } else {
+            self.pass_through(&authority, None, cx);
+        }
+        true
+    }
+
+    /// Relays the tunnel without reading it, over the upstream connection at hand or a new one.
+    fn pass_through(
+        &mut self,
+        authority: &Arc<Authority>,
+        server_name: Option<&str>,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(discovered) = &cx.shared.discovered {
+            let name = server_name.unwrap_or(&authority.host);
+            discovered.seen(&display(name, authority.port, 443));
+        }
+        match &self.upstream_state {
+            UpstreamState::Spare(_) => {
+                self.upstream_state = UpstreamState::InUse;
+                self.phase = Phase::Relaying(Tunnel::default());
+            }
+            UpstreamState::DiallingAhead => {
+                self.upstream_state = UpstreamState::Dialling;
+                self.phase = Phase::Relaying(Tunnel::default());
+            }
+            _ => {
+                self.dial_tunnel(authority.clone(), cx);
+                self.phase = Phase::Relaying(Tunnel::default());
+            }
+        }
+        self.since = cx.now.instant;
+    }
+
+    /// The client is silent: the server may be the one to speak first.
+    pub(super) fn dial_ahead(&mut self, cx: &mut Context<'_>) {
+        let Phase::Sniffing(sniffing) = &self.phase else { return };
+        let authority = sniffing.authority.clone();
+        if cx.shared.serves_pages_of(&authority.host) {
+            return;
+        }
+        self.dial_tunnel(authority, cx);
+        self.upstream_state = UpstreamState::DiallingAhead;
+    }
+
+    /// An upstream connection was dialled ahead and is there: gives it to the exchange that
+    /// waits, if there is one by now.
+    pub(super) fn use_spare(&mut self, cx: &mut Context<'_>) {
+        let Some(exchange) = &self.exchange else { return };
+        if !matches!(self.upstream_state, UpstreamState::Spare(_)) {
+            return;
+        }
+        if !self.upstream.input.is_empty() || self.upstream.end.is_some() {
+            // What a server says before it is asked is no answer to anything.
+            self.drop_upstream(cx);
+            self.dial(cx);
+            return;
+        }
+        let tls = exchange.facts().route.tls.clone();
+        match (std::mem::replace(&mut self.upstream_state, UpstreamState::Dialling), tls) {
+            (UpstreamState::Spare(connected), None) => self.use_upstream(connected, cx),
+            (_, Some(name)) => cx.commands.push(Command::StartUpstreamTls(name)),
+            (_, None) => {}
+        }
+    }
+
+    /// The server of a tunnel that is relayed is there.
+    pub(super) fn tunnel_connected(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Dialling(_) = &self.phase {
+            self.client.send(reply::CONNECTION_ESTABLISHED);
+            self.phase = Phase::Relaying(Tunnel::default());
+            self.since = cx.now.instant;
+        }
+    }
+
+    /// The server of a tunnel cannot be reached.
+    pub(super) fn opening_failed(&mut self, error: DialError, cx: &mut Context<'_>) {
+        let what = match &self.phase {
+            Phase::Dialling(authority) => {
+                format!("CONNECT {}", display(&authority.host, authority.port, 0))
+            }
+            Phase::Sniffing(sniffing) => {
+                let authority = &sniffing.authority;
+                format!("CONNECT {}", display(&authority.host, authority.port, 0))
+            }
+            _ => "tunnel".to_owned(),
+        };
+        match self.phase {
+            Phase::Dialling(_) => {
+                let output = self.client.output.storage();
+                reply::write_error(output, error.status, &error.reason, true, false);
+                self.linger(cx);
+            }
+            Phase::Sniffing(_) | Phase::Relaying(_) => self.close(cx),
+            _ => return,
+        }
+        cx.shared.notices.give(Notice::ExchangeFailed { what, reason: error.reason });
+    }
+
+    pub(super) fn relay(&mut self, cx: &mut Context<'_>) -> bool {
+        let Phase::Relaying(tunnel) = &mut self.phase else { return false };
+        if !matches!(self.upstream_state, UpstreamState::InUse) {
+            if self.client.end.is_some() && self.client.input.is_empty() {
+                self.close(cx);
+            }
+            return false;
+        }
+        match tunnel.relay(&mut self.client, &mut self.upstream, cx) {
+            Relayed::Wait => false,
+            Relayed::Progress => true,
+            Relayed::Over => {
+                self.end_relay(None, cx);
+                self.close(cx);
+                false
+            }
+            Relayed::Cut(reason) => {
+                self.relay_cut(reason, cx);
+                false
+            }
+        }
+    }
+
+    /// Ends a relay that did not come to its own end.
+    pub(super) fn relay_cut(&mut self, reason: String, cx: &mut Context<'_>) {
+        self.end_relay(Some(reason), cx);
+        self.cut(true, cx);
+    }
+
+    fn end_relay(&mut self, error: Option<String>, cx: &mut Context<'_>) {
+        if let Phase::Relaying(tunnel) = &mut self.phase
+            && let Some(observer) = tunnel.observer.take()
+        {
+            observer.close(error, cx);
+        }
+    }
+
+    /// The relay that follows a switch of protocols. A WebSocket's messages are read; any other
+    /// protocol ends the exchange's record with the switch.
+    pub(super) fn upgraded(&mut self, exchange: Exchange, cx: &mut Context<'_>) -> Tunnel {
+        self.since = cx.now.instant;
+        let facts = exchange.facts();
+        let head = exchange.response_head().cloned().unwrap_or_default();
+        if facts.upgrade != Some(Upgrade::WebSocket) || !facts.recorded {
+            self.exchange = Some(Box::new(exchange));
+            self.record_exchange(None, cx);
+            return Tunnel::default();
+        }
+        cx.shared.stats.exchanges.add(1);
+        let deflate = agreed_deflate(&facts.head, &head, cx);
+        cx.outbox.push(FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
+            id: exchange.id(),
+            scheme: facts.route.scheme,
+            target: facts.route.authority.clone(),
+            client: self.peer,
+            request_head: facts.head.clone(),
+            response_head: head,
+            began_us: facts.began.epoch_us,
+            deflate,
+        })));
+        Tunnel::observed(WebSocketObserver::new(exchange.id(), deflate.is_some()))
+    }
+}
+
+/// The permessage-deflate parameters of a handshake.
+fn agreed_deflate(
+    request: &[u8],
+    response: &[u8],
+    cx: &mut Context<'_>,
+) -> Option<DeflateParameters> {
+    // Both were parsed before; their spans were overwritten by other connections' heads since.
+    HeadReader::new().request(request, &mut cx.heads.request).ok()?;
+    HeadReader::new().response(response, &mut cx.heads.response).ok()?;
+    let name = "Sec-WebSocket-Extensions";
+    let offered = values(&cx.heads.request.fields, request, name);
+    deflate_parameters(offered, values(&cx.heads.response.fields, response, name))
+}
+
+/// The host that a route leads to, as `discover` shows it.
+pub(super) fn display_host(route: &Route) -> String {
+    let usual = if route.scheme == Scheme::Https { 443 } else { 80 };
+    display(&route.authority.host, route.authority.port, usual)
+}
+
+fn display(host: &str, port: u16, usual: u16) -> String {
+    match (port == usual, host.contains(':')) {
+        (true, _) => host.to_owned(),
+        (false, true) => format!("[{host}]:{port}"),
+        (false, false) => format!("{host}:{port}"),
+    }
+}

@@ -1,0 +1,202 @@
+//! From a request's head to the decision what becomes of it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::flow::record::{Authority, Scheme};
+use crate::http::body::{BodyLength, request_length};
+use crate::http::head::{RequestHead, Version, has_token};
+use crate::http::rewrite::{
+    OutgoingRequest, is_upgrade, is_websocket_handshake, keep_alive, write_request,
+};
+use crate::http::target::{Target, host_value, parse_target, request_host};
+use crate::proxy::context::{Context, Now};
+use crate::proxy::exchange::{RequestFacts, Route, Upgrade};
+
+/// A tunnel that a CONNECT request opened and that is being intercepted.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// Where its requests go.
+    pub route: Route,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes to a server.
+    Forward(Box<RequestFacts>),
+    /// It opens a tunnel.
+    Connect(Arc<Authority>),
+    /// It is for one of the device pages.
+    DevicePage {
+        /// The method.
+        method: Vec<u8>,
+        /// The path that was asked for.
+        path: Vec<u8>,
+        /// Whether the connection can go on.
+        keep_alive: bool,
+    },
+    /// It is refused.
+    Refuse {
+        /// The status of the answer.
+        status: u16,
+        /// One line that says why.
+        reason: String,
+        /// Where it was to go, as far as that is known.
+        route: Option<Route>,
+    },
+}
+
+fn refuse(status: u16, reason: impl Into<String>, route: Option<Route>) -> Decision {
+    Decision::Refuse { status, reason: reason.into(), route }
+}
+
+/// Decides about the request in `cx.heads.request`, whose bytes are `bytes`. `inside` is the
+/// tunnel that it came through; `last` is the authority of the request before, so that the same
+/// one need not be allocated again.
+pub fn decide(
+    bytes: &[u8],
+    inside: Option<&Inside>,
+    last: Option<&Arc<Authority>>,
+    began: Now,
+    cx: &Context<'_>,
+) -> Decision {
+    let head = &cx.heads.request;
+    let target = match parse_target(head.method.of(bytes), head.target.of(bytes)) {
+        Ok(target) => target,
+        Err(error) => return refuse(400, error.to_string(), None),
+    };
+    let length = match request_length(head, bytes) {
+        Ok(length) => length,
+        Err(error) => return refuse(400, error.to_string(), inside.map(|i| i.route.clone())),
+    };
+    let host = match request_host(head, bytes) {
+        Ok(host) => host,
+        Err(error) => return refuse(400, error.to_string(), inside.map(|i| i.route.clone())),
+    };
+    let (route, path, rewrite_host) = match (target, inside) {
+        (Target::Authority(_), Some(_)) => {
+            return refuse(400, "CONNECT inside a tunnel is not supported", None);
+        }
+        (Target::Authority(authority), None) => {
+            return match length {
+                BodyLength::None | BodyLength::Length(0) => {
+                    Decision::Connect(shared(authority, last))
+                }
+                _ => refuse(400, "a CONNECT request has no body", None),
+            };
+        }
+        (Target::Absolute { scheme, authority, path }, None) => {
+            let host = host_value(scheme, &authority);
+            let tls = (scheme == Scheme::Https).then(|| Arc::from(authority.host.as_str()));
+            (Route { scheme, authority: shared(authority, last), tls }, path, Some(host))
+        }
+        (Target::Absolute { authority, path, .. }, Some(inside)) => {
+            let host = host_value(inside.route.scheme, &authority);
+            (inside.route.clone(), path, Some(host))
+        }
+        (Target::Origin(path), Some(inside)) => {
+            (inside.route.clone(), Cow::Borrowed(path), host.is_none().then(|| own_host(inside)))
+        }
+        (Target::Asterisk, Some(inside)) => {
+            let path = Cow::Borrowed(b"*".as_slice());
+            (inside.route.clone(), path, host.is_none().then(|| own_host(inside)))
+        }
+        (Target::Origin(_) | Target::Asterisk, None) => {
+            return direct(
+                bytes,
+                head,
+                host.is_some_and(|host| cx.shared.serves_pages_of(&host.host)),
+            );
+        }
+    };
+    if cx.shared.serves_pages_of(&route.authority.host) {
+        return device_page(bytes, head, &path, length);
+    }
+    let host = rewrite_host.as_deref().map(str::as_bytes);
+    let outgoing = Outgoing { route, path: &path, host, length };
+    Decision::Forward(Box::new(facts(bytes, head, outgoing, began, cx)))
+}
+
+fn own_host(inside: &Inside) -> String {
+    host_value(inside.route.scheme, &inside.route.authority)
+}
+
+fn shared(authority: Authority, last: Option<&Arc<Authority>>) -> Arc<Authority> {
+    match last {
+        Some(last) if **last == authority => last.clone(),
+        _ => Arc::new(authority),
+    }
+}
+
+/// A request in origin-form that did not come through a tunnel was sent to the proxy itself.
+fn direct(bytes: &[u8], head: &RequestHead, device: bool) -> Decision {
+    if device {
+        let path = head.target.of(bytes);
+        return device_page(bytes, head, path, BodyLength::None);
+    }
+    let reason = "this is a proxy: set it as your HTTP proxy instead of asking it for pages, or \
+                  open http://mitm.it/ through it";
+    refuse(400, reason, None)
+}
+
+fn device_page(bytes: &[u8], head: &RequestHead, path: &[u8], length: BodyLength) -> Decision {
+    let no_body = matches!(length, BodyLength::None | BodyLength::Length(0));
+    Decision::DevicePage {
+        method: head.method.of(bytes).to_vec(),
+        path: path.to_vec(),
+        keep_alive: no_body && keep_alive(head.version, &head.fields, bytes),
+    }
+}
+
+struct Outgoing<'a> {
+    route: Route,
+    path: &'a [u8],
+    host: Option<&'a [u8]>,
+    length: BodyLength,
+}
+
+fn facts(
+    bytes: &[u8],
+    head: &RequestHead,
+    to: Outgoing<'_>,
+    began: Now,
+    cx: &Context<'_>,
+) -> RequestFacts {
+    let Outgoing { route, path, host, length } = to;
+    let upgrade =
+        (head.version == Version::Http11).then(|| is_upgrade(&head.fields, bytes)).flatten().map(
+            |_| {
+                if is_websocket_handshake(head, bytes) {
+                    Upgrade::WebSocket
+                } else {
+                    Upgrade::Other
+                }
+            },
+        );
+    let raw = bytes.get(head.start..head.len).unwrap_or(bytes);
+    let mut outgoing = Vec::with_capacity(raw.len() + OUTGOING_SPARE_BYTES);
+    let request = OutgoingRequest { path, host, body: length, upgrade: upgrade.is_some() };
+    write_request(&mut outgoing, bytes, head, &request);
+    let authority = &route.authority;
+    let recorded = cx.shared.records
+        && cx.shared.hosts.decide(&authority.host, authority.port, route.tls.as_deref());
+    RequestFacts {
+        outgoing,
+        head: Bytes::copy_from_slice(raw),
+        method: head.method.of(bytes).to_vec(),
+        version: head.version,
+        keep_alive: keep_alive(head.version, &head.fields, bytes),
+        expects_continue: has_token(&head.fields, bytes, "Expect", "100-continue"),
+        upgrade,
+        length,
+        recorded,
+        began,
+        route,
+    }
+}
+
+/// Room for what the outgoing head may have beyond the incoming one: a Host field.
+const OUTGOING_SPARE_BYTES: usize = 64;

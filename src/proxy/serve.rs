@@ -1,0 +1,330 @@
+//! Serving requests on a client connection: one exchange after another, in order.
+
+use bytes::Bytes;
+
+use crate::flow::record::{Exchange as Record, FlowEvent, Message, Scheme, Timing};
+use crate::http::device_page;
+use crate::http::head::{HeadError, Parsed};
+use crate::http::reply;
+use crate::http::target::host_value;
+use crate::limits::{HEAD_BYTES, TURN_REQUESTS};
+use crate::notice::Notice;
+use crate::proxy::conn::{Conn, Phase, UpstreamState};
+use crate::proxy::context::{Command, Connected, Context, Dial};
+use crate::proxy::exchange::{Exchange, Failure, RequestFacts, Route, Step, micros};
+use crate::proxy::link::End;
+use crate::proxy::request::{self, Decision};
+
+impl Conn {
+    /// Serves what can be served. Returns whether anything was done, or `None` when this
+    /// connection has had its share of the turn.
+    pub(super) fn serve(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        if self.exchange.is_some() {
+            return Some(self.serve_exchange(cx));
+        }
+        if self.client.input.is_empty() || !self.client.has_room() {
+            if self.client.is_exhausted() {
+                self.close(cx);
+            }
+            return Some(false);
+        }
+        if self.requests_this_turn >= TURN_REQUESTS {
+            return None;
+        }
+        if self.head_began.is_none() {
+            self.head_began = Some(cx.now);
+            self.since = cx.now.instant;
+        }
+        match self.head_reader.request(self.client.input.bytes(), &mut cx.heads.request) {
+            Ok(Parsed::Complete) => {
+                self.requests_this_turn += 1;
+                self.begin_request(cx);
+                Some(true)
+            }
+            Ok(Parsed::Partial) => {
+                if self.client.end.is_some() {
+                    self.refuse(400, "the request ended before its head did", None, cx);
+                }
+                Some(false)
+            }
+            Err(error) => {
+                self.refuse_head(&error, cx);
+                Some(false)
+            }
+        }
+    }
+
+    fn refuse_head(&mut self, error: &HeadError, cx: &mut Context<'_>) {
+        let route = self.inside.as_ref().map(|inside| inside.route.clone());
+        self.refuse(error.status(), &error.to_string(), route, cx);
+    }
+
+    fn begin_request(&mut self, cx: &mut Context<'_>) {
+        let bytes = self.client.input.bytes();
+        let began = self.head_began.take().unwrap_or(cx.now);
+        let last = self.last_authority.as_ref();
+        let decision = request::decide(bytes, self.inside.as_ref(), last, began, cx);
+        let length = cx.heads.request.len;
+        match decision {
+            Decision::Forward(facts) => {
+                self.client.input.consume(length);
+                self.forward(*facts, cx);
+            }
+            Decision::Connect(authority) => {
+                self.client.input.consume(length);
+                self.connect(authority, cx);
+            }
+            Decision::DevicePage { method, path, keep_alive } => {
+                self.client.input.consume(length);
+                let certificate = &cx.shared.certificate;
+                let certificates = device_page::Certificates {
+                    pem: &certificate.pem,
+                    der: &certificate.der,
+                    p12: &certificate.pkcs12,
+                };
+                let page = device_page::page(&method, &path, certificates);
+                let keep_alive = keep_alive && !self.stopping;
+                page.write(self.client.output.storage(), !keep_alive, method == b"HEAD");
+                self.since = cx.now.instant;
+                if !keep_alive {
+                    self.linger(cx);
+                }
+            }
+            Decision::Refuse { status, reason, route } => {
+                self.refuse_request(status, &reason, route, length, began, cx);
+            }
+        }
+    }
+
+    fn forward(&mut self, facts: RequestFacts, cx: &mut Context<'_>) {
+        self.last_authority = Some(facts.route.authority.clone());
+        if let Some(discovered) = &cx.shared.discovered {
+            discovered.seen(&crate::proxy::open::display_host(&facts.route));
+        }
+        let id = cx.shared.new_flow_id();
+        let exchange = Exchange::new(id, facts, cx.shared.capture_body_bytes);
+        self.exchange = Some(Box::new(exchange));
+        match self.upstream_state {
+            UpstreamState::Spare(_) => self.use_spare(cx),
+            UpstreamState::DiallingAhead => {}
+            _ => self.dial(cx),
+        }
+    }
+
+    /// Asks for an upstream connection for the exchange in hand.
+    pub(super) fn dial(&mut self, cx: &mut Context<'_>) {
+        let Some(exchange) = &self.exchange else { return };
+        let route = &exchange.facts().route;
+        self.upstream.reset();
+        self.upstream_state = UpstreamState::Dialling;
+        cx.commands.push(Command::Dial(Dial {
+            authority: route.authority.clone(),
+            tls: route.tls.clone(),
+            reuse: exchange.reuse(),
+        }));
+    }
+
+    /// The upstream connection is ready for the exchange or the relay that waits for it.
+    pub(super) fn use_upstream(&mut self, connected: Connected, cx: &mut Context<'_>) {
+        self.upstream_state = UpstreamState::InUse;
+        match &mut self.exchange {
+            Some(exchange) => exchange.connected(connected, &mut self.upstream, cx.now),
+            None => self.tunnel_connected(cx),
+        }
+    }
+
+    fn serve_exchange(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(exchange) = &mut self.exchange else { return false };
+        if let Some(End::Cut(reason)) = &self.client.end
+            && self.client.input.is_empty()
+        {
+            let reason = format!("the client went away: {reason}");
+            self.client.broken = true;
+            self.record_exchange(Some(reason), cx);
+            self.close(cx);
+            return false;
+        }
+        let sent = match exchange.move_request(&mut self.client, &mut self.upstream, cx) {
+            Ok(moved) => moved,
+            Err(failure) => {
+                self.exchange_failed(failure, cx);
+                return true;
+            }
+        };
+        match exchange.move_response(&mut self.upstream, &mut self.client, cx) {
+            Ok(Step::Switch) => {
+                self.switch_protocols(cx);
+                true
+            }
+            Ok(step) => self.finish_exchange(cx) || sent || step == Step::Progress,
+            Err(failure) => {
+                self.exchange_failed(failure, cx);
+                true
+            }
+        }
+    }
+
+    /// Ends the exchange if it is done, or if its response is and the request will not be.
+    fn finish_exchange(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(exchange) = &self.exchange else { return false };
+        if !exchange.response_is_done() {
+            return false;
+        }
+        let request_done = exchange.request_is_done();
+        let upload_over = self.upstream.end.is_some() || self.upstream.broken;
+        let upload_useless = upload_over || !exchange.client_stays() || self.client.end.is_some();
+        if !request_done && !upload_useless {
+            return false;
+        }
+        // Bytes after the response's end belong to nothing that was asked for.
+        let clean = self.upstream.input.is_empty()
+            && self.upstream.end.is_none()
+            && !self.upstream.broken
+            && self.upstream.output.is_empty();
+        let upstream_stays = exchange.upstream_stays() && clean;
+        let client_stays = exchange.client_stays() && !self.stopping;
+        self.record_exchange(None, cx);
+        if upstream_stays {
+            self.upstream_state = UpstreamState::Absent;
+            self.upstream.reset();
+            cx.commands.push(Command::KeepUpstream);
+        } else {
+            self.drop_upstream(cx);
+        }
+        self.since = cx.now.instant;
+        match (request_done, client_stays) {
+            (true, true) => {}
+            (true, false) if self.client.input.is_empty() => self.close(cx),
+            _ => self.linger(cx),
+        }
+        true
+    }
+
+    fn exchange_failed(&mut self, failure: Failure, cx: &mut Context<'_>) {
+        match failure {
+            Failure::Client(status, reason) => self.fail(status, reason, cx),
+            Failure::Upstream(status, reason) => {
+                let again = self.exchange.as_mut().is_some_and(|e| e.retry(&self.upstream));
+                if again {
+                    self.drop_upstream(cx);
+                    self.dial(cx);
+                } else {
+                    self.fail(status, reason, cx);
+                }
+            }
+        }
+    }
+
+    /// The exchange in hand cannot go on: tells the client as well as that is still possible.
+    pub(super) fn fail(&mut self, status: u16, reason: String, cx: &mut Context<'_>) {
+        let Some(exchange) = &self.exchange else { return };
+        let answered = exchange.is_answered();
+        let reset = exchange.is_until_close();
+        let head_only = exchange.facts().method == b"HEAD";
+        let stays = exchange.facts().keep_alive
+            && exchange.request_is_done()
+            && self.client.end.is_none()
+            && !self.stopping;
+        // A body that no server will take is still on its way, unless there is none.
+        let stays = stays || exchange.has_no_body() && exchange.facts().keep_alive;
+        let stays = stays && !self.stopping && !answered && status >= 500;
+        self.give_notice(&reason, cx);
+        self.record_exchange(Some(reason.clone()), cx);
+        self.drop_upstream(cx);
+        self.since = cx.now.instant;
+        if answered {
+            self.cut(reset, cx);
+            return;
+        }
+        reply::write_error(self.client.output.storage(), status, &reason, !stays, head_only);
+        if !stays {
+            self.linger(cx);
+        }
+    }
+
+    fn give_notice(&self, reason: &str, cx: &Context<'_>) {
+        let Some(exchange) = &self.exchange else { return };
+        let facts = exchange.facts();
+        let method = String::from_utf8_lossy(&facts.method);
+        let scheme = if facts.route.scheme == Scheme::Https { "https" } else { "http" };
+        let host = host_value(facts.route.scheme, &facts.route.authority);
+        let what = format!("{method} {scheme}://{host}");
+        cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
+    }
+
+    /// Records the exchange in hand and lets it go.
+    pub(super) fn record_exchange(&mut self, error: Option<String>, cx: &mut Context<'_>) {
+        let Some(exchange) = self.exchange.take() else { return };
+        cx.shared.stats.exchanges.add(1);
+        let event = exchange.into_event(self.peer, self.client_tls.clone(), error, cx.now);
+        if let Some(event) = event {
+            cx.outbox.push(event);
+        }
+    }
+
+    fn refuse(&mut self, status: u16, reason: &str, route: Option<Route>, cx: &mut Context<'_>) {
+        let began = self.head_began.take().unwrap_or(cx.now);
+        let length = self.client.input.len().min(HEAD_BYTES);
+        self.refuse_request(status, reason, route, length, began, cx);
+    }
+
+    /// Answers a request that goes nowhere, and records it with the reason.
+    fn refuse_request(
+        &mut self,
+        status: u16,
+        reason: &str,
+        route: Option<Route>,
+        head_bytes: usize,
+        began: crate::proxy::context::Now,
+        cx: &mut Context<'_>,
+    ) {
+        cx.shared.stats.exchanges.add(1);
+        let what = format!("request from {}", self.peer);
+        cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
+        let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
+        let recorded = cx.shared.records
+            && route.as_ref().is_none_or(|route| {
+                let authority = &route.authority;
+                cx.shared.hosts.decide(&authority.host, authority.port, route.tls.as_deref())
+            });
+        if recorded {
+            let record = Record {
+                id: cx.shared.new_flow_id(),
+                scheme: route.as_ref().map_or(Scheme::Http, |route| route.scheme),
+                target: route.map(|route| route.authority),
+                client: self.peer,
+                client_tls: self.client_tls.clone(),
+                upstream: None,
+                request: Message { head: Bytes::copy_from_slice(head), ..Message::default() },
+                response: None,
+                timing: Timing {
+                    began_us: began.epoch_us,
+                    total_us: micros(began, cx.now),
+                    ..Timing::default()
+                },
+                error: Some(reason.to_owned()),
+            };
+            cx.outbox.push(FlowEvent::Exchange(Box::new(record)));
+        }
+        reply::write_error(self.client.output.storage(), status, reason, true, false);
+        self.linger(cx);
+    }
+
+    pub(super) fn requests_timed_out(&mut self, cx: &mut Context<'_>) {
+        match &self.exchange {
+            None if self.head_began.is_some() => {
+                self.refuse(408, "the request's head did not come in time", None, cx);
+            }
+            None => self.close(cx),
+            Some(exchange) if exchange.awaits_upstream() || exchange.request_is_done() => {
+                self.fail(504, "the server did not answer in time".to_owned(), cx);
+            }
+            Some(_) => self.fail(408, "the request's body did not come in time".to_owned(), cx),
+        }
+    }
+
+    fn switch_protocols(&mut self, cx: &mut Context<'_>) {
+        let Some(exchange) = self.exchange.take() else { return };
+        self.phase = Phase::Relaying(self.upgraded(*exchange, cx));
+    }
+}

@@ -1,0 +1,348 @@
+//! A seeded simulation of a connection: a second interpreter of the core's commands, without
+//! sockets and without TLS. It splits bytes anywhere, stalls either side, fails dials and cuts
+//! connections; what must hold whatever happens is checked at every step.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use crate::flow::record::{FlowEvent, TlsFacts};
+use crate::hosts::HostRules;
+use crate::limits::{BUFFER_HIGH_BYTES, READ_BYTES};
+use crate::notice::Notices;
+use crate::proxy::buffer::Buffer;
+use crate::proxy::conn::Conn;
+use crate::proxy::context::{
+    Command, Connected, Context, DeviceCertificate, DialError, Heads, Now, Outbox, Reuse, Shared,
+};
+use crate::proxy::link::{End, Link};
+use crate::stats::Stats;
+
+mod tests;
+
+/// A small generator of pseudo-random numbers (xorshift64*): the seed is the whole test case.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let bits = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(bits).unwrap() % bound.max(1)
+    }
+}
+
+/// What the simulated server does with a connection: given all bytes it has got on it, it tells
+/// how many of its own it sends for them, and whether it then ends.
+pub(super) type Script = Box<dyn FnMut(&[u8]) -> Reply>;
+
+/// What a server does next.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    /// All it has sent so far on this connection, from the beginning.
+    pub(super) sent: Vec<u8>,
+    pub(super) ends: Option<End>,
+}
+
+pub(super) struct Peer {
+    script: Script,
+    got: Vec<u8>,
+    given: usize,
+    reused: bool,
+}
+
+/// The world around one connection.
+pub(super) struct World {
+    pub(super) conn: Conn,
+    random: Random,
+    now: Now,
+    shared: Shared,
+    commands: Vec<Command>,
+    outbox: Outbox,
+    heads: Heads,
+    to_send: Buffer,
+    client_ends: bool,
+    server_splits: bool,
+    pub(super) client_got: Vec<u8>,
+    pub(super) client_closed: Option<Command>,
+    servers: Vec<Script>,
+    peer: Option<Peer>,
+    idle: Option<Peer>,
+    pub(super) dials: usize,
+    pub(super) events: Vec<FlowEvent>,
+    pending_dial: Option<Reuse>,
+}
+
+impl World {
+    /// A client that sends these bytes, and servers for one dial after the other.
+    pub(super) fn new(seed: u64, client: &[u8], servers: Vec<Script>) -> Self {
+        let stats = Arc::new(Stats::default());
+        let (notices, _) = Notices::channel(stats.clone());
+        let now = Now { instant: Instant::now(), epoch_us: 1_700_000_000_000_000 };
+        let mut to_send = Buffer::default();
+        to_send.push(client);
+        World {
+            conn: Conn::new("127.0.0.1:9".parse().unwrap(), now),
+            random: Random::new(seed),
+            now,
+            shared: Shared {
+                hosts: HostRules::default(),
+                discovered: None,
+                capture_body_bytes: u64::MAX,
+                records: true,
+                listen: "127.0.0.1:1".parse().unwrap(),
+                certificate: DeviceCertificate::default(),
+                stats,
+                notices,
+                next_flow: AtomicU64::new(1),
+                next_connection: AtomicU64::new(1),
+            },
+            commands: Vec::new(),
+            outbox: Outbox::default(),
+            heads: Heads::default(),
+            to_send,
+            client_ends: false,
+            server_splits: true,
+            client_got: Vec::new(),
+            client_closed: None,
+            servers: servers.into_iter().rev().collect(),
+            peer: None,
+            idle: None,
+            dials: 0,
+            events: Vec::new(),
+            pending_dial: None,
+        }
+    }
+
+    /// The client half-closes once all its bytes are sent.
+    pub(super) fn client_ends(mut self) -> Self {
+        self.client_ends = true;
+        self
+    }
+
+    /// What the server has to say comes at once.
+    pub(super) fn server_at_once(mut self) -> Self {
+        self.server_splits = false;
+        self
+    }
+
+    /// Runs until nothing happens any more; time passes only then, up to the last deadline.
+    pub(super) fn run(mut self) -> Self {
+        let mut quiet = 0;
+        for _ in 0..200_000 {
+            let moved = self.step();
+            self.check();
+            if self.client_closed.is_some() {
+                return self;
+            }
+            quiet = if moved { 0 } else { quiet + 1 };
+            if quiet > 40 {
+                let deadline = self.conn.deadline();
+                if deadline > self.now.instant + Duration::from_secs(299) {
+                    return self;
+                }
+                self.advance_clock(deadline);
+                self.with(|conn, cx| conn.time_out(cx));
+                quiet = 0;
+            }
+        }
+        panic!("the simulation does not come to rest");
+    }
+
+    fn advance_clock(&mut self, to: Instant) {
+        let passed = to.saturating_duration_since(self.now.instant);
+        self.now.instant += passed;
+        self.now.epoch_us += u64::try_from(passed.as_micros()).unwrap();
+    }
+
+    /// Lets one thing happen, chosen at random. Returns whether anything moved.
+    fn step(&mut self) -> bool {
+        match self.random.below(5) {
+            0 => self.client_sends(),
+            1 => self.server_sends(),
+            2 => self.client_takes(),
+            3 => self.server_takes(),
+            _ => self.dial_ends(),
+        }
+    }
+
+    fn client_sends(&mut self) -> bool {
+        if !self.conn.wants_client() {
+            return false;
+        }
+        let count = self.piece(self.to_send.len());
+        if count > 0 {
+            self.conn.client.input.push(&self.to_send.bytes()[..count].to_vec());
+            self.to_send.consume(count);
+            self.conn.touch(self.now);
+        } else if self.client_ends && self.to_send.is_empty() {
+            self.conn.client_ended(End::Clean);
+            self.client_ends = false;
+        } else {
+            return false;
+        }
+        self.with(|_, _| ());
+        true
+    }
+
+    fn server_sends(&mut self) -> bool {
+        if !self.conn.wants_upstream() {
+            return false;
+        }
+        let Some(mut peer) = self.peer.take() else { return false };
+        let reply = (peer.script)(&peer.got);
+        let all = reply.sent.len() - peer.given;
+        let count = if self.server_splits { self.piece(all) } else { all };
+        let moved = if count > 0 {
+            self.conn.upstream.input.push(&reply.sent[peer.given..][..count]);
+            peer.given += count;
+            true
+        } else if let (true, Some(end)) = (peer.given == reply.sent.len(), reply.ends) {
+            self.conn.upstream_ended(end);
+            true
+        } else {
+            false
+        };
+        self.peer = Some(peer);
+        self.with(|_, _| ());
+        moved
+    }
+
+    fn client_takes(&mut self) -> bool {
+        let count = self.piece(self.conn.client.output.len());
+        self.client_got.extend_from_slice(&self.conn.client.output.bytes()[..count]);
+        self.conn.client.output.consume(count);
+        self.with(|_, _| ());
+        count > 0
+    }
+
+    fn server_takes(&mut self) -> bool {
+        let Some(peer) = &mut self.peer else { return false };
+        let output = &mut self.conn.upstream.output;
+        let count = match output.len() {
+            0 => 0,
+            len => 1 + self.random.below(len),
+        };
+        peer.got.extend_from_slice(&output.bytes()[..count]);
+        output.consume(count);
+        self.with(|_, _| ());
+        count > 0
+    }
+
+    fn dial_ends(&mut self) -> bool {
+        let Some(reuse) = self.pending_dial.take() else { return false };
+        self.dials += 1;
+        let idle = self.idle.take().filter(|_| reuse != Reuse::Never);
+        let peer = idle.map(|peer| Peer { reused: true, ..peer }).or_else(|| {
+            let script = self.servers.pop()?;
+            Some(Peer { script, got: Vec::new(), given: 0, reused: false })
+        });
+        match peer {
+            Some(peer) => {
+                let connected = Connected {
+                    address: "127.0.0.1:2".parse().unwrap(),
+                    connection: 1,
+                    reused: peer.reused,
+                    tls: None,
+                    dns_us: 0,
+                    connect_us: 1,
+                    tls_us: 0,
+                };
+                self.peer = Some(peer);
+                self.with(|conn, cx| conn.upstream_connected(connected, cx));
+            }
+            None => {
+                let error = DialError { status: 502, reason: "cannot connect".to_owned() };
+                self.with(|conn, cx| conn.upstream_failed(error, cx));
+            }
+        }
+        true
+    }
+
+    /// Mostly a little, sometimes all.
+    fn piece(&mut self, len: usize) -> usize {
+        match (len, self.random.below(4)) {
+            (0, _) => 0,
+            (_, 0) => len.min(READ_BYTES),
+            (_, 1) => 1,
+            _ => 1 + self.random.below(len.min(READ_BYTES)),
+        }
+    }
+
+    /// Tells the connection something, lets it work and carries out what it asks for.
+    fn with(&mut self, tell: impl FnOnce(&mut Conn, &mut Context<'_>)) {
+        let mut tell = Some(tell);
+        loop {
+            let mut cx = Context {
+                now: self.now,
+                shared: &self.shared,
+                commands: &mut self.commands,
+                outbox: &mut self.outbox,
+                heads: &mut self.heads,
+            };
+            if let Some(tell) = tell.take() {
+                tell(&mut self.conn, &mut cx);
+            }
+            let more = self.conn.advance(&mut cx);
+            let commands = std::mem::take(&mut self.commands);
+            let idle = commands.is_empty() && !more;
+            for command in commands {
+                self.execute(command);
+            }
+            self.events.append(&mut self.outbox.events);
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Dial(dial) => {
+                assert!(self.peer.is_none(), "a second upstream connection beside the first");
+                self.pending_dial = Some(dial.reuse);
+            }
+            Command::KeepUpstream => {
+                self.idle = self.peer.take();
+                assert!(self.idle.is_some(), "nothing to keep");
+            }
+            Command::DropUpstream => {
+                self.peer = None;
+                self.pending_dial = None;
+            }
+            Command::StartClientTls { .. } => {
+                let facts = TlsFacts {
+                    version: "TLSv1.3",
+                    cipher: String::new(),
+                    server_name: None,
+                    alpn: None,
+                    resumed: false,
+                };
+                self.conn.client.input.clear();
+                self.with(|conn, cx| conn.client_secured(Arc::new(facts), cx));
+            }
+            Command::StartUpstreamTls(_) => self.pending_dial = Some(Reuse::Never),
+            Command::ShutdownUpstream | Command::ShutdownClient => {}
+            close @ (Command::CloseClient | Command::CutClient { .. }) => {
+                self.client_got.extend_from_slice(self.conn.client.output.bytes());
+                self.conn.client.output.clear();
+                self.client_closed = Some(close);
+            }
+        }
+    }
+
+    /// What holds at every step: buffers are bounded.
+    fn check(&self) {
+        let bound = |link: &Link| {
+            assert!(link.input.len() <= BUFFER_HIGH_BYTES + READ_BYTES);
+            assert!(link.output.len() <= 2 * BUFFER_HIGH_BYTES + READ_BYTES + 8 * 1024);
+        };
+        bound(&self.conn.client);
+        bound(&self.conn.upstream);
+    }
+}

@@ -1,0 +1,254 @@
+//! The cases that are simulated, each under many seeds.
+
+use super::{Reply, Script, World};
+use crate::flow::record::{Exchange, FlowEvent};
+use crate::proxy::context::Command;
+use crate::proxy::link::End;
+
+const SEEDS: u64 = 256;
+
+fn exchanges(world: &World) -> Vec<&Exchange> {
+    let exchange = |event: &'_ FlowEvent| matches!(event, FlowEvent::Exchange(_));
+    let events = world.events.iter().filter(|event| exchange(event));
+    events
+        .map(|event| match event {
+            FlowEvent::Exchange(exchange) => &**exchange,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// A server that answers each request head, `\r\n\r\n` at its end, with the next of `answers`.
+fn answers(answers: &'static [&'static str], ends: Option<End>) -> Script {
+    Box::new(move |got| {
+        let requests = got.windows(4).filter(|window| *window == b"\r\n\r\n").count();
+        let sent: String = answers.iter().take(requests).copied().collect();
+        let ends = ends.clone().filter(|_| requests >= answers.len());
+        Reply { sent: sent.into_bytes(), ends }
+    })
+}
+
+fn get(path: &str) -> String {
+    format!("GET http://h{path} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_on_one_upstream_connection() {
+    let requests = get("/1") + &get("/2") + &get("/3");
+    let replies: &[&str] = &[
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ];
+    for seed in 0..SEEDS {
+        let script = answers(replies, None);
+        let world = World::new(seed, requests.as_bytes(), vec![script]).client_ends().run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert_eq!(got, replies.concat(), "seed {seed}");
+        assert_eq!(world.client_closed, Some(Command::CloseClient));
+        let exchanges = exchanges(&world);
+        assert_eq!(exchanges.len(), 3);
+        assert!(exchanges.iter().all(|it| it.error.is_none()));
+        let bodies: Vec<_> =
+            exchanges.iter().map(|it| it.response.as_ref().unwrap().body.tail.clone()).collect();
+        assert_eq!(bodies, ["one", "two", ""]);
+    }
+}
+
+#[test]
+fn bodies_of_any_size_pass_both_ways_whole() {
+    for seed in 0..48 {
+        let size = usize::try_from(seed).unwrap() * 9_001;
+        let body: Vec<u8> = (0..size).map(|n| (n * 31 % 251) as u8).collect();
+        let mut request =
+            format!("PUT http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n")
+                .into_bytes();
+        request.extend_from_slice(&body);
+        let script: Script = Box::new(move |got| {
+            let head = got.windows(4).position(|window| window == b"\r\n\r\n");
+            let body = head.map(|end| &got[end + 4..]).unwrap_or_default();
+            let mut sent =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+            sent.extend_from_slice(body);
+            if head.is_none() {
+                sent.clear();
+            }
+            Reply { sent, ends: None }
+        });
+        let world = World::new(seed, &request, vec![script]).client_ends().run();
+        assert!(world.client_got.ends_with(&body), "seed {seed}");
+        let exchange = exchanges(&world)[0];
+        let sizes = (exchange.request.body.size, exchange.response.as_ref().unwrap().body.size);
+        assert_eq!(sizes, (size as u64, size as u64));
+        assert_eq!(exchange.request.body.captured(), size as u64);
+    }
+}
+
+#[test]
+fn a_response_that_is_cut_is_never_completed() {
+    let cases: [(&'static [&'static str], End); 4] = [
+        (&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"], End::Clean),
+        (&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n"], End::Clean),
+        (&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"], End::Cut("reset".to_owned())),
+        (&["HTTP/1.1 200 OK\r\n\r\nshort"], End::Cut("reset".to_owned())),
+    ];
+    for seed in 0..SEEDS {
+        for (replies, end) in &cases {
+            let script = answers(replies, Some(end.clone()));
+            let world = World::new(seed, get("/").as_bytes(), vec![script]).run();
+            let got = String::from_utf8(world.client_got.clone()).unwrap();
+            assert!(got.ends_with("short") || got.ends_with("short\r\n"), "{got}");
+            assert!(matches!(world.client_closed, Some(Command::CutClient { .. })), "seed {seed}");
+            let exchange = exchanges(&world)[0];
+            assert!(exchange.error.is_some());
+            assert_eq!(exchange.response.as_ref().unwrap().body.tail, "short");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_second_message_is_taken_for_the_first() {
+    let replies: &[&str] =
+        &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\nEVIL"];
+    let second: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"];
+    for seed in 0..SEEDS {
+        let scripts = vec![answers(replies, None), answers(second, None)];
+        let requests = get("/1") + &get("/2");
+        let world = World::new(seed, requests.as_bytes(), scripts).client_ends();
+        let world = world.server_at_once().run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(!got.contains("EVIL") && got.ends_with("good"), "seed {seed}: {got}");
+        assert_eq!(world.dials, 2);
+    }
+}
+
+#[test]
+fn a_request_on_a_stale_connection_is_sent_again_only_when_that_is_safe() {
+    let first: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1"];
+    let second: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"];
+    // The server ends the connection as soon as it sees a second request on it.
+    let stale = || -> Script {
+        Box::new(move |got| {
+            let requests = got.windows(4).filter(|window| *window == b"\r\n\r\n").count();
+            let sent = if requests > 0 { first[0].as_bytes().to_vec() } else { Vec::new() };
+            Reply { sent, ends: (requests > 1).then_some(End::Clean) }
+        })
+    };
+    let post = "POST http://h/2 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    for seed in 0..SEEDS {
+        let requests = get("/1") + &get("/2");
+        let scripts = vec![stale(), answers(second, None)];
+        let world = World::new(seed, requests.as_bytes(), scripts).client_ends().run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert_eq!(got, [first[0], second[0]].concat(), "seed {seed}");
+        assert_eq!((world.dials, exchanges(&world).len()), (3, 2));
+
+        let requests = get("/1") + post;
+        let scripts = vec![stale(), answers(second, None)];
+        let world = World::new(seed, requests.as_bytes(), scripts).client_ends().run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.starts_with(first[0]) && got.contains("502 Bad Gateway"), "{got}");
+        assert_eq!(world.dials, 2);
+    }
+}
+
+#[test]
+fn what_two_parsers_could_read_differently_is_refused() {
+    let bad = [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 3\r\nContent-Length: 4\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Content-Length : 3\r\n",
+        "X: a\r\n folded\r\n",
+        "X: a\nY: b\r\n",
+        "X: a\0b\r\n",
+    ];
+    for seed in 0..32 {
+        for fields in bad {
+            let request = format!("POST http://h/ HTTP/1.1\r\nHost: h\r\n{fields}\r\nabcd");
+            let world = World::new(seed, request.as_bytes(), Vec::new()).client_ends().run();
+            let got = String::from_utf8(world.client_got.clone()).unwrap();
+            assert!(got.starts_with("HTTP/1.1 400 "), "{fields:?}: {got}");
+            assert_eq!((world.dials, got.matches("HTTP/1.1").count()), (0, 1));
+            assert!(exchanges(&world)[0].error.is_some());
+
+            let response = format!("HTTP/1.1 200 OK\r\n{fields}\r\nabcd");
+            let script: Script = Box::new(move |got| Reply {
+                sent: if got.is_empty() { Vec::new() } else { response.clone().into_bytes() },
+                ends: None,
+            });
+            let world = World::new(seed, get("/").as_bytes(), vec![script]).client_ends().run();
+            let got = String::from_utf8(world.client_got.clone()).unwrap();
+            assert!(got.starts_with("HTTP/1.1 502 "), "{fields:?}: {got}");
+        }
+    }
+}
+
+#[test]
+fn interim_responses_pass_and_do_not_answer() {
+    let replies: &[&str] = &["HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\
+                              \r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"];
+    for seed in 0..SEEDS {
+        let world = World::new(seed, get("/").as_bytes(), vec![answers(replies, None)]);
+        let world = world.client_ends().run();
+        assert_eq!(String::from_utf8(world.client_got.clone()).unwrap(), replies[0]);
+
+        let old = "GET http://h/ HTTP/1.0\r\n\r\n";
+        let world = World::new(seed, old.as_bytes(), vec![answers(replies, None)]).run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.starts_with("HTTP/1.1 200 OK\r\n") && got.ends_with("ok"), "{got}");
+        assert!(got.contains("Connection: close\r\n"));
+    }
+}
+
+#[test]
+fn an_http_1_0_client_gets_a_chunked_body_without_the_chunks() {
+    let replies: &[&str] = &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n\
+                              3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n"];
+    for seed in 0..SEEDS {
+        let old = "GET http://h/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        let world = World::new(seed, old.as_bytes(), vec![answers(replies, None)]).run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.ends_with("\r\n\r\nabcde"), "{got}");
+        assert!(!got.contains("chunked") && got.contains("Connection: close"));
+        assert_eq!(world.client_closed, Some(Command::CloseClient));
+    }
+}
+
+#[test]
+fn a_tunnel_relays_what_the_server_says_first() {
+    let client = "CONNECT h:25 HTTP/1.1\r\nHost: h:25\r\n\r\n";
+    for seed in 0..SEEDS {
+        let banner: Script =
+            Box::new(|_| Reply { sent: b"220 hello\r\n".to_vec(), ends: Some(End::Clean) });
+        let world = World::new(seed, client.as_bytes(), vec![banner]).run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert_eq!(got, "HTTP/1.1 200 Connection established\r\n\r\n220 hello\r\n", "seed {seed}");
+        assert!(world.events.is_empty());
+    }
+}
+
+#[test]
+fn other_protocols_in_a_tunnel_pass_byte_for_byte() {
+    let client = "CONNECT h:7 HTTP/1.1\r\nHost: h:7\r\n\r\nEHLO me\r\nDATA \0\u{1}\r\n";
+    for seed in 0..SEEDS {
+        let echo: Script = Box::new(|got| Reply { sent: got.to_vec(), ends: None });
+        let world = World::new(seed, client.as_bytes(), vec![echo]).run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.ends_with("\r\n\r\nEHLO me\r\nDATA \0\u{1}\r\n"), "seed {seed}: {got:?}");
+    }
+}
+
+#[test]
+fn plain_http_in_a_tunnel_is_captured() {
+    let client = "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n";
+    let replies: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"];
+    for seed in 0..SEEDS {
+        let script = answers(replies, None);
+        let world = World::new(seed, client.as_bytes(), vec![script]).client_ends().run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.ends_with(replies[0]), "seed {seed}: {got}");
+        let exchange = exchanges(&world)[0];
+        assert_eq!(exchange.target.as_ref().unwrap().port, 80);
+    }
+}

@@ -1,0 +1,91 @@
+//! Bytes that are relayed as they are: tunnels that are not intercepted, and what follows a
+//! switch of protocols.
+
+use crate::proxy::context::{Command, Context};
+use crate::proxy::link::{End, Link};
+use crate::proxy::websocket::WebSocketObserver;
+
+/// A relay in both directions.
+#[derive(Debug, Default)]
+pub struct Tunnel {
+    /// Reads along, where the protocol is WebSocket.
+    pub observer: Option<Box<WebSocketObserver>>,
+    client_ended: bool,
+    upstream_ended: bool,
+}
+
+/// What a relay came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Relayed {
+    /// Nothing more can be done before something else happens.
+    Wait,
+    /// Something was done.
+    Progress,
+    /// Both sides have ended and all bytes are out.
+    Over,
+    /// One side was cut off: the other must see that too.
+    Cut(String),
+}
+
+impl Tunnel {
+    /// A tunnel whose messages are read by `observer`.
+    pub fn observed(observer: WebSocketObserver) -> Self {
+        Tunnel { observer: Some(Box::new(observer)), ..Tunnel::default() }
+    }
+
+    /// Moves what there is, in both directions.
+    pub fn relay(
+        &mut self,
+        client: &mut Link,
+        upstream: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Relayed {
+        let mut moved = false;
+        if !client.input.is_empty() && upstream.has_room() {
+            if let Some(observer) = &mut self.observer {
+                observer.sent(client.input.bytes(), cx);
+            }
+            move_bytes(client, upstream);
+            moved = true;
+        }
+        if !upstream.input.is_empty() && client.has_room() {
+            if let Some(observer) = &mut self.observer {
+                observer.received(upstream.input.bytes(), cx);
+            }
+            move_bytes(upstream, client);
+            moved = true;
+        }
+        // An end is passed on: half-closed connections are legitimate in tunnels.
+        if !self.client_ended && client.is_exhausted() {
+            if let Some(End::Cut(reason)) = &client.end {
+                return Relayed::Cut(reason.clone());
+            }
+            self.client_ended = true;
+            cx.commands.push(Command::ShutdownUpstream);
+        }
+        if !self.upstream_ended && upstream.is_exhausted() {
+            if let Some(End::Cut(reason)) = &upstream.end {
+                return Relayed::Cut(reason.clone());
+            }
+            self.upstream_ended = true;
+            cx.commands.push(Command::ShutdownClient);
+        }
+        let out = client.output.is_empty() && upstream.output.is_empty();
+        let over = self.client_ended && self.upstream_ended && out;
+        // Nobody is left to hear the rest once the other side takes nothing more.
+        let deaf = self.client_ended && client.broken || self.upstream_ended && upstream.broken;
+        match (over || deaf, moved) {
+            (true, _) => Relayed::Over,
+            (false, true) => Relayed::Progress,
+            (false, false) => Relayed::Wait,
+        }
+    }
+}
+
+fn move_bytes(from: &mut Link, to: &mut Link) {
+    if to.broken {
+        from.input.clear();
+    } else {
+        to.output.append(&mut from.input);
+    }
+}

@@ -1,0 +1,140 @@
+//! `flowtap inspect` on bundles that the recorder made, and on files that are none.
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/capture.rs"]
+mod capture;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use flowtap::cli::inspect;
+use flowtap::flow::record::*;
+
+use capture::{Capture, at, exchange, gzip, send, text_body};
+
+fn shown(path: &Path, id: Option<&str>) -> Result<String, String> {
+    let mut out = Vec::new();
+    inspect::run(path, id, &mut out, false).map_err(|error| error.to_string())?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_bundle_is_shown_as_a_table_and_each_flow_in_full() {
+    let capture = Capture::start(2);
+    let mut odd = exchange(1);
+    odd.response = Some(Message {
+        head: "HTTP/1.1 404 Not\x1b[31m Found\r\nX: \x1b]0;x\x07\r\n\r\n".into(),
+        body: text_body("text \x1b[2J and more"),
+        ..Message::default()
+    });
+    let mut binary = exchange(2);
+    let bytes: Vec<u8> = (0..=255).cycle().take(300).collect();
+    capture.respond(
+        &mut binary,
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n",
+        &gzip(&bytes),
+    );
+    send(&capture, vec![FlowEvent::Exchange(Box::new(odd)), FlowEvent::Exchange(Box::new(binary))]);
+    send(&capture, websocket(3));
+    send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(4)))]);
+    let (_folder, listings, summary) = capture.finish_in_place();
+    assert_eq!(listings.len(), 2);
+    let path = &summary.paths[0];
+
+    let table = shown(path, None).unwrap();
+    assert!(table.contains("https://a.example/1"), "{table}");
+    assert!(
+        table.contains("404") && table.contains("300 B") && table.contains("2.0 ms"),
+        "{table}"
+    );
+    assert!(table.contains("ws_0001") && table.contains("1 messages"), "{table}");
+    assert!(table.contains("capture-0002.zip"), "{table}");
+
+    let trace = shown(path, Some("t_0001")).unwrap();
+    assert!(!trace.contains('\x1b') && !trace.contains('\x07'), "{trace}");
+    assert!(trace.contains("text \\x1b[2J and more") && trace.contains("question"), "{trace}");
+    assert!(trace.contains("wait") && trace.contains("1.5 ms"), "{trace}");
+
+    let trace = shown(path, Some("t_0002")).unwrap();
+    assert!(trace.contains("(300 bytes, binary"), "{trace}");
+    assert!(trace.contains("000000f0") && !trace.contains("00000100"), "{trace}");
+
+    let socket = shown(path, Some("ws_0001")).unwrap();
+    assert!(socket.contains("-> ws_0001_m001 text, 5 B") && socket.contains("hello"), "{socket}");
+
+    let error = shown(path, Some("t_0009")).unwrap_err();
+    assert!(error.contains("t_0009") && error.contains("t_0001 to t_0002"), "{error}");
+}
+
+fn websocket(id: u64) -> Vec<FlowEvent> {
+    let flow = FlowId(id);
+    vec![
+        FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
+            id: flow,
+            scheme: Scheme::Http,
+            target: Arc::new(Authority { host: "ws.example".into(), port: 80 }),
+            client: "127.0.0.1:9".parse().unwrap(),
+            request_head: "GET /s HTTP/1.1\r\nHost: ws.example\r\n\r\n".into(),
+            response_head: "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
+            began_us: at(id),
+            deflate: None,
+        })),
+        FlowEvent::WebSocketMessage(WebSocketMessage {
+            flow,
+            direction: Direction::Send,
+            opcode: Opcode::Text,
+            compressed: false,
+            time_us: at(id),
+            payload: "hello".into(),
+        }),
+        FlowEvent::WebSocketClose(WebSocketClose { flow, time_us: at(id), error: None }),
+    ]
+}
+
+#[test]
+fn what_is_no_bundle_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.zip");
+    let error = shown(&missing, None).unwrap_err();
+    assert!(error.contains("missing.zip") && error.contains("No such file"), "{error}");
+    let text = folder.path().join("text.zip");
+    fs::write(&text, "hello").unwrap();
+    let error = shown(&text, None).unwrap_err();
+    assert!(error.contains("not a capture bundle"), "{error}");
+}
+
+#[test]
+fn a_damaged_bundle_never_panics() {
+    let capture = Capture::start(10);
+    send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(1)))]);
+    let (folder, _, summary) = capture.finish_in_place();
+    let whole = fs::read(&summary.paths[0]).unwrap();
+    let damaged = folder.path().join("damaged.zip");
+    for at in (0..whole.len()).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        fs::write(&damaged, &bytes).unwrap();
+        let _ = shown(&damaged, None);
+        let _ = shown(&damaged, Some("t_0001"));
+        fs::write(&damaged, &whole[..at]).unwrap();
+        let _ = shown(&damaged, None);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (_folder, _, summary) = Capture::start(10).finish_in_place();
+    assert!(inspect::run(&summary.paths[0], None, &mut Gone, false).is_ok());
+}

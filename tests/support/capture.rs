@@ -1,0 +1,183 @@
+//! A recorder in a temporary folder, and flows to give to it.
+//!
+//! Each test binary uses a part of it, and clippy takes support of tests for production code.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use flowtap::capture::queue::{FlowSender, SendError, queue};
+use flowtap::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
+use flowtap::flow::record::*;
+use flowtap::limits::BODY_BLOCK_BYTES;
+use flowtap::notice::{Notice, Notices};
+use flowtap::stats::Stats;
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) struct Capture {
+    pub(crate) folder: TempDir,
+    sender: FlowSender,
+    handle: RecorderHandle,
+    pub(crate) notices: Receiver<Notice>,
+    pub(crate) room: Receiver<()>,
+}
+
+impl Capture {
+    pub(crate) fn start(part_traces: u64) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), part_traces)
+    }
+
+    pub(crate) fn start_in(folder: TempDir, part_traces: u64) -> Self {
+        let stats = Arc::new(Stats::default());
+        let (notices, given) = Notices::channel(stats.clone());
+        let (sender, receiver) = queue();
+        let output = folder.path().join("capture.zip");
+        let config = RecorderConfig { output, app: "test".into(), part_traces };
+        let handle = Recorder::start(config, receiver, stats, notices).unwrap();
+        let (woken, room) = crossbeam_channel::unbounded();
+        let sender = sender.for_loop(move || {
+            let _ = woken.send(());
+        });
+        Capture { folder, sender, handle, notices: given, room }
+    }
+
+    /// Gives a flow a response, its body in blocks if it is large.
+    pub(crate) fn respond(&self, flow: &mut Exchange, head: &str, body: &[u8]) {
+        let mut blocks = body.chunks(BODY_BLOCK_BYTES).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let tail = blocks.pop().unwrap_or_default();
+        let (id, side) = (flow.id, Side::Response);
+        for data in blocks {
+            send(self, vec![FlowEvent::Body(BodyBlock { flow: id, side, data: data.into() })]);
+        }
+        let size = body.len() as u64;
+        let body = Body { sent_ahead: size - tail.len() as u64, tail: tail.into(), size };
+        flow.response = Some(Message { head: head.to_owned().into(), body, ..Message::default() });
+    }
+
+    /// Ends the capture; what the independent reader found in each part, once it is content.
+    pub(crate) fn finish(self) -> (Vec<Value>, Summary) {
+        let (_folder, listings, summary) = self.finish_in_place();
+        (listings, summary)
+    }
+
+    pub(crate) fn finish_in_place(self) -> (TempDir, Vec<Value>, Summary) {
+        let (folder, listings, summary) = self.finish_with_error();
+        assert_eq!(summary.error, None);
+        (folder, listings, summary)
+    }
+
+    /// Ends a capture that may have failed.
+    pub(crate) fn finish_with_error(self) -> (TempDir, Vec<Value>, Summary) {
+        let Capture { folder, sender, handle, .. } = self;
+        drop(sender);
+        let summary = handle.finish(&mut |_| ());
+        let listings = summary.paths.iter().map(|path| check(path)).collect();
+        (folder, listings, summary)
+    }
+}
+
+/// Sends a batch, waiting for room as a loop would.
+pub(crate) fn send(capture: &Capture, mut batch: Vec<FlowEvent>) {
+    loop {
+        match capture.sender.try_send(batch) {
+            Ok(()) => return,
+            Err(SendError::Full(back)) => batch = back,
+            Err(SendError::Closed(_)) => panic!("the recorder is gone"),
+        }
+        capture.room.recv().unwrap();
+    }
+}
+
+/// Runs the independent reader on a bundle.
+pub(crate) fn check(path: &Path) -> Value {
+    let checker = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/check_bundle.py");
+    let output = Command::new("python3").arg(checker).arg("--json").arg(path).output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Why a recorder for this output is refused.
+pub(crate) fn refused(output: &Path) -> String {
+    let stats = Arc::new(Stats::default());
+    let (notices, _given) = Notices::channel(stats.clone());
+    let (_sender, receiver) = queue();
+    let config = RecorderConfig { output: output.into(), app: "test".into(), part_traces: 1 };
+    Recorder::start(config, receiver, stats, notices).unwrap_err().to_string()
+}
+
+/// When flow `id` began, in microseconds since the Unix epoch.
+pub(crate) fn at(id: u64) -> u64 {
+    1_700_000_000_000_000 + id * 1_234
+}
+
+/// A small exchange that went well.
+pub(crate) fn exchange(id: u64) -> Exchange {
+    let tls = Some(Arc::new(TlsFacts {
+        version: "TLSv1.3",
+        cipher: "TLS13_AES_128_GCM_SHA256".into(),
+        server_name: Some("a.example".into()),
+        alpn: None,
+        resumed: false,
+    }));
+    Exchange {
+        id: FlowId(id),
+        scheme: Scheme::Https,
+        target: Some(Arc::new(Authority { host: "a.example".into(), port: 443 })),
+        client: "127.0.0.1:40000".parse().unwrap(),
+        client_tls: tls.clone(),
+        upstream: Some(Upstream {
+            address: "192.0.2.1:443".parse().unwrap(),
+            connection: 1,
+            reused: id > 1,
+            tls,
+        }),
+        request: Message {
+            head: format!("POST /{id} HTTP/1.1\r\nHost: a.example\r\n\r\n").into(),
+            body: text_body("question"),
+            ..Message::default()
+        },
+        response: Some(Message {
+            head: "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".into(),
+            body: text_body("answer"),
+            trailers: "Checksum: 1\r\n".into(),
+        }),
+        timing: Timing { began_us: at(id), wait_us: 1_500, total_us: 2_000, ..Timing::default() },
+        error: None,
+    }
+}
+
+/// A body that travels in its flow.
+pub(crate) fn text_body(text: &'static str) -> Body {
+    Body { tail: text.into(), sent_ahead: 0, size: text.len() as u64 }
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Standard base64, as the reader prints bodies.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().chain([0, 0].iter()).take(3).fold(0, |w, b| w << 8 | *b as usize);
+        for digit in 0..4 {
+            let known = digit <= chunk.len();
+            text.push(if known { DIGITS[word >> (18 - 6 * digit) & 63] as char } else { '=' });
+        }
+    }
+    text
+}
+
+pub(crate) fn lines(items: &[&str]) -> Value {
+    items.iter().copied().collect()
+}
