@@ -9,4 +9,5 @@ mod lifecycle;
 mod plain;
 mod refusals;
 mod support;
+mod tls;
 mod websocket;
