@@ -8,6 +8,7 @@ mod framing;
 mod lifecycle;
 mod plain;
 mod refusals;
+mod streaming;
 mod support;
 mod tls;
 mod websocket;

@@ -47,8 +47,7 @@ fn an_intercepted_exchange_is_captured_with_both_sides_of_tls() {
     );
     let bundle = tap.stop().bundle;
     let trace = bundle.only_trace();
-    let url = format!("https://localhost:{}/a", origin.addr.port());
-    assert_eq!(trace["request"]["url"], url);
+    assert_eq!(trace["request"]["url"], "https://localhost/a", "as the Host field says");
     assert_eq!(fields(&trace["request"]), ["Host: localhost", "x-Case: 1", "X-CASE: 2"]);
     assert_eq!(trace["client_tls"]["server_name"], "localhost");
     assert_eq!(trace["server"]["tls"]["version"], "TLSv1.3");
@@ -183,7 +182,7 @@ fn roots_come_from_the_environment() {
 
 #[test]
 fn an_origin_that_does_not_speak_tls_is_502() {
-    let origin = Origin::answers_and_closes("HTTP/1.1 400 Bad Request\r\n\r\n");
+    let origin = Origin::start(|_, stream| stream.say(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     let tap = Flowtap::start(&[]);
     let mut client = Client::tls(&tap, "localhost", origin.addr.port());
     client.send(path("/"));

@@ -105,6 +105,11 @@ impl Client {
         bytes
     }
 
+    /// The connection as a reader.
+    pub(crate) fn reader(&mut self) -> &mut dyn Read {
+        &mut self.stream
+    }
+
     /// A whole response whose length its head tells.
     pub(crate) fn response(&mut self) -> (String, Vec<u8>) {
         let head = self.head();
