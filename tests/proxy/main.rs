@@ -7,6 +7,7 @@ mod connect;
 mod framing;
 mod lifecycle;
 mod plain;
+mod pool;
 mod refusals;
 mod streaming;
 mod support;
