@@ -70,6 +70,14 @@ impl Setup {
         setup
     }
 
+    /// As [`Setup::proxy`], without a bundle.
+    pub(crate) fn no_output() -> Self {
+        let dir = TempDir::new().unwrap();
+        let conf = dir.path().join("conf");
+        let setup = Self::bare(dir).args(["proxy", "-p", "0", "--no-output", "--confdir"]);
+        setup.args([conf.as_path()])
+    }
+
     /// `flowtap discover` on a free port.
     pub(crate) fn discover() -> Self {
         Self::bare(TempDir::new().unwrap()).args(["discover", "-p", "0"])
@@ -217,6 +225,11 @@ impl Flowtap {
     pub(crate) fn end(self) -> Ended {
         self.signal(Signal::INT);
         self.wait()
+    }
+
+    /// Waits for the end of what was told to stop; its folder stays for as long as this does.
+    pub(crate) fn keep_until_its_end(&mut self) -> Ended {
+        self.wait_in_place()
     }
 
     fn wait(mut self) -> Ended {

@@ -168,6 +168,11 @@ impl Accepted {
         }
     }
 
+    /// The connection, read without remembering.
+    pub(crate) fn unrecorded(&mut self) -> &mut dyn Read {
+        &mut self.stream
+    }
+
     /// Ends TLS properly; the connection itself ends when this is dropped.
     fn close(&mut self) {
         self.stream.end();
