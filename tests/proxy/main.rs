@@ -1,0 +1,22 @@
+//! Black-box tests of `flowtap proxy`: real sockets, scripted origins, raw clients.
+
+// Support code outside #[test] functions fails a test by panicking, as the tests themselves do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod capture;
+mod connect;
+mod device_page;
+mod discover;
+mod framing;
+mod hosts;
+mod lifecycle;
+mod limits;
+mod memory;
+mod plain;
+mod pool;
+mod refusals;
+mod streaming;
+mod support;
+mod tls;
+mod upgrade;
+mod websocket;

@@ -1,0 +1,52 @@
+//! What the tests share: the program under test, origins that misbehave on purpose, raw clients.
+
+pub(crate) mod bundle;
+pub(crate) mod client;
+pub(crate) mod flowtap;
+pub(crate) mod origin;
+mod self_check;
+pub(crate) mod tls;
+
+use std::io::{Cursor, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustls::{ClientConnection, ServerConnection, StreamOwned};
+
+/// How long any single wait may take, so that a bug fails and does not hang.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A connection, with TLS or without.
+pub(crate) trait ReadWrite: Read + Write + Send {
+    /// Says that no more bytes follow, where the protocol can.
+    fn end(&mut self) {}
+}
+
+impl ReadWrite for TcpStream {}
+impl ReadWrite for Cursor<Vec<u8>> {}
+impl ReadWrite for StreamOwned<ClientConnection, TcpStream> {}
+
+impl ReadWrite for StreamOwned<ServerConnection, TcpStream> {
+    fn end(&mut self) {
+        self.conn.send_close_notify();
+        let _ = self.conn.complete_io(&mut self.sock);
+    }
+}
+
+/// Reads one head up to and including its blank line; what came before an early end otherwise.
+pub(crate) fn read_head(stream: &mut (impl Read + ?Sized)) -> Vec<u8> {
+    let mut head = Vec::new();
+    let mut byte = [0_u8; 1];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => break,
+        }
+    }
+    head
+}
+
+/// A GET request in absolute form.
+pub(crate) fn get(to: impl std::fmt::Display, path: &str) -> String {
+    format!("GET http://{to}{path} HTTP/1.1\r\nHost: {to}\r\n\r\n")
+}
