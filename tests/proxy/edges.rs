@@ -96,7 +96,7 @@ fn a_body_that_looks_like_a_request_is_a_body() {
 #[test]
 fn targets_are_passed_on_verbatim() {
     for (target, path) in [
-        ("", "/"),
+        ("/", "/"),
         ("/%7Eb/../c//d;e?x=%zz&y=|{}\"", "/%7Eb/../c//d;e?x=%zz&y=|{}\""),
         ("/a?b?c/d:e@f", "/a?b?c/d:e@f"),
     ] {
@@ -114,15 +114,18 @@ fn targets_are_passed_on_verbatim() {
 
 // RFC 9110 section 4.2.3: an empty path is the path `/`.
 #[test]
-fn an_empty_path_before_a_query_is_recorded_as_it_is_asked() {
-    let origin = Origin::answers(OK);
-    let tap = Flowtap::start(&[]);
-    let mut client = Client::connect(tap.addr);
-    client.send(get(origin.addr, "?q"));
-    assert_eq!(client.response().1, b"ok");
-    assert!(origin.seen().starts_with("GET /?q HTTP/1.1\r\n"), "{}", origin.seen());
-    let url = tap.stop().bundle.only_trace()["request"]["url"].clone();
-    assert_eq!(url, format!("http://{}/?q", origin.addr));
+fn an_empty_path_is_recorded_as_it_is_asked() {
+    for (target, path) in [("", "/"), ("?q", "/?q")] {
+        let origin = Origin::answers(OK);
+        let tap = Flowtap::start(&[]);
+        let mut client = Client::connect(tap.addr);
+        client.send(get(origin.addr, target));
+        assert_eq!(client.response().1, b"ok");
+        let line = format!("GET {path} HTTP/1.1\r\n");
+        assert!(origin.seen().starts_with(&line), "{}", origin.seen());
+        let url = tap.stop().bundle.only_trace()["request"]["url"].clone();
+        assert_eq!(url, format!("http://{}{path}", origin.addr));
+    }
 }
 
 #[test]
