@@ -26,6 +26,9 @@ pub const INTERIM_RESPONSES: usize = 16;
 
 /// Above this many queued bytes the source is not read any further.
 pub const BUFFER_HIGH_BYTES: usize = 64 * 1024;
+/// Above this much input that was not taken nothing more is read: a little more than a head, so
+/// that one which is too large is seen to be.
+pub const INPUT_BYTES: usize = HEAD_BYTES + 1024;
 /// Bytes that one read asks for, and the size of the loop's shared scratch buffer.
 pub const READ_BYTES: usize = 64 * 1024;
 /// Bytes one connection may move in one turn before the others have theirs.
@@ -51,7 +54,7 @@ pub const POOL_CONNECTIONS_PER_HOST: usize = 64;
 /// How long an upstream connection stays idle in the pool. Common servers close after 5 to 75 s.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
-pub const RESERVED_DESCRIPTORS: u64 = 64;
+pub const RESERVED_DESCRIPTORS: u64 = 160;
 /// How long accepting pauses when descriptors or connections have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Name look-ups that run at the same time.
@@ -68,6 +71,10 @@ pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
 pub const DIAL_ADDRESSES: usize = 16;
 
 // Waits.
+
+/// How often deadlines are looked at; a wait may take so much longer than its limit. Shorter
+/// waits have timers of their own.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
 /// From the first byte of a request to the end of its head.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -176,6 +183,8 @@ pub const DISCOVERED_HOSTS: usize = 100_000;
 const _: () = {
     assert!(REQUEST_LINE_BYTES < HEAD_BYTES);
     assert!(TRAILER_BYTES < HEAD_BYTES);
+    assert!(HEAD_BYTES + 2 * EMPTY_LINES < INPUT_BYTES);
+    assert!(REQUEST_LINE_BYTES + TRAILER_BYTES + CHUNK_EXTENSION_BYTES < INPUT_BYTES);
     assert!(BODY_BLOCK_BYTES <= BATCH_BYTES && BATCH_BYTES < QUEUE_BYTES);
     assert!(POOL_CONNECTIONS_PER_HOST <= POOL_CONNECTIONS);
     assert!(2 * (HEAD_BYTES + TRAILER_BYTES + BODY_BLOCK_BYTES) < JOURNAL_FRAME_BYTES);

@@ -40,3 +40,18 @@ fn chunked_body() {
 fn websocket_frames() {
     replay("websocket_frames", properties::websocket_frames);
 }
+
+#[test]
+fn client_hello() {
+    replay("client_hello", properties::client_hello);
+}
+
+#[test]
+fn decode_body() {
+    replay("decode_body", properties::decode_body);
+}
+
+#[test]
+fn journal_frames() {
+    replay("journal_frames", properties::journal_frames);
+}

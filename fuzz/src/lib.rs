@@ -1,6 +1,9 @@
 //! What must hold for any bytes. Each function is one fuzz target, panics on a finding, and is
 //! replayed over its corpus by `tests/fuzz_corpus.rs`.
 
+use flowtap::capture::entry;
+use flowtap::capture::frame::{FrameReader, FrameType};
+use flowtap::flow::decode::{Caps, Coding, decode};
 use flowtap::http::body::{BodyLength, BodyReader, request_length, response_length};
 use flowtap::http::head::{HeadReader, Parsed, RequestHead, ResponseHead, Version};
 use flowtap::http::rewrite::{
@@ -8,7 +11,10 @@ use flowtap::http::rewrite::{
 };
 use flowtap::http::target::{Target, host_value, parse_target, request_host};
 use flowtap::http::websocket::{MessageReader, Observed};
-use flowtap::limits::{CHUNK_EXTENSION_BYTES, HEAD_BYTES, HEAD_FIELDS, TRAILER_BYTES};
+use flowtap::limits::{
+    CHUNK_EXTENSION_BYTES, CLIENT_HELLO_BYTES, HEAD_BYTES, HEAD_FIELDS, TRAILER_BYTES,
+};
+use flowtap::tls::hello::{Hello, read_client_hello};
 
 /// A head that comes in pieces parses as the whole, and one that is written again parses the
 /// same, has the same framing, and comes out the same once more.
@@ -184,4 +190,54 @@ fn grow<E>(data: &[u8], mut read: impl FnMut(&[u8]) -> Result<Parsed, E>) -> Res
 /// Whether fields can be added without crossing a limit.
 fn has_room(length: usize, fields: usize) -> bool {
     length + 1_024 < HEAD_BYTES && fields + 3 <= HEAD_FIELDS
+}
+
+/// A ClientHello that is read from its first half, if it can be, is the one of the whole; what
+/// is read of it is of use to the proxy.
+pub fn client_hello(data: &[u8]) {
+    let whole = read_client_hello(data);
+    match read_client_hello(data.get(..data.len() / 2).unwrap_or_default()) {
+        Hello::Partial => {}
+        // More bytes change no verdict.
+        decided => assert_eq!(decided, whole),
+    }
+    match whole {
+        Hello::Partial => assert!(data.len() < CLIENT_HELLO_BYTES),
+        Hello::NotTls => assert_ne!(data.first(), Some(&0x16)),
+        Hello::ClientHello(hello) => {
+            assert!(hello.server_name.is_none_or(|name| name.is_ascii() && !name.is_empty()));
+            assert!(hello.alpn.iter().all(|protocol| !protocol.is_empty()));
+        }
+        Hello::Malformed(why) => assert!(!why.is_empty()),
+    }
+}
+
+/// No body decodes to more than the caps allow. The first byte chooses the codings.
+pub fn decode_body(data: &[u8]) {
+    const CODINGS: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
+    let Some((choice, mut body)) = data.split_first() else { return };
+    let stack = [CODINGS[usize::from(choice & 3)], CODINGS[usize::from(choice >> 2 & 3)]];
+    let stack = if choice & 16 == 0 { &stack[..1] } else { &stack[..] };
+    let caps = Caps { bytes: 1 << 20, ratio: 200, free_bytes: 1 << 16 };
+    let mut out = Vec::new();
+    let _ = decode(stack, &mut body, &mut out, caps);
+    assert!(out.len() <= 1 << 20);
+}
+
+/// A journal file of any bytes is read to its end or to its damage.
+pub fn journal_frames(data: &[u8]) {
+    let mut frames = FrameReader::new(data);
+    while let Ok(Some((kind, payload))) = frames.next_frame() {
+        match kind {
+            FrameType::Segment => drop(entry::SegmentHeader::take(payload)),
+            FrameType::Exchange => drop(entry::take_exchange(payload)),
+            FrameType::WebSocketOpen => drop(entry::take_open(payload)),
+            FrameType::WebSocketClose => drop(entry::take_close(payload)),
+            _ => {}
+        }
+    }
+    // Checksums keep most of the fuzzer's bytes from the payloads, so these are tried bare.
+    let _ = entry::take_exchange(data);
+    let _ = entry::take_open(data);
+    let _ = entry::take_message(data);
 }

@@ -39,11 +39,7 @@ pub fn run(config: &Config) -> Result<()> {
     let server = Server::start(config, bound, parts)?;
     let mut status = Status::new(stats, config.confdir.clone());
     status.line(&format!("proxy  http://{}", server.address()));
-    let result = running::attend(server, &signals, &notice_receiver, &mut status, |status| {
-        for host in first_seen.try_iter() {
-            status.result(&printable(&host));
-        }
-    });
+    let result = running::attend(server, &signals, &notice_receiver, &mut status, &first_seen);
     status.finish();
     print(&render(&discovered.table()));
     result

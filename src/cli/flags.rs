@@ -350,7 +350,7 @@ fn unknown(command: Option<Command>, name: &str) -> Error {
 }
 
 /// Edits between two names that still suggest the one for the other.
-const NEAR: usize = 3;
+const NEAR: usize = 2;
 
 /// The edit distance of Levenshtein.
 fn distance(a: &str, b: &str) -> usize {

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crossbeam_channel::never;
+
 use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
 use crate::cli::running;
@@ -54,7 +56,7 @@ pub fn run(config: &Config) -> Result<()> {
     let server = Server::start(config, bound, parts)?;
     let mut status = Status::new(stats, authority.path().to_owned());
     start_lines(config, &server, &authority, &mut status);
-    let served = running::attend(server, &signals, &notice_receiver, &mut status, |_| ());
+    let served = running::attend(server, &signals, &notice_receiver, &mut status, &never());
     let summary = recorder.map(|recorder| {
         recorder.finish(&mut |progress| {
             status.show(&format!("packing: {} of {} flows", progress.packed, progress.recorded));

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cli::status::{LIVE_INTERVAL, Status};
+use crate::cli::status::Status;
 use crate::error::{Error, Result};
 use crate::limits::STOP_GRACE;
 use crate::net::server::{Server, Stopper};
@@ -32,19 +32,21 @@ pub(super) fn signals() -> Result<Receiver<()>> {
 const SIGNALS: usize = 8;
 
 /// Tells the user what happens until the server was stopped by a signal and has ended. The first
-/// signal lets exchanges under way end for a while, the second does not.
+/// signal lets exchanges under way end for a while, the second does not. `results` go to standard
+/// output as they come.
 pub(super) fn attend(
     server: Server,
     signals: &Receiver<()>,
     notices: &Receiver<Notice>,
     status: &mut Status,
-    mut every_interval: impl FnMut(&mut Status),
+    results: &Receiver<String>,
 ) -> Result<()> {
     let stopper = server.stopper();
     let (ended_sender, ended) = bounded(1);
     thread::spawn(move || ended_sender.send(server.wait()));
     let mut stops = 0;
     let mut notices = notices.clone();
+    let mut results = results.clone();
     let result = loop {
         select! {
             recv(ended) -> result => {
@@ -58,15 +60,20 @@ pub(super) fn attend(
                 Ok(notice) => status.notice(notice),
                 Err(_) => notices = never(),
             },
-            default(LIVE_INTERVAL) => {}
+            recv(results) -> result => match result {
+                Ok(text) => status.result(&text),
+                Err(_) => results = never(),
+            },
+            default(status.interval()) => {}
         }
         status.refresh();
-        every_interval(status);
     };
     for notice in notices.try_iter() {
         status.notice(notice);
     }
-    every_interval(status);
+    for text in results.try_iter() {
+        status.result(&text);
+    }
     result
 }
 

@@ -10,7 +10,9 @@ use crate::notice::Notice;
 use crate::stats::Stats;
 
 /// How often the live line changes.
-pub const LIVE_INTERVAL: Duration = Duration::from_millis(250);
+const LIVE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often to look where there is no live line: never, in effect.
+const NO_LIVE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 /// Failures that are told apart; later new ones are counted together.
 const FAILURES: usize = 200;
 
@@ -48,18 +50,23 @@ impl Status {
         }
     }
 
+    /// How long to wait for something to print before [`Status::refresh`] is due.
+    pub fn interval(&self) -> Duration {
+        if self.live { LIVE_INTERVAL } else { NO_LIVE_INTERVAL }
+    }
+
     /// Prints a line that stays.
     pub fn line(&mut self, text: &str) {
         self.clear();
         // There is nobody else to tell when standard error is closed.
-        let _ = writeln!(io::stderr(), "{text}");
+        let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
     }
 
-    /// Prints a result, on standard output.
+    /// Prints a result, on standard output; it may hold text from outside.
     pub fn result(&mut self, text: &str) {
         self.clear();
         // A reader that has gone wants no more.
-        let _ = writeln!(io::stdout(), "{text}");
+        let _ = io::stdout().write_all(format!("{}\n", printable(text)).as_bytes());
     }
 
     /// Prints what the loops or the recorder had to say, each thing once.

@@ -95,7 +95,6 @@ impl EventLoop {
             deadline,
         };
         let key = self.dials.insert(dialing);
-        self.timers.add(deadline, TimerKey::Dial(key));
         let host = &dial.authority.host;
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.resolved(key, Ok(Arc::from([address])));
@@ -279,7 +278,6 @@ impl EventLoop {
             return self.finish_dial(key, socket, address, Vec::new());
         };
         dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
-        self.timers.add(dialing.deadline, TimerKey::Dial(key));
         dialing.stage =
             Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
         let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name)) {
@@ -358,7 +356,7 @@ impl EventLoop {
             }
             let ended = match (outcome.end, written) {
                 (Some(End::Cut(reason)), _) | (_, Err(reason)) => Some(reason),
-                (Some(End::Clean), _) => Some("the server ended it".to_owned()),
+                (Some(End::Clean | End::Unannounced), _) => Some("the server ended it".to_owned()),
                 (None, Ok(_)) => None,
             };
             if let Some(reason) = ended {

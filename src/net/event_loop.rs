@@ -17,8 +17,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::capture::queue::FlowSender;
 use crate::limits::{
-    POOL_CONNECTIONS, POOL_CONNECTIONS_PER_HOST, POOL_IDLE, READ_BYTES, SPARE_BUFFER_BYTES,
-    SPARE_BUFFERS,
+    POOL_CONNECTIONS_PER_HOST, POOL_IDLE, READ_BYTES, SPARE_BUFFER_BYTES, SPARE_BUFFERS,
+    SWEEP_INTERVAL,
 };
 use crate::net::dial::{Dialing, Dialled};
 use crate::net::listener::Listener;
@@ -94,7 +94,7 @@ pub(super) struct UpstreamFacts {
 pub(super) enum TimerKey {
     Conn(ConnKey),
     Dial(DialKey),
-    Pool,
+    Sweep,
     Accept,
     Grace,
 }
@@ -134,6 +134,8 @@ pub(super) struct LoopParts {
     pub(super) resolver: Resolver,
     pub(super) flows: Option<FlowSender>,
     pub(super) loads: Loads,
+    /// Idle upstream connections that the loop keeps.
+    pub(super) pool_max: usize,
     pub(super) poll: Poll,
     pub(super) waker: Arc<Waker>,
     pub(super) inbox: (Sender<Message>, Receiver<Message>),
@@ -166,11 +168,15 @@ pub(super) struct EventLoop {
     pub(super) loads: Loads,
     pub(super) scratch: Box<[u8]>,
     pub(super) spare: Vec<Vec<u8>>,
+    /// Clients wait to be accepted beyond what one turn takes.
+    pub(super) accept_again: bool,
     /// Connections that have something to do.
     ready: VecDeque<ConnKey>,
     /// Connections that were not read because the recorder is behind.
     pub(super) parked: Vec<ConnKey>,
     pub(super) stopping: bool,
+    /// A sweep is among the timers.
+    sweeping: bool,
     clock: (Instant, u64),
     /// Bytes received in this turn; added to the shared counter once a turn.
     pub(super) received: u64,
@@ -197,7 +203,7 @@ impl EventLoop {
             sockets: Slots::default(),
             conns: Slots::default(),
             dials: Slots::default(),
-            pool: Pool::new(POOL_CONNECTIONS, POOL_CONNECTIONS_PER_HOST, POOL_IDLE),
+            pool: Pool::new(parts.pool_max, POOL_CONNECTIONS_PER_HOST, POOL_IDLE),
             resolver: parts.resolver,
             timers: Timers::default(),
             desk: Desk {
@@ -213,9 +219,11 @@ impl EventLoop {
             loads: parts.loads,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             spare: Vec::new(),
+            accept_again: false,
             ready: VecDeque::new(),
             parked: Vec::new(),
             stopping: false,
+            sweeping: false,
             clock: (instant, epoch_us),
             received: 0,
         }
@@ -224,9 +232,8 @@ impl EventLoop {
     /// Serves until it is stopped and the last connection has ended.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        self.timers.add(self.desk.now.instant + POOL_IDLE, TimerKey::Pool);
         while !self.is_over() {
-            let wait = if self.ready.is_empty() {
+            let wait = if self.ready.is_empty() && !self.accept_again {
                 self.timers.wait(Instant::now())
             } else {
                 Some(Duration::ZERO)
@@ -239,6 +246,9 @@ impl EventLoop {
             self.read_clock();
             for event in &events {
                 self.dispatch(event);
+            }
+            if std::mem::take(&mut self.accept_again) {
+                self.accept();
             }
             self.fire_timers();
             // Those that become ready meanwhile have their turn after the next poll.
@@ -311,6 +321,7 @@ impl EventLoop {
         }
         let Some(mut entry) = self.conns.lend(key) else { return };
         self.take_dialled(&mut entry, dialled);
+        self.execute_commands(key, &mut entry);
         self.conns.put_back(key, entry);
         self.enqueue(key);
     }
@@ -362,6 +373,9 @@ impl EventLoop {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.client = Some(socket);
         }
+        if !std::mem::replace(&mut self.sweeping, true) {
+            self.timers.add(self.desk.now.instant + SWEEP_INTERVAL, TimerKey::Sweep);
+        }
         self.desk.shared.stats.connections.add(1);
         self.desk.shared.stats.accepted.add(1);
         if let Some(load) = self.loads.get(self.number) {
@@ -404,12 +418,7 @@ impl EventLoop {
                     let dialled = self.dial_timer(dial);
                     self.deliver(conn, dialled);
                 }
-                TimerKey::Pool => {
-                    for socket in self.pool.expire(now) {
-                        self.close_upstream(socket);
-                    }
-                    self.timers.add(now + POOL_IDLE / 4, TimerKey::Pool);
-                }
+                TimerKey::Sweep => self.sweep(),
                 TimerKey::Accept => self.resume_accepting(),
                 TimerKey::Grace => self.kill(),
             }
@@ -417,20 +426,52 @@ impl EventLoop {
     }
 
     fn conn_timer(&mut self, key: ConnKey, at: Instant) {
+        if let Some(entry) = self.conns.get_mut(key)
+            && entry.scheduled == Some(at)
+        {
+            entry.scheduled = None;
+            self.look_at_deadline(key);
+        }
+    }
+
+    /// Looks at all deadlines, of which most are far away and move with every byte: entries
+    /// among the timers would outlive their connections by minutes.
+    fn sweep(&mut self) {
         let now = self.desk.now.instant;
-        let Some(mut entry) = self.conns.lend(key) else { return };
-        if entry.scheduled != Some(at) {
-            self.conns.put_back(key, entry);
+        for key in self.conns.keys() {
+            self.look_at_deadline(key);
+        }
+        for key in self.dials.keys() {
+            let conn = self.dial_conn(key);
+            let dialled = self.dial_timer(key);
+            self.deliver(conn, dialled);
+        }
+        for socket in self.pool.expire(now) {
+            self.close_upstream(socket);
+        }
+        let idle = self.conns.is_empty() && self.dials.is_empty() && self.pool.is_empty();
+        self.sweeping = !idle;
+        if self.sweeping {
+            self.timers.add(now + SWEEP_INTERVAL, TimerKey::Sweep);
+        }
+    }
+
+    fn look_at_deadline(&mut self, key: ConnKey) {
+        let now = self.desk.now.instant;
+        let Some(entry) = self.conns.get_mut(key) else { return };
+        let deadline = entry.conn.deadline();
+        if now < deadline && deadline >= now + SWEEP_INTERVAL {
             return;
         }
-        entry.scheduled = None;
-        if now >= entry.conn.deadline() {
+        let Some(mut entry) = self.conns.lend(key) else { return };
+        if now >= deadline {
             if entry.conn.is_closed() {
                 // Even its last words were not taken in time.
                 self.bury(key, *entry);
                 return;
             }
             entry.conn.time_out(&mut self.desk.context());
+            self.execute_commands(key, &mut entry);
         }
         self.conns.put_back(key, entry);
         self.enqueue(key);

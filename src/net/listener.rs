@@ -112,7 +112,7 @@ impl EventLoop {
             }
         }
         // The poller tells of clients only once: those beyond the budget are asked for again.
-        self.timers.add(self.desk.now.instant, TimerKey::Accept);
+        self.accept_again = true;
     }
 
     /// Accepts again after a pause.

@@ -87,6 +87,11 @@ impl<C: Copy + PartialEq> Pool<C> {
         }
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Takes out all that have been idle for too long.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<C> {
         let keep = self.keep;

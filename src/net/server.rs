@@ -11,13 +11,13 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, unbounded};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::capture::queue::FlowSender;
 use crate::config::Config;
 use crate::discovered::Discovered;
 use crate::error::{Error, Result};
-use crate::limits::RESERVED_DESCRIPTORS;
+use crate::limits::{POOL_CONNECTIONS, RESERVED_DESCRIPTORS};
 use crate::net::event_loop::{self, EventLoop, LoopParts, Message};
 use crate::net::listener::Listener;
 use crate::net::resolver::Resolver;
@@ -126,7 +126,8 @@ impl Server {
     /// Starts to accept and serve.
     pub fn start(config: &Config, bound: Bound, parts: ServerParts) -> Result<Server> {
         let address = bound.address;
-        let connections_max = raise_descriptor_limit();
+        let loops = config.loops.max(1);
+        let budget = Budget::new(raise_descriptor_limit(), loops);
         let shared = Arc::new(Shared {
             hosts: config.hosts.clone(),
             discovered: parts.discovered,
@@ -143,9 +144,9 @@ impl Server {
             let server_tls = parts.server_tls.map(Arc::new);
             let upstream_tls = parts.upstream_tls.map(Arc::new);
             let resolver = Resolver::start()?;
-            let loads = (0..config.loops.max(1)).map(|_| Default::default()).collect();
+            let loads = (0..loops).map(|_| Default::default()).collect();
             let mut all = Vec::new();
-            for number in 0..config.loops.max(1) {
+            for number in 0..loops {
                 let poll = Poll::new()?;
                 let waker = event_loop::waker(&poll)?;
                 all.push(LoopParts {
@@ -156,6 +157,7 @@ impl Server {
                     resolver: resolver.clone(),
                     flows: parts.flows.clone(),
                     loads: Arc::clone(&loads),
+                    pool_max: budget.pool_max,
                     poll,
                     waker,
                     inbox: unbounded(),
@@ -167,9 +169,12 @@ impl Server {
             let mut threads = Vec::new();
             for parts in all {
                 let listener = match socket.take() {
-                    Some(socket) => {
-                        Some(Listener::new(socket, peers.clone(), connections_max, &parts.poll)?)
-                    }
+                    Some(socket) => Some(Listener::new(
+                        socket,
+                        peers.clone(),
+                        budget.connections_max,
+                        &parts.poll,
+                    )?),
                     None => None,
                 };
                 let thread = thread::Builder::new().name(format!("loop-{}", parts.number));
@@ -206,20 +211,49 @@ impl Server {
     }
 }
 
-/// Raises the limit of open files as far as it goes, and tells how many client connections that
-/// allows: each may have one to a server beside it.
-fn raise_descriptor_limit() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let mut current = limit.current.unwrap_or(u64::MAX);
-    if let Some(maximum) = limit.maximum
-        && current < maximum
-        && setrlimit(
-            Resource::Nofile,
-            rustix::process::Rlimit { current: Some(maximum), maximum: Some(maximum) },
-        )
-        .is_ok()
-    {
-        current = maximum;
+/// How the descriptors of the process are shared out.
+struct Budget {
+    /// Client connections of all loops together.
+    connections_max: usize,
+    /// Idle upstream connections of each loop.
+    pool_max: usize,
+}
+
+impl Budget {
+    /// Each client connection may have one to a server beside it; idle ones have a quarter at
+    /// the most.
+    fn new(descriptors: u64, loops: usize) -> Self {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let pool_max = (descriptors / 4 / loops).clamp(1, POOL_CONNECTIONS);
+        let reserved = usize::try_from(RESERVED_DESCRIPTORS).unwrap_or(usize::MAX);
+        let rest = descriptors.saturating_sub(reserved).saturating_sub(pool_max * loops);
+        Budget { connections_max: (rest / 2).max(1), pool_max }
     }
-    usize::try_from(current.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// Raises the limit of open files as far as it goes; tells how far that is.
+fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let Some(maximum) = limit.maximum.filter(|maximum| *maximum > current) else { return current };
+    let raised = Rlimit { current: Some(maximum), maximum: Some(maximum) };
+    if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_suffice_for_what_is_promised() {
+        for descriptors in [64, 256, 1_024, 20_000, 1 << 20] {
+            for loops in [1, 2, 4] {
+                let Budget { connections_max, pool_max } = Budget::new(descriptors, loops);
+                let used = connections_max * 2 + pool_max * loops;
+                let all = usize::try_from(descriptors).unwrap();
+                assert!(used + 160 <= all || all < 512, "{descriptors} {loops}: {used}");
+                assert!(connections_max >= 1 && (1..=POOL_CONNECTIONS).contains(&pool_max));
+            }
+        }
+    }
 }

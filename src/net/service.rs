@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::limits::TURN_BYTES;
+use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
 use crate::net::dial::Dialled;
 use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
 use crate::net::socket::ReadOutcome;
@@ -58,6 +58,10 @@ impl ConnEntry {
             scheduled: None,
         }
     }
+
+    fn reads_client(&self) -> bool {
+        self.closing.is_none() && self.conn.wants_client()
+    }
 }
 
 impl EventLoop {
@@ -74,7 +78,9 @@ impl EventLoop {
             After::Wait => {
                 self.reclaim(&mut entry);
                 let deadline = entry.conn.deadline();
-                if entry.scheduled.is_none_or(|at| deadline < at) {
+                // What is further away is found by the sweep.
+                let soon = deadline < self.desk.now.instant + SWEEP_INTERVAL;
+                if soon && entry.scheduled.is_none_or(|at| deadline < at) {
                     entry.scheduled = Some(deadline);
                     self.timers.add(deadline, TimerKey::Conn(key));
                 }
@@ -107,16 +113,26 @@ impl EventLoop {
             if more || budget == 0 {
                 return After::Again;
             }
-            if moved == 0 {
+            // The poller does not tell again of what it has told: a socket that was left unread
+            // for want of room is read as soon as there is some.
+            if moved == 0 && !self.can_read(entry) {
                 return After::Wait;
             }
         }
     }
 
+    fn can_read(&mut self, entry: &ConnEntry) -> bool {
+        let mut readable = |key: Option<SocketKey>| {
+            key.and_then(|key| self.sockets.get_mut(key)).is_some_and(|it| it.socket.readable)
+        };
+        let client = readable(entry.client) && entry.reads_client();
+        let upstream = readable(entry.upstream) && entry.conn.wants_upstream();
+        (client || upstream) && !self.outlet.is_stalled()
+    }
+
     fn read_client(&mut self, entry: &mut ConnEntry) -> usize {
-        let wanted = entry.closing.is_none() && entry.conn.wants_client();
         let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return 0 };
-        if !wanted || !socket.socket.readable {
+        if !entry.reads_client() || !socket.socket.readable {
             return 0;
         }
         let input = &mut entry.conn.client.input;
@@ -394,7 +410,7 @@ impl EventLoop {
 /// The words of an end, told of the server.
 fn server_end(end: End) -> End {
     match end {
-        End::Clean => End::Clean,
+        End::Clean | End::Unannounced => end,
         End::Cut(reason) => End::Cut(format!("the server's connection broke off: {reason}")),
     }
 }

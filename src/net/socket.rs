@@ -67,7 +67,7 @@ impl Socket {
                 self.ended = true;
                 outcome.end = Some(match &self.tls {
                     None => End::Clean,
-                    Some(_) => End::Cut("the peer closed without TLS close_notify".to_owned()),
+                    Some(_) => End::Unannounced,
                 });
             }
             Ok(count) => {

@@ -299,8 +299,12 @@ impl Conn {
                 self.close(cx);
             }
             Phase::Relaying(_) => self.relay_cut("the proxy was stopped".to_owned(), cx),
-            Phase::Dialling(_) | Phase::Sniffing(_) | Phase::Handshake(_) => self.close(cx),
-            Phase::Requests | Phase::Lingering { .. } | Phase::Closed => {}
+            // Closing still sends what is to be sent.
+            Phase::Dialling(_)
+            | Phase::Sniffing(_)
+            | Phase::Handshake(_)
+            | Phase::Lingering { .. } => self.close(cx),
+            Phase::Requests | Phase::Closed => {}
         }
     }
 

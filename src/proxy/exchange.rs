@@ -203,11 +203,9 @@ impl Exchange {
         self.body_taken |= progress.consumed > 0;
         self.note_request_done(cx.now);
         if self.request == RequestSide::Body && client.end.is_some() && progress.consumed == 0 {
-            let reason = match &client.end {
-                Some(End::Cut(reason)) => reason.clone(),
-                _ => "the request ended before its body was complete".to_owned(),
-            };
-            return Err(Failure::Client(400, reason));
+            let doubt = client.end.as_ref().and_then(End::doubt);
+            let reason = doubt.unwrap_or("the request ended before its body was complete");
+            return Err(Failure::Client(400, reason.to_owned()));
         }
         Ok(progress.consumed > 0)
     }
@@ -408,14 +406,13 @@ impl Exchange {
     /// The server's stream has ended inside the body.
     fn end_body(&mut self, end: &End) -> Result<Step, Failure> {
         self.upstream_stays = false;
-        match (self.response_body.finish(), end) {
-            (Ok(()), End::Clean) => {
+        match (self.response_body.finish(), end.doubt()) {
+            (Ok(()), None) => {
                 self.response = ResponseSide::Done;
                 Ok(Step::Progress)
             }
-            (Ok(()), End::Cut(reason)) => Err(Failure::Upstream(502, reason.clone())),
-            (Err(FramingError::Truncated), End::Cut(reason)) => {
-                Err(Failure::Upstream(502, reason.clone()))
+            (Ok(()) | Err(FramingError::Truncated), Some(doubt)) => {
+                Err(Failure::Upstream(502, doubt.to_owned()))
             }
             (Err(error), _) => Err(Failure::Upstream(502, error.to_string())),
         }
@@ -589,9 +586,11 @@ fn bad_response(reason: &str) -> Failure {
 fn early_end(end: &End, input: &crate::proxy::buffer::Buffer) -> String {
     match end {
         End::Cut(reason) => reason.clone(),
-        End::Clean if input.is_empty() => {
+        End::Clean | End::Unannounced if input.is_empty() => {
             "the server closed the connection without an answer".to_owned()
         }
-        End::Clean => "the server closed the connection inside the response's head".to_owned(),
+        End::Clean | End::Unannounced => {
+            "the server closed the connection inside the response's head".to_owned()
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One side of a connection as the state machines see it: plaintext in, plaintext out.
 
-use crate::limits::BUFFER_HIGH_BYTES;
+use crate::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES};
 use crate::proxy::buffer::Buffer;
 
 /// How the peer's stream ended.
@@ -8,8 +8,22 @@ use crate::proxy::buffer::Buffer;
 pub enum End {
     /// By the end of the stream; inside TLS, after close_notify.
     Clean,
-    /// By a reset, an error, or inside TLS without close_notify; with the reason.
+    /// By the end of the stream inside TLS, but without close_notify: whether that was all the
+    /// peer wanted to say cannot be told (RFC 8446 section 6.1).
+    Unannounced,
+    /// By a reset or an error, with the reason.
     Cut(String),
+}
+
+impl End {
+    /// Why what came may not be all; `None` after a clean end.
+    pub fn doubt(&self) -> Option<&str> {
+        match self {
+            End::Clean => None,
+            End::Unannounced => Some("the connection ended without TLS close_notify"),
+            End::Cut(reason) => Some(reason),
+        }
+    }
 }
 
 /// One side of a connection.
@@ -28,7 +42,7 @@ pub struct Link {
 impl Link {
     /// Whether more input should be read: back-pressure on the peer.
     pub fn wants_input(&self) -> bool {
-        self.end.is_none() && self.input.len() < BUFFER_HIGH_BYTES
+        self.end.is_none() && self.input.len() < INPUT_BYTES
     }
 
     /// Whether more output may be queued.

@@ -192,7 +192,7 @@ impl Conn {
                 let authority = &sniffing.authority;
                 format!("CONNECT {}", display(&authority.host, authority.port, 0))
             }
-            _ => "tunnel".to_owned(),
+            _ => "a tunnel".to_owned(),
         };
         match self.phase {
             Phase::Dialling(_) => {

@@ -23,7 +23,7 @@ impl Conn {
             return Some(self.serve_exchange(cx));
         }
         if self.client.input.is_empty() || !self.client.has_room() {
-            if self.client.is_exhausted() {
+            if self.client.is_exhausted() || self.client.broken {
                 self.close(cx);
             }
             return Some(false);
@@ -135,9 +135,8 @@ impl Conn {
 
     fn serve_exchange(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(exchange) = &mut self.exchange else { return false };
-        if let Some(End::Cut(reason)) = &self.client.end
-            && self.client.input.is_empty()
-        {
+        let gone = self.client.broken || self.client.input.is_empty();
+        if let Some(End::Cut(reason)) = self.client.end.as_ref().filter(|_| gone) {
             let reason = format!("the client went away: {reason}");
             self.client.broken = true;
             self.record_exchange(Some(reason), cx);
@@ -172,7 +171,7 @@ impl Conn {
         }
         let request_done = exchange.request_is_done();
         let upload_over = self.upstream.end.is_some() || self.upstream.broken;
-        let upload_useless = upload_over || !exchange.client_stays() || self.client.end.is_some();
+        let upload_useless = upload_over || !exchange.client_stays() || self.client.is_exhausted();
         if !request_done && !upload_useless {
             return false;
         }

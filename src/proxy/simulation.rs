@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::flow::record::{FlowEvent, TlsFacts};
 use crate::hosts::HostRules;
-use crate::limits::{BUFFER_HIGH_BYTES, READ_BYTES};
+use crate::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES, READ_BYTES};
 use crate::notice::Notices;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
@@ -177,7 +177,7 @@ impl World {
         }
         let count = self.piece(self.to_send.len());
         if count > 0 {
-            self.conn.client.input.push(&self.to_send.bytes()[..count].to_vec());
+            self.conn.client.input.push(&self.to_send.bytes()[..count]);
             self.to_send.consume(count);
             self.conn.touch(self.now);
         } else if self.client_ends && self.to_send.is_empty() {
@@ -339,8 +339,8 @@ impl World {
     /// What holds at every step: buffers are bounded.
     fn check(&self) {
         let bound = |link: &Link| {
-            assert!(link.input.len() <= BUFFER_HIGH_BYTES + READ_BYTES);
-            assert!(link.output.len() <= 2 * BUFFER_HIGH_BYTES + READ_BYTES + 8 * 1024);
+            assert!(link.input.len() < INPUT_BYTES + READ_BYTES);
+            assert!(link.output.len() <= BUFFER_HIGH_BYTES + INPUT_BYTES + READ_BYTES + 8 * 1024);
         };
         bound(&self.conn.client);
         bound(&self.conn.upstream);

@@ -1,0 +1,14 @@
+//! Real programs through a real flowtap: each must work as it does without a proxy, and each of
+//! its flows must stand in the bundle. `tests/run.sh` installs the programs.
+
+// A helper that fails ends its test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bundle;
+mod chromium;
+mod curl;
+mod git;
+mod node;
+mod process;
+mod python;
+mod setting;

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Runs the tests: installs the programs that they drive, then runs `cargo test`.
+#
+# Usage: tests/run.sh [--setup-only] [ARGUMENT OF CARGO TEST]...
+#
+# What is missing comes from apt-get (as root or through sudo); Python and Node packages go to
+# target/test-tools, as pinned in tests/programs. When all is there, nothing is installed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools=$PWD/target/test-tools
+programs=$PWD/tests/programs
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# Names of the Debian packages of the programs that are not there.
+missing_packages() {
+    has curl || echo curl
+    has openssl || echo openssl
+    has git || echo git
+    has cc && has c++ || echo build-essential
+    has python3 || echo python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    has node || echo nodejs
+    has npm || echo npm
+    has chromium || has chromium-browser || has google-chrome || echo chromium
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        echo "tests/run.sh: not root and no sudo; run as root: $*" >&2
+        return 1
+    fi
+}
+
+install_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages)
+    if [ "${#packages[@]}" -eq 0 ]; then
+        return
+    fi
+    if ! has apt-get; then
+        echo "tests/run.sh: missing, and no apt-get to install them: ${packages[*]}" >&2
+        return 1
+    fi
+    echo "tests/run.sh: installing ${packages[*]}" >&2
+    as_root apt-get update -q </dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "${packages[@]}" </dev/null
+}
+
+# A stamp is written last, so an installation that was interrupted is made again.
+install_python() {
+    local venv=$tools/venv
+    if cmp -s "$programs/requirements.txt" "$venv/stamp"; then
+        return
+    fi
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input \
+        -r "$programs/requirements.txt" </dev/null
+    cp "$programs/requirements.txt" "$venv/stamp"
+}
+
+install_node() {
+    local node=$tools/node
+    if cmp -s "$programs/package-lock.json" "$node/stamp"; then
+        return
+    fi
+    rm -rf "$node"
+    mkdir -p "$node"
+    cp "$programs/package.json" "$programs/package-lock.json" "$programs/.npmrc" "$node/"
+    (cd "$node" && npm ci --no-audit --no-fund </dev/null >&2)
+    cp "$programs/package-lock.json" "$node/stamp"
+}
+
+setup_only=
+if [ "${1:-}" = --setup-only ]; then
+    setup_only=yes
+    shift
+fi
+
+install_packages
+mkdir -p "$tools"
+install_python
+install_node
+
+if [ -z "$setup_only" ]; then
+    cargo test --locked "$@"
+fi
