@@ -7,6 +7,7 @@ mod capture;
 mod connect;
 mod device_page;
 mod discover;
+mod edges;
 mod framing;
 mod hosts;
 mod lifecycle;

@@ -93,6 +93,11 @@ impl Client {
         self.tcp.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Says in TLS that nothing more follows.
+    pub(crate) fn end_tls(&mut self) {
+        self.stream.end();
+    }
+
     /// The next head, with its blank line.
     pub(crate) fn head(&mut self) -> String {
         String::from_utf8_lossy(&read_head(&mut self.stream)).into_owned()

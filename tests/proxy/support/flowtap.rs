@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+
 use std::time::Instant;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -111,7 +112,7 @@ impl Setup {
     fn spawn(mut self) -> Flowtap {
         let piped = self.command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = piped.stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
+        let (sender, lines) = unbounded();
         collect(Stream::Err, child.stderr.take().unwrap(), sender.clone());
         collect(Stream::Out, child.stdout.take().unwrap(), sender);
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -24,7 +24,14 @@ pub(crate) trait ReadWrite: Read + Write + Send {
 
 impl ReadWrite for TcpStream {}
 impl ReadWrite for Cursor<Vec<u8>> {}
-impl ReadWrite for StreamOwned<ClientConnection, TcpStream> {}
+
+impl ReadWrite for StreamOwned<ClientConnection, TcpStream> {
+    fn end(&mut self) {
+        self.conn.send_close_notify();
+        // Only what is to be written: an answer may still come.
+        while self.conn.wants_write() && self.conn.write_tls(&mut self.sock).is_ok() {}
+    }
+}
 
 impl ReadWrite for StreamOwned<ServerConnection, TcpStream> {
     fn end(&mut self) {
