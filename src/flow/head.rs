@@ -128,12 +128,12 @@ pub fn target_uri(
         (UriKind::WebSocket, Scheme::Http) => "ws",
         (UriKind::WebSocket, Scheme::Https) => "wss",
     };
-    if let Some((given, rest)) = absolute_form(request_target) {
-        let same_kind = match kind {
-            UriKind::Http => !given.to_ascii_lowercase().starts_with("ws"),
-            UriKind::WebSocket => given.to_ascii_lowercase().starts_with("ws"),
-        };
-        return if same_kind { request_target.to_owned() } else { format!("{name}://{rest}") };
+    if let Some((_, rest)) = absolute_form(request_target) {
+        // The connection decides on the scheme, and an empty path is asked for as `/`.
+        let path = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(path).unwrap_or((rest, ""));
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        return format!("{name}://{authority}{slash}{path}");
     }
     let host = head.values("host").map(str::to_owned).find(|host| !host.is_empty());
     let authority = host.or_else(|| target.map(|target| authority_text(target, scheme)));
@@ -216,8 +216,10 @@ mod tests {
         assert_eq!(http("GET /p HTTP/1.0\r\n\r\n"), "https://t.example:8443/p");
         assert_eq!(
             http("GET http://A.example/x HTTP/1.1\r\nHost: b\r\n\r\n"),
-            "http://A.example/x"
+            "https://A.example/x"
         );
+        assert_eq!(http("GET http://a?q HTTP/1.1\r\n\r\n"), "https://a/?q");
+        assert_eq!(http("GET http://a HTTP/1.1\r\n\r\n"), "https://a/");
         assert_eq!(http("OPTIONS * HTTP/1.1\r\nHost: h:1\r\n\r\n"), "https://h:1");
         let socket = |head| uri(head, Scheme::Http, UriKind::WebSocket);
         assert_eq!(socket("GET /s HTTP/1.1\r\nHost: h\r\n\r\n"), "ws://h/s");

@@ -217,7 +217,8 @@ enum State {
     /// The CR LF behind a chunk's data is awaited.
     ChunkEnd,
     /// The trailer section and its blank line are awaited.
-    Trailers,
+    /// The last chunk's line has come, this many bytes long; it waits for its trailer section.
+    Trailers(usize),
     Done,
     Failed(FramingError),
 }
@@ -312,18 +313,26 @@ impl BodyReader {
                 _ => Err(FramingError::ChunkEnd),
             },
             State::ChunkSize => self.chunk_size(rest),
-            State::Trailers => self.trailer_section(rest),
+            State::Trailers(line) => {
+                self.trailer_section(line, rest.get(line..).unwrap_or_default())
+            }
         }
     }
 
     fn chunk_size(&mut self, rest: &[u8]) -> Result<Option<usize>, FramingError> {
         let Some((size, length)) = chunk_line(rest)? else { return Ok(None) };
         self.scanner = SectionScanner::default();
-        self.state = if size == 0 { State::Trailers } else { State::ChunkData(size) };
+        if size == 0 {
+            self.state = State::Trailers(length);
+            return Ok(Some(0));
+        }
+        self.state = State::ChunkData(size);
         Ok(Some(length))
     }
 
-    fn trailer_section(&mut self, rest: &[u8]) -> Result<Option<usize>, FramingError> {
+    /// Takes the last chunk's line, of `line` bytes, and the trailer section after it together:
+    /// a receiver may take the body for whole once it has the line (RFC 9112 section 8).
+    fn trailer_section(&mut self, line: usize, rest: &[u8]) -> Result<Option<usize>, FramingError> {
         let window = rest.get(..TRAILER_BYTES).unwrap_or(rest);
         let Some(end) = self.scanner.find(window).map_err(|_| FramingError::Trailer)? else {
             let full = rest.len() >= TRAILER_BYTES;
@@ -336,7 +345,7 @@ impl BodyReader {
         })?;
         self.trailers.extend_from_slice(section.strip_suffix(b"\r\n").unwrap_or_default());
         self.state = State::Done;
-        Ok(Some(end))
+        Ok(Some(line + end))
     }
 }
 

@@ -4,7 +4,7 @@
 //! the methods named for events, and calls [`Conn::advance`], which does all that can be done
 //! and leaves commands in the context. How the bytes were split makes no difference.
 //!
-//! Serving requests is in [`crate::proxy::serve`], opening tunnels in [`crate::proxy::open`].
+//! Serving requests is in `proxy::serve`, opening tunnels in `proxy::open`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
