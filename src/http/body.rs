@@ -58,17 +58,6 @@ pub enum FramingError {
     Truncated,
 }
 
-impl FramingError {
-    /// The status that a client gets for a request with this error.
-    pub fn status(self) -> u16 {
-        match self {
-            FramingError::TransferCoding => 501,
-            FramingError::TrailerTooLarge => 431,
-            _ => 400,
-        }
-    }
-}
-
 impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -74,13 +74,6 @@ pub enum TargetError {
     RepeatedHost,
 }
 
-impl TargetError {
-    /// The status that a client gets for a request with this error.
-    pub fn status(self) -> u16 {
-        400
-    }
-}
-
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -68,6 +68,7 @@ pub(super) struct World {
     to_send: Buffer,
     client_ends: bool,
     server_splits: bool,
+    patience: Duration,
     pub(super) client_got: Vec<u8>,
     pub(super) client_closed: Option<Command>,
     servers: Vec<Script>,
@@ -108,6 +109,7 @@ impl World {
             to_send,
             client_ends: false,
             server_splits: true,
+            patience: Duration::from_secs(60),
             client_got: Vec::new(),
             client_closed: None,
             servers: servers.into_iter().rev().collect(),
@@ -125,13 +127,19 @@ impl World {
         self
     }
 
+    /// Waits for deadlines as far away as this, instead of a minute.
+    pub(super) fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// What the server has to say comes at once.
     pub(super) fn server_at_once(mut self) -> Self {
         self.server_splits = false;
         self
     }
 
-    /// Runs until nothing happens any more; time passes only then, up to the last deadline.
+    /// Runs until nothing happens any more; time passes only then, from deadline to deadline.
     pub(super) fn run(mut self) -> Self {
         let mut quiet = 0;
         for _ in 0..200_000 {
@@ -143,7 +151,7 @@ impl World {
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet > 40 {
                 let deadline = self.conn.deadline();
-                if deadline > self.now.instant + Duration::from_secs(299) {
+                if deadline > self.now.instant + self.patience {
                     return self;
                 }
                 self.advance_clock(deadline);

@@ -2,6 +2,7 @@
 
 use super::{Reply, Script, World};
 use crate::flow::record::{Exchange, FlowEvent};
+use crate::limits::{BODY_TIMEOUT, KEEP_ALIVE_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::proxy::context::Command;
 use crate::proxy::link::End;
 
@@ -251,4 +252,31 @@ fn plain_http_in_a_tunnel_is_captured() {
         let exchange = exchanges(&world)[0];
         assert_eq!(exchange.target.as_ref().unwrap().port, 80);
     }
+}
+
+#[test]
+fn whoever_keeps_the_proxy_waiting_is_not_waited_for() {
+    let silent = || -> Vec<Script> { vec![Box::new(|_| Reply::default())] };
+    let stalled = || -> Vec<Script> {
+        let sent = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort".to_vec();
+        vec![Box::new(move |_| Reply { sent: sent.clone(), ends: None })]
+    };
+    let post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nshort";
+    let close = get("/").replace("Host", "Connection: close\r\nHost");
+    let cases: [(&str, Vec<Script>, &str, Command); 4] = [
+        ("GET http://h/ HT", Vec::new(), "HTTP/1.1 408 ", Command::CloseClient),
+        (post, silent(), "HTTP/1.1 408 ", Command::CloseClient),
+        (&close, silent(), "HTTP/1.1 504 ", Command::CloseClient),
+        (&close, stalled(), "HTTP/1.1 200 ", Command::CutClient { reset: false }),
+    ];
+    let patience = BODY_TIMEOUT.max(RESPONSE_TIMEOUT).max(KEEP_ALIVE_TIMEOUT);
+    for (client, servers, answer, closed) in cases {
+        let world = World::new(1, client.as_bytes(), servers).patient(patience).run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.starts_with(answer), "{client}: {got}");
+        assert_eq!(world.client_closed, Some(closed), "{client}");
+        assert!(exchanges(&world)[0].error.is_some(), "{client}");
+    }
+    let world = World::new(1, b"", Vec::new()).patient(patience).run();
+    assert_eq!((world.client_closed, world.client_got.len()), (Some(Command::CloseClient), 0));
 }
