@@ -121,8 +121,17 @@ impl Desk {
     }
 }
 
-/// How many connections each loop has, for handing new ones to the least loaded.
-pub(super) type Loads = Arc<[AtomicUsize]>;
+/// What a loop has open, for the loop that accepts.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    /// Client connections, for handing new ones to the least loaded.
+    pub(super) clients: AtomicUsize,
+    /// Sockets of all kinds, as of its last turn.
+    pub(super) sockets: AtomicUsize,
+}
+
+/// The load of each loop.
+pub(super) type Loads = Arc<[Load]>;
 
 /// Everything a loop is started with.
 #[derive(Debug)]
@@ -258,6 +267,9 @@ impl EventLoop {
                     self.outlet.flush_if_full(&mut self.desk.outbox);
                 }
             }
+            if let Some(load) = self.loads.get(self.number) {
+                load.sockets.store(self.sockets.len(), Ordering::Relaxed);
+            }
             self.outlet.flush(&mut self.desk.outbox);
             self.desk.shared.stats.bytes.add(std::mem::take(&mut self.received));
         }
@@ -350,6 +362,7 @@ impl EventLoop {
     /// Registers a client's connection and begins to serve it.
     pub(super) fn adopt(&mut self, stream: TcpStream, peer: SocketAddr) {
         if self.stopping {
+            self.lower_load();
             return;
         }
         // Without it every small answer could wait for the peer's delayed acknowledgement.
@@ -368,6 +381,7 @@ impl EventLoop {
         if registered.is_err() {
             self.sockets.remove(socket);
             self.conns.remove(conn);
+            self.lower_load();
             return;
         }
         if let Some(entry) = self.conns.get_mut(conn) {
@@ -378,10 +392,14 @@ impl EventLoop {
         }
         self.desk.shared.stats.connections.add(1);
         self.desk.shared.stats.accepted.add(1);
-        if let Some(load) = self.loads.get(self.number) {
-            load.fetch_add(1, Ordering::Relaxed);
-        }
         self.enqueue(conn);
+    }
+
+    /// A client that was handed to this loop is here no more.
+    pub(super) fn lower_load(&self) {
+        if let Some(load) = self.loads.get(self.number) {
+            load.clients.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Something happened on an idle upstream connection: mostly its end.

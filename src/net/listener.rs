@@ -21,28 +21,29 @@ pub(super) type Peers = Vec<(Sender<Message>, Arc<Waker>)>;
 pub(super) struct Listener {
     socket: TcpListener,
     peers: Peers,
-    connections_max: usize,
+    sockets_max: usize,
     paused: bool,
     said: bool,
 }
 
 impl Listener {
-    /// Registers the socket with the loop's poller. `peers` are all loops in their order.
+    /// Registers the socket with the loop's poller. `peers` are all loops in their order; clients
+    /// are accepted while all loops together have fewer sockets than `sockets_max`.
     pub(super) fn new(
         mut socket: TcpListener,
         peers: Peers,
-        connections_max: usize,
+        sockets_max: usize,
         poll: &Poll,
     ) -> io::Result<Self> {
         poll.registry().register(&mut socket, LISTENER, Interest::READABLE)?;
-        Ok(Listener { socket, peers, connections_max, paused: false, said: false })
+        Ok(Listener { socket, peers, sockets_max, paused: false, said: false })
     }
 
-    fn accept(&mut self, connections: usize) -> Accepted {
-        if connections >= self.connections_max {
+    fn accept(&mut self, sockets: usize) -> Accepted {
+        if sockets >= self.sockets_max {
             return Accepted::Exhausted(format!(
-                "{connections} connections are open, as many as the limit of open files allows; \
-                 new ones wait (raise it with ulimit -n)"
+                "{sockets} sockets are open, as many as the limit of open files allows; new \
+                 connections wait (raise it with ulimit -n)"
             ));
         }
         match self.socket.accept() {
@@ -73,7 +74,7 @@ fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 fn least_loaded(loads: &Loads) -> usize {
-    let loads = loads.iter().map(|load| load.load(Ordering::Relaxed)).enumerate();
+    let loads = loads.iter().map(|load| load.clients.load(Ordering::Relaxed)).enumerate();
     loads.min_by_key(|(_, load)| *load).map_or(0, |(number, _)| number)
 }
 
@@ -81,16 +82,20 @@ impl EventLoop {
     /// Accepts what waits, up to the budget of a turn.
     pub(super) fn accept(&mut self) {
         for _ in 0..TURN_ACCEPTS {
-            let connections = self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum();
+            let sockets = self.loads.iter().map(|load| load.sockets.load(Ordering::Relaxed)).sum();
             let Some(listener) = &mut self.listener else { return };
             if listener.paused {
                 return;
             }
-            match listener.accept(connections) {
+            match listener.accept(sockets) {
                 Accepted::Nothing => return,
                 Accepted::Skip => {}
                 Accepted::Client(stream, peer) => {
                     let number = least_loaded(&self.loads);
+                    // Raised here, so that the next of this turn sees it.
+                    if let Some(load) = self.loads.get(number) {
+                        load.clients.fetch_add(1, Ordering::Relaxed);
+                    }
                     let peer_loop = listener.peers.get(number).filter(|_| number != self.number);
                     match peer_loop {
                         None => self.adopt(stream, peer),

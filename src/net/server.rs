@@ -169,12 +169,9 @@ impl Server {
             let mut threads = Vec::new();
             for parts in all {
                 let listener = match socket.take() {
-                    Some(socket) => Some(Listener::new(
-                        socket,
-                        peers.clone(),
-                        budget.connections_max,
-                        &parts.poll,
-                    )?),
+                    Some(socket) => {
+                        Some(Listener::new(socket, peers.clone(), budget.sockets_max, &parts.poll)?)
+                    }
                     None => None,
                 };
                 let thread = thread::Builder::new().name(format!("loop-{}", parts.number));
@@ -213,21 +210,23 @@ impl Server {
 
 /// How the descriptors of the process are shared out.
 struct Budget {
-    /// Client connections of all loops together.
-    connections_max: usize,
+    /// Sockets of all loops together, beyond which no client is accepted.
+    sockets_max: usize,
     /// Idle upstream connections of each loop.
     pool_max: usize,
 }
 
 impl Budget {
-    /// Each client connection may have one to a server beside it; idle ones have a quarter at
-    /// the most.
+    /// Idle upstream connections have a quarter of the descriptors at the most; an eighth is left
+    /// to the servers of clients that were accepted.
     fn new(descriptors: u64, loops: usize) -> Self {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let pool_max = (descriptors / 4 / loops).clamp(1, POOL_CONNECTIONS);
         let reserved = usize::try_from(RESERVED_DESCRIPTORS).unwrap_or(usize::MAX);
-        let rest = descriptors.saturating_sub(reserved).saturating_sub(pool_max * loops);
-        Budget { connections_max: (rest / 2).max(1), pool_max }
+        let sockets = descriptors.saturating_sub(reserved);
+        Budget {
+            sockets_max: (sockets - sockets / 8).max(2),
+            pool_max: (descriptors / 4 / loops).clamp(1, POOL_CONNECTIONS),
+        }
     }
 }
 
@@ -246,14 +245,15 @@ mod tests {
 
     #[test]
     fn descriptors_suffice_for_what_is_promised() {
-        for descriptors in [64, 256, 1_024, 20_000, 1 << 20] {
+        for descriptors in [256, 1_024, 20_000, 1 << 20] {
             for loops in [1, 2, 4] {
-                let Budget { connections_max, pool_max } = Budget::new(descriptors, loops);
-                let used = connections_max * 2 + pool_max * loops;
+                let Budget { sockets_max, pool_max } = Budget::new(descriptors, loops);
                 let all = usize::try_from(descriptors).unwrap();
-                assert!(used + 160 <= all || all < 512, "{descriptors} {loops}: {used}");
-                assert!(connections_max >= 1 && (1..=POOL_CONNECTIONS).contains(&pool_max));
+                assert!(sockets_max + 160 < all, "{descriptors}: {sockets_max}");
+                assert!(pool_max * loops <= sockets_max && pool_max >= 1);
             }
         }
+        let Budget { sockets_max, pool_max } = Budget::new(20_000, 2);
+        assert!(10_000 + 2 * pool_max < sockets_max, "10,000 idle clients are held");
     }
 }

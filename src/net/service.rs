@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
@@ -401,9 +400,7 @@ impl EventLoop {
         self.reclaim(&mut entry);
         self.conns.forget(key);
         self.desk.shared.stats.connections.sub(1);
-        if let Some(load) = self.loads.get(self.number) {
-            load.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.lower_load();
     }
 }
 

@@ -140,6 +140,11 @@ impl<T> Slots<T> {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
     }
 
+    /// How many values there are, lent ones included.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
