@@ -8,6 +8,7 @@ mod connect;
 mod device_page;
 mod discover;
 mod edges;
+mod ends;
 mod framing;
 mod hosts;
 mod lifecycle;

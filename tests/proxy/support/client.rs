@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::flowtap::Flowtap;
@@ -35,6 +37,13 @@ impl Client {
         Self { stream: Box::new(tcp.try_clone().unwrap()), tcp }
     }
 
+    /// As [`Client::connect`], with room for few bytes that it has not read.
+    pub(crate) fn narrow(addr: SocketAddr) -> Self {
+        let client = Self::connect(addr);
+        set_socket_recv_buffer_size(&client.tcp, 4_096).unwrap();
+        client
+    }
+
     /// Opens a tunnel to `target` through the proxy at `addr`.
     pub(crate) fn tunnel(addr: SocketAddr, target: impl std::fmt::Display) -> Self {
         let mut client = Self::connect(addr);
@@ -59,6 +68,26 @@ impl Client {
     ) -> std::io::Result<(Self, Agreed)> {
         let client = Self::tunnel(tap.addr, format!("{name}:{port}"));
         client.upgrade(config, name)
+    }
+
+    /// CONNECT and the ClientHello in one segment; the answer to CONNECT must come first.
+    pub(crate) fn tls_at_once(tap: &Flowtap, name: &str, port: u16) -> Self {
+        let config = client_config(certificate_in(&tap.ca_file()));
+        let server_name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut tls = ClientConnection::new(config, server_name).unwrap();
+        let mut bytes = format!("CONNECT {name}:{port} HTTP/1.1\r\nHost: {name}\r\n\r\n").into();
+        tls.write_tls(&mut bytes as &mut Vec<u8>).unwrap();
+        let mut client = Self::connect(tap.addr);
+        client.send(bytes);
+        let first = client.take(12);
+        assert_eq!(first, b"HTTP/1.1 200", "{:?}", String::from_utf8_lossy(&first));
+        assert!(client.head().ends_with("\r\n\r\n"), "the answer to CONNECT is whole");
+        let tcp = client.tcp;
+        let mut stream = StreamOwned::new(tls, tcp.try_clone().unwrap());
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+        Self { stream: Box::new(stream), tcp }
     }
 
     /// Begins TLS on this connection.
@@ -127,23 +156,33 @@ impl Client {
         (head, body)
     }
 
+    /// Resets the connection, in TLS without close_notify.
+    pub(crate) fn reset(self) {
+        super::reset_on_close(&self.tcp);
+    }
+
     /// All until the peer closes, and how it did; a deadline fails the test.
     pub(crate) fn ending(&mut self) -> (Vec<u8>, End) {
-        let mut bytes = Vec::new();
-        match self.stream.read_to_end(&mut bytes) {
-            Ok(_) => (bytes, End::Clean),
-            Err(error) => {
-                let cut = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
-                let shown = String::from_utf8_lossy(&bytes);
-                assert!(cut.contains(&error.kind()), "not closed: {error}; so far {shown:?}");
-                (bytes, End::Cut)
-            }
-        }
+        ending(&mut self.stream)
     }
 
     /// All until the peer closes, however it does.
     pub(crate) fn rest(&mut self) -> String {
         String::from_utf8_lossy(&self.ending().0).into_owned()
+    }
+}
+
+/// All until the peer closes, and how it did; a deadline fails the test.
+pub(crate) fn ending(stream: &mut dyn Read) -> (Vec<u8>, End) {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => (bytes, End::Clean),
+        Err(error) => {
+            let cut = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
+            let shown = String::from_utf8_lossy(&bytes);
+            assert!(cut.contains(&error.kind()), "not closed: {error}; so far {shown:?}");
+            (bytes, End::Cut)
+        }
     }
 }
 

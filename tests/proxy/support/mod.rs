@@ -53,6 +53,11 @@ pub(crate) fn read_head(stream: &mut (impl Read + ?Sized)) -> Vec<u8> {
     head
 }
 
+/// Has the socket reset when its last handle is closed.
+pub(crate) fn reset_on_close(tcp: &TcpStream) {
+    rustix::net::sockopt::set_socket_linger(tcp, Some(Duration::ZERO)).unwrap();
+}
+
 /// A GET request in absolute form.
 pub(crate) fn get(to: impl std::fmt::Display, path: &str) -> String {
     format!("GET http://{to}{path} HTTP/1.1\r\nHost: {to}\r\n\r\n")

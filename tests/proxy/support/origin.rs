@@ -4,10 +4,15 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::client::{End, ending};
 use super::{DEADLINE, ReadWrite, read_head};
+
+/// How long a write must find no room for the way to count as full.
+const STUCK: Duration = Duration::from_millis(500);
 
 /// A listening origin. Its threads end with the test process.
 pub(crate) struct Origin {
@@ -152,11 +157,29 @@ impl Accepted {
         let _ = self.tcp.shutdown(Shutdown::Write);
     }
 
-    /// Resets the connection: closing with a byte unread does that.
+    /// Resets the connection at once.
     pub(crate) fn reset(&mut self) {
-        rustix::net::sockopt::set_socket_linger(&self.tcp, Some(std::time::Duration::ZERO))
-            .unwrap();
+        super::reset_on_close(&self.tcp);
         self.stream = Box::new(std::io::Cursor::new(Vec::new()));
+        let nowhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Only the last handle closes the connection.
+        self.tcp = TcpStream::connect(nowhere.local_addr().unwrap()).unwrap();
+    }
+
+    /// Sends as much as there is room for while nobody reads; how much that was.
+    pub(crate) fn fill(&mut self) -> usize {
+        self.tcp.set_write_timeout(Some(STUCK)).unwrap();
+        let block = [b'y'; 65_536];
+        let mut sent = 0;
+        while let Ok(count @ 1..) = self.tcp.write(&block) {
+            sent += count;
+        }
+        sent
+    }
+
+    /// Reads until the proxy closes, and tells how it did.
+    pub(crate) fn ending(&mut self) -> End {
+        ending(self).1
     }
 
     /// Reads until the proxy closes; whether it did within the deadline.

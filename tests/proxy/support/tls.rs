@@ -62,12 +62,22 @@ impl TestCa {
         names: &[&str],
         change: impl FnOnce(&mut CertificateParams),
     ) -> Arc<ServerConfig> {
+        self.server_of(rustls::ALL_VERSIONS, names, change)
+    }
+
+    /// As [`TestCa::server_with`], with these protocol versions.
+    pub(crate) fn server_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        server_config(leaf.der().clone(), &key)
+        server_config(leaf.der().clone(), &key, versions)
     }
 }
 
@@ -75,13 +85,18 @@ impl TestCa {
 pub(crate) fn self_signed_server(name: &str) -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new([name.to_owned()]).unwrap();
-    server_config(params.self_signed(&key).unwrap().der().clone(), &key)
+    let leaf = params.self_signed(&key).unwrap();
+    server_config(leaf.der().clone(), &key, rustls::ALL_VERSIONS)
 }
 
-fn server_config(leaf: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
+fn server_config(
+    leaf: CertificateDer<'static>,
+    key: &KeyPair,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let builder = ServerConfig::builder_with_provider(provider());
-    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_protocol_versions(versions).unwrap();
     Arc::new(builder.with_no_client_auth().with_single_cert(vec![leaf], key).unwrap())
 }
 
