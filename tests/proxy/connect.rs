@@ -8,6 +8,7 @@ use crate::support::DEADLINE;
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
+use crate::support::tls::test_ca;
 
 #[test]
 fn a_server_that_speaks_first_is_heard_and_a_half_close_is_passed_on() {
@@ -93,6 +94,20 @@ fn a_client_need_not_wait_for_the_answer_to_connect() {
     ));
     assert!(client.head().starts_with("HTTP/1.1 200 "));
     assert!(client.head().starts_with("HTTP/1.1 204 "));
+}
+
+#[test]
+fn a_client_hello_need_not_wait_for_the_answer_to_connect() {
+    let origin = Origin::tls_answers(
+        test_ca().server(&["localhost"]),
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::tls_at_once(&tap, "localhost", origin.addr.port());
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!(body, b"ok");
 }
 
 #[test]

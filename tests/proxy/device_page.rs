@@ -2,6 +2,8 @@
 
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
+use crate::support::get;
+use crate::support::origin::Origin;
 use crate::support::tls::certificate_in;
 
 #[test]
@@ -37,4 +39,29 @@ fn the_pages_are_served_whatever_is_intercepted() {
     let mut client = Client::tls(&tap, "mitm.it", 443);
     client.send("HEAD / HTTP/1.1\r\nHost: mitm.it\r\n\r\n");
     assert!(client.head().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn the_body_of_a_request_for_a_page_is_no_request() {
+    let origin = Origin::answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let tap = Flowtap::start(&[]);
+    let body = get(origin.addr, "/smuggled");
+    for target in ["/cert/pem", "http://mitm.it/cert/pem"] {
+        for (field, body) in [
+            (format!("Content-Length: {}", body.len()), body.clone()),
+            (
+                "Transfer-Encoding: chunked".to_owned(),
+                format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()),
+            ),
+        ] {
+            let mut client = Client::connect(tap.addr);
+            let head = format!("POST {target} HTTP/1.1\r\nHost: mitm.it\r\n{field}\r\n\r\n");
+            client.send(head + &body);
+            client.finish();
+            let got = client.rest();
+            assert!(got.starts_with("HTTP/1.1 405 "), "{target}, {field}: {got}");
+            assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{target}, {field}: {got}");
+        }
+    }
+    assert_eq!(origin.connections(), 0, "{}", origin.seen());
 }

@@ -79,3 +79,61 @@ fn plain_http_of_other_hosts_passes_and_leaves_no_flow() {
     assert_eq!(client.response().1, b"ok");
     assert!(tap.stop().bundle.traces().is_empty());
 }
+
+#[test]
+fn refused_requests_to_other_hosts_leave_no_secret() {
+    let requests = [
+        "POST http://secret.test/a HTTP/1.1\r\nHost: secret.test\r\nCookie: SECRET\r\n\
+         Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "GET http://secret.test/b HTTP/1.1\r\nHost: a\r\nHost: b\r\nCookie: SECRET\r\n\r\n",
+        "GET http://secret.test/c HTTP/1.1\r\nHost: secret.test\r\nCookie: SECRET\r\n",
+        "GET http://secret.test/d HTTP/1.1\r\nCookie: SECRET\r\nX\x01: a\r\n\r\n",
+        "GET ftp://secret.test/e HTTP/1.1\r\nHost: secret.test\r\nCookie: SECRET\r\n\r\n",
+        "CONNECT secret.test:443 HTTP/1.1\r\nCookie: SECRET\r\nContent-Length: 3\r\n\r\n",
+    ];
+    for args in [["-e", "secret.test"], ["-d", "elsewhere.example"]] {
+        let tap = Flowtap::start(&args);
+        for request in requests {
+            let mut client = Client::connect(tap.addr);
+            client.send(request);
+            client.finish();
+            let got = client.rest();
+            assert!(got.starts_with("HTTP/1.1 400 "), "{request:?}: {got}");
+        }
+        for trace in tap.stop().bundle.traces() {
+            let text = trace.to_string();
+            assert!(!text.contains("SECRET") && !text.contains("secret.test"), "{args:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn no_spelling_of_an_address_gets_around_a_pattern() {
+    let origin = Origin::answers(OK);
+    let port = origin.addr.port();
+    let tap = Flowtap::start(&["-e", "127.0.0.1"]);
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+    ] {
+        let mut client = Client::connect(tap.addr);
+        client.send(format!(
+            "GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: SECRET\r\n\
+             Connection: close\r\n\r\n"
+        ));
+        let got = client.rest();
+        let known = ["HTTP/1.1 200 ", "HTTP/1.1 400 ", "HTTP/1.1 502 "];
+        assert!(known.iter().any(|begins| got.starts_with(begins)), "{host}: {got}");
+    }
+    for trace in tap.stop().bundle.traces() {
+        let text = trace.to_string();
+        assert!(!text.contains("SECRET") && trace["response"]["status"] != 200, "{text}");
+    }
+}

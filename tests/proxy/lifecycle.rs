@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
+use flowtap::limits::LINGER_TIMEOUT;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -74,6 +76,26 @@ fn a_second_signal_stops_at_once_and_the_bundle_is_whole() {
     tap.signal(Signal::INT);
     let trace = tap.finish().bundle.only_trace();
     assert!(trace["error"].is_string(), "{trace}");
+}
+
+#[test]
+fn stopping_waits_for_no_client_to_close() {
+    let (go, origin) = held();
+    let mut tap = Flowtap::start(&[]);
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/").repeat(2));
+    origin.wait_for(b"\r\n\r\n");
+    tap.signal(Signal::INT);
+    tap.err_line("stopping");
+    let answered = Instant::now();
+    go.send(()).unwrap();
+    assert_eq!(client.response().1, b"ok");
+    assert!(tap.keep_until_its_end().status.success());
+    let took = answered.elapsed();
+    assert!(
+        took < LINGER_TIMEOUT,
+        "the client, which keeps its side open, was waited for: {took:?}"
+    );
 }
 
 #[test]

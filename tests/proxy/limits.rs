@@ -1,5 +1,7 @@
 //! Limits, seen from outside.
 
+use rustix::process::Signal;
+
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::get;
@@ -61,4 +63,21 @@ fn many_pipelined_requests_are_all_answered() {
         assert_eq!(client.response().1, b"ok");
     }
     assert_eq!(tap.stop().bundle.traces().len(), 500);
+}
+
+#[test]
+fn a_burst_of_clients_is_spread_over_the_loops() {
+    const CLIENTS: usize = 100;
+    let tap = Flowtap::start(&["--loops", "4"]);
+    tap.signal(Signal::STOP);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(tap.addr)).collect();
+    tap.signal(Signal::CONT);
+    for client in &mut clients {
+        client.send(get("mitm.it", "/"));
+        client.response();
+    }
+    let polled = tap.polled();
+    // Each loop also polls what wakes it, one of them the listener, and signals are waited for.
+    let even = polled.iter().filter(|&&sockets| sockets.abs_diff(CLIENTS / 4) <= 5).count();
+    assert_eq!(even, 4, "{polled:?}");
 }

@@ -241,3 +241,27 @@ fn a_body_that_ends_with_the_connection_needs_close_notify() {
     assert!(bundle.trace_of("/whole")["error"].is_null());
     assert!(bundle.trace_of("/cut")["error"].is_string());
 }
+
+#[test]
+fn tls_1_2_is_spoken_with_servers() {
+    let config = test_ca().server_of(&[&TLS12], &["localhost"], |_| ());
+    let origin = Origin::tls_answers(config, OK);
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::tls(&tap, "localhost", origin.addr.port());
+    client.send(path("/"));
+    assert_eq!(client.response().1, b"ok");
+    assert_eq!(tap.stop().bundle.only_trace()["server"]["tls"]["version"], "TLSv1.2");
+}
+
+#[test]
+fn a_host_that_no_certificate_can_name_is_refused_at_once_and_told() {
+    let mut tap = Flowtap::start(&[]);
+    let ca = certificate_in(&tap.ca_file());
+    let silent = client_config_of(ca, rustls::ALL_VERSIONS, |config| config.enable_sni = false);
+    let client = Client::tunnel(tap.addr, "foo~bar:443");
+    let Err(error) = client.upgrade(silent, "localhost") else { panic!("certified") };
+    assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "nothing came");
+    tap.signal(rustix::process::Signal::INT);
+    let ended = tap.keep_until_its_end();
+    assert!(ended.stderr.contains("foo~bar"), "{}", ended.stderr);
+}

@@ -242,3 +242,26 @@ fn each_frame_is_passed_on_when_it_arrives() {
         assert_eq!(client.take(1), [byte]);
     }
 }
+
+#[test]
+fn a_handshake_without_a_key_that_is_accepted_opens_a_websocket() {
+    let from_client = frame(0x81, b"to the server", true);
+    let to_client = frame(0x81, b"to the client", false);
+    let (origin_reads, origin_says) = (from_client.clone(), to_client.clone());
+    let origin = Origin::start(script("", origin_reads, origin_says));
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::connect(tap.addr);
+    let host = origin.addr;
+    client.send(format!(
+        "GET http://{host}/ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: WebSocket\r\n\
+         Connection: Upgrade\r\n\r\n"
+    ));
+    assert!(client.head().starts_with("HTTP/1.1 101 "));
+    client.send(&from_client);
+    assert_eq!(client.ending().0, to_client);
+    let bundle = tap.stop().bundle;
+    assert!(bundle.traces().is_empty(), "a handshake is no trace");
+    let sent =
+        [("send", "text", b"to the server".as_slice()), ("receive", "text", b"to the client")];
+    assert_eq!(bundle.messages("ws_0001"), expected(&sent));
+}

@@ -197,6 +197,20 @@ impl Flowtap {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// How many sockets each of its loops polls.
+    pub(crate) fn polled(&self) -> Vec<usize> {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let descriptors = std::fs::read_dir(process.join("fd")).unwrap().map(Result::unwrap);
+        let polls = |path: &Path| {
+            std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("[eventpoll]"))
+        };
+        let info = |name| std::fs::read_to_string(process.join("fdinfo").join(name)).unwrap();
+        descriptors
+            .filter(|entry| polls(&entry.path()))
+            .map(|entry| info(entry.file_name()).matches("tfd:").count())
+            .collect()
+    }
+
     /// Sends a signal to it.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
