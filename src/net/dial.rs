@@ -69,7 +69,14 @@ pub(super) enum Dialled {
     /// More has to happen.
     Pending(DialKey),
     /// There it is.
-    Connected { socket: SocketKey, connected: Connected, early: Vec<u8> },
+    Connected {
+        socket: SocketKey,
+        connected: Connected,
+        /// Plaintext that came together with the end of the handshake.
+        early: Vec<u8>,
+        /// The end of the stream, if that came with it too.
+        end: Option<End>,
+    },
     /// It cannot be had.
     Failed(DialError),
 }
@@ -80,7 +87,7 @@ impl EventLoop {
         if dial.reuse != Reuse::Never
             && let Some((socket, connected)) = self.take_pooled(conn, dial)
         {
-            return Dialled::Connected { socket, connected, early: Vec::new() };
+            return Dialled::Connected { socket, connected, early: Vec::new(), end: None };
         }
         let now = self.desk.now;
         let deadline = now.instant + CONNECT_TIMEOUT;
@@ -275,7 +282,7 @@ impl EventLoop {
         let now = self.desk.now;
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         let Some(name) = dialing.tls.clone() else {
-            return self.finish_dial(key, socket, address, Vec::new());
+            return self.finish_dial(key, socket, address, Vec::new(), None);
         };
         dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
         dialing.stage =
@@ -352,7 +359,7 @@ impl EventLoop {
                 let _ = entry.socket.write(&mut nothing);
                 let address = securing.address;
                 let early = std::mem::take(&mut securing.early);
-                return self.finish_dial(key, socket, address, early);
+                return self.finish_dial(key, socket, address, early, outcome.end);
             }
             let ended = match (outcome.end, written) {
                 (Some(End::Cut(reason)), _) | (_, Err(reason)) => Some(reason),
@@ -375,6 +382,7 @@ impl EventLoop {
         socket: SocketKey,
         address: SocketAddr,
         early: Vec<u8>,
+        end: Option<End>,
     ) -> Dialled {
         let Some(dialing) = self.dials.remove(key) else { return self.gone(socket) };
         let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
@@ -402,7 +410,7 @@ impl EventLoop {
             connect_us: dialing.connect_us,
             tls_us,
         };
-        Dialled::Connected { socket, connected, early }
+        Dialled::Connected { socket, connected, early, end }
     }
 
     fn fail_dial(&mut self, key: DialKey, error: DialError) -> Dialled {

@@ -426,6 +426,16 @@ impl EventLoop {
         }
     }
 
+    /// Closes an upstream connection so that the server can tell that what it got is not whole:
+    /// by a reset, or inside TLS without close_notify.
+    pub(super) fn cut_upstream(&mut self, key: SocketKey) {
+        if let Some(entry) = self.sockets.remove(key)
+            && entry.socket.tls().is_none()
+        {
+            entry.socket.reset_on_close();
+        }
+    }
+
     fn fire_timers(&mut self) {
         let now = self.desk.now.instant;
         while let Some((at, key)) = self.timers.expired(now) {
@@ -516,8 +526,7 @@ impl EventLoop {
             if let Some(mut entry) = self.conns.lend(key) {
                 entry.conn.kill("the proxy was stopped", &mut self.desk.context());
                 self.execute_commands(key, &mut entry);
-                self.write_client(&mut entry);
-                self.bury(key, *entry);
+                self.close_now(key, *entry);
             }
         }
     }

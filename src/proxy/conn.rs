@@ -219,7 +219,7 @@ impl Conn {
                 self.upstream_state = UpstreamState::Spare(connected);
                 self.use_spare(cx);
             }
-            _ => cx.commands.push(Command::DropUpstream),
+            _ => cx.commands.push(Command::DropUpstream { cut: false }),
         }
     }
 
@@ -313,8 +313,14 @@ impl Conn {
         match self.phase {
             Phase::Relaying(_) => self.relay_cut(reason.to_owned(), cx),
             _ => {
+                let exchange = self.exchange.as_ref();
+                let cut = exchange.filter(|exchange| exchange.is_answered());
+                let reset = cut.map(|exchange| exchange.ends_by_close());
                 self.record_exchange(Some(reason.to_owned()), cx);
-                self.close(cx);
+                match reset {
+                    Some(reset) => self.cut(reset, cx),
+                    None => self.close(cx),
+                }
             }
         }
     }
@@ -339,13 +345,18 @@ impl Conn {
         self.drop_upstream(cx);
         self.since = cx.now.instant;
         self.phase = Phase::Lingering { discarded: 0 };
-        cx.commands.push(Command::ShutdownClient);
+        cx.commands.push(Command::ShutdownClient { announced: true });
     }
 
     pub(super) fn drop_upstream(&mut self, cx: &mut Context<'_>) {
+        self.end_upstream(false, cx);
+    }
+
+    /// Closes the upstream connection; `cut` where the server must see that it did not get all.
+    pub(super) fn end_upstream(&mut self, cut: bool, cx: &mut Context<'_>) {
         if !matches!(self.upstream_state, UpstreamState::Absent) {
             self.upstream_state = UpstreamState::Absent;
-            cx.commands.push(Command::DropUpstream);
+            cx.commands.push(Command::DropUpstream { cut });
         }
         self.upstream.reset();
     }

@@ -8,12 +8,10 @@ use bytes::Bytes;
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
 use crate::http::head::{RequestHead, Version, has_token};
-use crate::http::rewrite::{
-    OutgoingRequest, is_upgrade, is_websocket_handshake, keep_alive, write_request,
-};
+use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
 use crate::http::target::{Target, host_value, parse_target, request_host};
 use crate::proxy::context::{Context, Now};
-use crate::proxy::exchange::{RequestFacts, Route, Upgrade};
+use crate::proxy::exchange::{RequestFacts, Route};
 
 /// A tunnel that a CONNECT request opened and that is being intercepted.
 #[derive(Clone, Debug)]
@@ -105,11 +103,8 @@ pub fn decide(
             (inside.route.clone(), path, host.is_none().then(|| own_host(inside)))
         }
         (Target::Origin(_) | Target::Asterisk, None) => {
-            return direct(
-                bytes,
-                head,
-                host.is_some_and(|host| cx.shared.serves_pages_of(&host.host)),
-            );
+            let device = host.is_some_and(|host| cx.shared.serves_pages_of(&host.host));
+            return direct(bytes, head, length, device);
         }
     };
     if cx.shared.serves_pages_of(&route.authority.host) {
@@ -132,10 +127,10 @@ fn shared(authority: Authority, last: Option<&Arc<Authority>>) -> Arc<Authority>
 }
 
 /// A request in origin-form that did not come through a tunnel was sent to the proxy itself.
-fn direct(bytes: &[u8], head: &RequestHead, device: bool) -> Decision {
+fn direct(bytes: &[u8], head: &RequestHead, length: BodyLength, device: bool) -> Decision {
     if device {
         let path = head.target.of(bytes);
-        return device_page(bytes, head, path, BodyLength::None);
+        return device_page(bytes, head, path, length);
     }
     let reason = "this is a proxy: set it as your HTTP proxy instead of asking it for pages, or \
                   open http://mitm.it/ through it";
@@ -166,19 +161,10 @@ fn facts(
     cx: &Context<'_>,
 ) -> RequestFacts {
     let Outgoing { route, path, host, length } = to;
-    let upgrade =
-        (head.version == Version::Http11).then(|| is_upgrade(&head.fields, bytes)).flatten().map(
-            |_| {
-                if is_websocket_handshake(head, bytes) {
-                    Upgrade::WebSocket
-                } else {
-                    Upgrade::Other
-                }
-            },
-        );
+    let upgrade = head.version == Version::Http11 && is_upgrade(&head.fields, bytes).is_some();
     let raw = bytes.get(head.start..head.len).unwrap_or(bytes);
     let mut outgoing = Vec::with_capacity(raw.len() + OUTGOING_SPARE_BYTES);
-    let request = OutgoingRequest { path, host, body: length, upgrade: upgrade.is_some() };
+    let request = OutgoingRequest { path, host, body: length, upgrade };
     write_request(&mut outgoing, bytes, head, &request);
     let authority = &route.authority;
     let recorded = cx.shared.records

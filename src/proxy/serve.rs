@@ -218,7 +218,7 @@ impl Conn {
     pub(super) fn fail(&mut self, status: u16, reason: String, cx: &mut Context<'_>) {
         let Some(exchange) = &self.exchange else { return };
         let answered = exchange.is_answered();
-        let reset = exchange.is_until_close();
+        let reset = exchange.ends_by_close();
         let head_only = exchange.facts().method == b"HEAD";
         let stays = exchange.facts().keep_alive
             && exchange.request_is_done()
