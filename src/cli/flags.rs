@@ -250,7 +250,7 @@ pub const FLAGS: &[Flag] = &[
         short: None,
         value: "ID",
         default: "none",
-        about: "Show this trace, WebSocket connection or message in full",
+        about: "Show this trace or WebSocket connection in full",
         commands: &[Command::Inspect],
     },
 ];

@@ -16,7 +16,7 @@ use crate::limits::{CAPTURE_BODY_BYTES, LOOPS_MAX, PART_TRACES};
 pub struct Inspect {
     /// The bundle.
     pub bundle: PathBuf,
-    /// One trace, WebSocket connection or message of it.
+    /// One trace or WebSocket connection of it.
     pub trace: Option<String>,
 }
 

@@ -344,19 +344,17 @@ impl EventLoop {
         let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
         let mut nothing = Buffer::default();
         loop {
-            let written = entry.socket.write(&mut nothing);
             let outcome = if entry.socket.readable {
                 entry.socket.read(&mut self.scratch, &mut securing.early)
             } else {
                 Default::default()
             };
+            // What was read may have an answer, which TLS 1.2 servers wait for.
+            let written = entry.socket.write(&mut nothing);
             if let Some(error) = &outcome.tls_error {
-                // The alert tells the server why.
-                let _ = entry.socket.write(&mut nothing);
                 return self.fail_dial(key, tls_failed(&name, error));
             }
             if outcome.secured {
-                let _ = entry.socket.write(&mut nothing);
                 let address = securing.address;
                 let early = std::mem::take(&mut securing.early);
                 return self.finish_dial(key, socket, address, early, outcome.end);

@@ -354,6 +354,10 @@ impl EventLoop {
         self.outlet.flush(&mut self.desk.outbox);
         if !self.outlet.is_stalled() {
             for key in std::mem::take(&mut self.parked) {
+                if let Some(entry) = self.conns.get_mut(key) {
+                    // Its turn may find the recorder behind once more, and park it again.
+                    entry.parked = false;
+                }
                 self.enqueue(key);
             }
         }

@@ -25,7 +25,8 @@ pub(super) struct ConnEntry {
     shut_client: Option<bool>,
     shut_upstream: Option<bool>,
     closing: Option<Closing>,
-    parked: bool,
+    /// It stands among the loop's parked connections.
+    pub(super) parked: bool,
     pub(super) queued: bool,
     /// The time of its entry among the timers.
     pub(super) scheduled: Option<Instant>,
@@ -100,7 +101,6 @@ impl EventLoop {
                     self.parked.push(key);
                 }
             } else {
-                entry.parked = false;
                 moved += self.read_client(entry);
                 moved += self.read_upstream(entry);
             }

@@ -62,49 +62,40 @@ pub fn decide(
     cx: &Context<'_>,
 ) -> Decision {
     let head = &cx.heads.request;
+    let inside_route = || inside.map(|inside| inside.route.clone());
     let target = match parse_target(head.method.of(bytes), head.target.of(bytes)) {
         Ok(target) => target,
-        Err(error) => return refuse(400, error.to_string(), None),
+        Err(error) => return refuse(400, error.to_string(), inside_route()),
     };
+    let route = inside_route().or_else(|| route_of(&target, last));
     let length = match request_length(head, bytes) {
         Ok(length) => length,
-        Err(error) => return refuse(400, error.to_string(), inside.map(|i| i.route.clone())),
+        Err(error) => return refuse(400, error.to_string(), route),
     };
     let host = match request_host(head, bytes) {
         Ok(host) => host,
-        Err(error) => return refuse(400, error.to_string(), inside.map(|i| i.route.clone())),
+        Err(error) => return refuse(400, error.to_string(), route),
     };
-    let (route, path, rewrite_host) = match (target, inside) {
-        (Target::Authority(_), Some(_)) => {
-            return refuse(400, "CONNECT inside a tunnel is not supported", None);
+    let Some(route) = route else {
+        let device = host.is_some_and(|host| cx.shared.serves_pages_of(&host.host));
+        return direct(bytes, head, length, device);
+    };
+    let (path, rewrite_host) = match target {
+        Target::Authority(_) if inside.is_some() => {
+            return refuse(400, "CONNECT inside a tunnel is not supported", Some(route));
         }
-        (Target::Authority(authority), None) => {
+        Target::Authority(_) => {
             return match length {
-                BodyLength::None | BodyLength::Length(0) => {
-                    Decision::Connect(shared(authority, last))
-                }
-                _ => refuse(400, "a CONNECT request has no body", None),
+                BodyLength::None | BodyLength::Length(0) => Decision::Connect(route.authority),
+                _ => refuse(400, "a CONNECT request has no body", Some(route)),
             };
         }
-        (Target::Absolute { scheme, authority, path }, None) => {
-            let host = host_value(scheme, &authority);
-            let tls = (scheme == Scheme::Https).then(|| Arc::from(authority.host.as_str()));
-            (Route { scheme, authority: shared(authority, last), tls }, path, Some(host))
+        Target::Absolute { authority, path, .. } => {
+            (path, Some(host_value(route.scheme, &authority)))
         }
-        (Target::Absolute { authority, path, .. }, Some(inside)) => {
-            let host = host_value(inside.route.scheme, &authority);
-            (inside.route.clone(), path, Some(host))
-        }
-        (Target::Origin(path), Some(inside)) => {
-            (inside.route.clone(), Cow::Borrowed(path), host.is_none().then(|| own_host(inside)))
-        }
-        (Target::Asterisk, Some(inside)) => {
-            let path = Cow::Borrowed(b"*".as_slice());
-            (inside.route.clone(), path, host.is_none().then(|| own_host(inside)))
-        }
-        (Target::Origin(_) | Target::Asterisk, None) => {
-            let device = host.is_some_and(|host| cx.shared.serves_pages_of(&host.host));
-            return direct(bytes, head, length, device);
+        Target::Origin(path) => (Cow::Borrowed(path), host.is_none().then(|| own_host(&route))),
+        Target::Asterisk => {
+            (Cow::Borrowed(b"*".as_slice()), host.is_none().then(|| own_host(&route)))
         }
     };
     if cx.shared.serves_pages_of(&route.authority.host) {
@@ -115,14 +106,33 @@ pub fn decide(
     Decision::Forward(Box::new(facts(bytes, head, outgoing, began, cx)))
 }
 
-fn own_host(inside: &Inside) -> String {
-    host_value(inside.route.scheme, &inside.route.authority)
+/// Where a request that did not come through a tunnel goes; nowhere in origin and asterisk form.
+fn route_of(target: &Target<'_>, last: Option<&Arc<Authority>>) -> Option<Route> {
+    match target {
+        Target::Absolute { scheme, authority, .. } => {
+            let tls = *scheme == Scheme::Https;
+            Some(Route {
+                scheme: *scheme,
+                authority: shared(authority, last),
+                tls: tls.then(|| Arc::from(authority.host.as_str())),
+            })
+        }
+        Target::Authority(authority) => {
+            let authority = shared(authority, last);
+            Some(Route { scheme: Scheme::Https, authority, tls: None })
+        }
+        Target::Origin(_) | Target::Asterisk => None,
+    }
 }
 
-fn shared(authority: Authority, last: Option<&Arc<Authority>>) -> Arc<Authority> {
+fn own_host(route: &Route) -> String {
+    host_value(route.scheme, &route.authority)
+}
+
+fn shared(authority: &Authority, last: Option<&Arc<Authority>>) -> Arc<Authority> {
     match last {
-        Some(last) if **last == authority => last.clone(),
-        _ => Arc::new(authority),
+        Some(last) if **last == *authority => last.clone(),
+        _ => Arc::new(authority.clone()),
     }
 }
 

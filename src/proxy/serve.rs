@@ -193,7 +193,7 @@ impl Conn {
         self.since = cx.now.instant;
         match (request_done, client_stays) {
             (true, true) => {}
-            (true, false) if self.client.input.is_empty() => self.close(cx),
+            (true, false) if self.client.is_exhausted() => self.close(cx),
             _ => self.linger(cx),
         }
         true
@@ -281,6 +281,9 @@ impl Conn {
         let what = format!("request from {}", self.peer);
         cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
         let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
+        // Whose secrets a head of nobody knows what host holds is not known either: where hosts
+        // are left out, such a head is as well.
+        let head = if route.is_none() && !cx.shared.hosts.is_empty() { b"" } else { head };
         let recorded = cx.shared.records
             && route.as_ref().is_none_or(|route| {
                 let authority = &route.authority;
