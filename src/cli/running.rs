@@ -73,7 +73,12 @@ pub(super) fn attend(
                 Err(_) => notices = never(),
             },
             recv(results) -> result => match result {
-                Ok(text) => status.result(&text),
+                Ok(text) if status.result(&text) => {}
+                // A reader that has gone wants no more.
+                Ok(_) => {
+                    stopper.kill();
+                    results = never();
+                }
                 Err(_) => results = never(),
             },
             default(status.interval()) => {}

@@ -62,11 +62,11 @@ impl Status {
         let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
     }
 
-    /// Prints a result, on standard output; it may hold text from outside.
-    pub fn result(&mut self, text: &str) {
+    /// Prints a result, on standard output; it may hold text from outside. Returns whether
+    /// anybody still reads.
+    pub fn result(&mut self, text: &str) -> bool {
         self.clear();
-        // A reader that has gone wants no more.
-        let _ = io::stdout().write_all(format!("{}\n", printable(text)).as_bytes());
+        io::stdout().write_all(format!("{}\n", printable(text)).as_bytes()).is_ok()
     }
 
     /// Prints what the loops or the recorder had to say, each thing once.

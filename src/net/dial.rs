@@ -122,9 +122,12 @@ impl EventLoop {
     /// at it first is that it cannot be sent twice.
     fn take_pooled(&mut self, conn: ConnKey, dial: &Dial) -> Option<(SocketKey, Connected)> {
         let pool_key = PoolKey::from(dial);
-        while let Some(key) = self.pool.take(&pool_key) {
+        while let Some((since, key)) = self.pool.take(&pool_key) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
-            let look = dial.reuse == Reuse::Probe || entry.socket.readable;
+            // Between two requests of one turn the poller had no chance to tell of anything.
+            let look = dial.reuse == Reuse::Probe
+                || entry.socket.readable
+                || since == self.desk.now.instant;
             let stale = look && {
                 let mut unasked = Vec::new();
                 let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
@@ -193,11 +196,14 @@ impl EventLoop {
                 let entry = SocketEntry { socket, owner: Owner::Dial(key), facts: None };
                 let socket = self.sockets.insert(entry);
                 let token = super::event_loop::token(socket);
-                if let Some(entry) = self.sockets.get_mut(socket) {
-                    let both = Interest::READABLE | Interest::WRITABLE;
-                    self.poll.registry().register(&mut entry.socket.stream, token, both)?;
+                let both = Interest::READABLE | Interest::WRITABLE;
+                let registry = self.poll.registry();
+                let stream = self.sockets.get_mut(socket).map(|entry| &mut entry.socket.stream);
+                let registered = stream.map_or(Ok(()), |it| registry.register(it, token, both));
+                if registered.is_err() {
+                    self.sockets.remove(socket);
                 }
-                Ok(socket)
+                registered.map(|()| socket)
             });
             match opened {
                 Ok(socket) => {
@@ -321,8 +327,9 @@ impl EventLoop {
             tls: Some(name),
             stage: Stage::Resolving,
             began: now,
-            dns_us: facts.dns_us,
-            connect_us: facts.connect_us,
+            // Both were over before there was a request.
+            dns_us: 0,
+            connect_us: 0,
             deadline: now.instant,
         };
         let key = self.dials.insert(dialing);
@@ -396,8 +403,6 @@ impl EventLoop {
             address,
             connection,
             tls: tls.clone(),
-            dns_us: dialing.dns_us,
-            connect_us: dialing.connect_us,
         }));
         let connected = Connected {
             address,

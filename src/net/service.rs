@@ -8,7 +8,6 @@ use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
 use crate::net::dial::Dialled;
 use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
 use crate::net::socket::{ReadOutcome, Socket};
-use crate::notice::Notice;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
 use crate::proxy::context::{Command, Now};
@@ -283,7 +282,6 @@ impl EventLoop {
             Some(Err(error)) => {
                 let reason = format!("no certificate can be made for {host}: {error}");
                 let cx = &mut self.desk.context();
-                cx.shared.notices.give(Notice::Warning(reason.clone()));
                 entry.conn.client.input.clear();
                 entry.conn.client_tls_failed(reason, None, cx);
                 return;

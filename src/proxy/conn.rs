@@ -184,11 +184,19 @@ impl Conn {
         distrust: Option<&str>,
         cx: &mut Context<'_>,
     ) {
-        if let (Phase::Handshake(inside), Some(alert)) = (&self.phase, distrust) {
+        if let Phase::Handshake(inside) = &self.phase {
             let route = &inside.route;
             let host = route.tls.as_deref().unwrap_or(&route.authority.host).to_owned();
-            cx.shared.stats.distrusted.add(1);
-            cx.shared.notices.give(Notice::ClientDistrusts { host, alert: alert.to_owned() });
+            cx.shared.notices.give(match distrust {
+                Some(alert) => {
+                    cx.shared.stats.distrusted.add(1);
+                    Notice::ClientDistrusts { host, alert: alert.to_owned() }
+                }
+                None => Notice::ExchangeFailed {
+                    what: format!("handshake with a client of {host}"),
+                    reason: format!("{reason}; -e {host} passes the host through"),
+                },
+            });
         }
         self.client.end.get_or_insert(End::Cut(reason));
     }
@@ -342,6 +350,11 @@ impl Conn {
     /// Says nothing more to the client, but reads on for a while: closing with unread bytes
     /// would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self, cx: &mut Context<'_>) {
+        if self.stopping {
+            // Nobody waits for slow clients any more; what is queued still goes out.
+            self.close(cx);
+            return;
+        }
         self.drop_upstream(cx);
         self.since = cx.now.instant;
         self.phase = Phase::Lingering { discarded: 0 };

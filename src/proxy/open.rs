@@ -8,7 +8,7 @@ use crate::http::reply;
 use crate::http::websocket::deflate_parameters;
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, Phase, Sniffing, UpstreamState};
-use crate::proxy::context::{Command, Context, Dial, DialError, Reuse};
+use crate::proxy::context::{Command, Connected, Context, Dial, DialError, Reuse};
 use crate::proxy::exchange::{Exchange, Route};
 use crate::proxy::request::Inside;
 use crate::proxy::sniff::{Sniffed, sniff};
@@ -171,7 +171,10 @@ impl Conn {
         }
         let tls = exchange.facts().route.tls.clone();
         match (std::mem::replace(&mut self.upstream_state, UpstreamState::Dialling), tls) {
-            (UpstreamState::Spare(connected), None) => self.use_upstream(connected, cx),
+            (UpstreamState::Spare(connected), None) => {
+                // It was made before the request began, and cost it nothing.
+                self.use_upstream(Connected { dns_us: 0, connect_us: 0, ..connected }, cx);
+            }
             (_, Some(name)) => cx.commands.push(Command::StartUpstreamTls(name)),
             (_, None) => {}
         }
