@@ -136,8 +136,9 @@ impl Status {
         if !self.live {
             return;
         }
-        let width = rustix::termios::tcgetwinsize(io::stderr())
-            .map_or(80, |size| usize::from(size.ws_col).max(20));
+        // Some terminals do not tell, and say 0.
+        let told = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        let width = if told == 0 { 80 } else { usize::from(told) };
         let text: String = text.chars().take(width.saturating_sub(1)).collect();
         let _ = write!(io::stderr(), "\r\x1b[K{text}");
         self.shown = true;
