@@ -220,13 +220,13 @@ impl Conn {
         let answered = exchange.is_answered();
         let reset = exchange.ends_by_close();
         let head_only = exchange.facts().method == b"HEAD";
+        // A body that no server will take is still on its way, unless all of it was taken.
+        let taken = exchange.request_is_done() || exchange.has_no_body();
         let stays = exchange.facts().keep_alive
-            && exchange.request_is_done()
+            && taken
+            && status >= 500
             && self.client.end.is_none()
             && !self.stopping;
-        // A body that no server will take is still on its way, unless there is none.
-        let stays = stays || exchange.has_no_body() && exchange.facts().keep_alive;
-        let stays = stays && !self.stopping && !answered && status >= 500;
         self.give_notice(&reason, cx);
         self.record_exchange(Some(reason.clone()), cx);
         self.drop_upstream(cx);
