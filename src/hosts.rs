@@ -51,7 +51,8 @@ impl HostPattern {
             return Err(fail("give the host alone, without a path"));
         }
         if let Ok(address) = pattern.parse::<IpAddr>() {
-            return Ok(HostPattern { host: Host::Address(address), port: None });
+            let host = Host::Address(address.to_canonical());
+            return Ok(HostPattern { host, port: None });
         }
         let (host, port) = match split_port(pattern) {
             Some((host, port)) => {
@@ -71,7 +72,9 @@ impl HostPattern {
         }
         match &self.host {
             Host::Any => true,
-            Host::Address(address) => host.parse() == Ok(*address),
+            Host::Address(address) => {
+                host.parse().is_ok_and(|host: IpAddr| host.to_canonical() == *address)
+            }
             Host::Name { labels, below } => {
                 let host = host.strip_suffix('.').unwrap_or(host);
                 let mut theirs = host.rsplit('.');
@@ -98,11 +101,13 @@ fn parse_host(host: &str) -> Result<Host, &'static str> {
         return Ok(Host::Any);
     }
     if let Some(inner) = host.strip_prefix('[') {
-        let address = inner.strip_suffix(']').and_then(|inner| inner.parse().ok());
-        return address.map(Host::Address).ok_or("the brackets hold no IPv6 address");
+        let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<IpAddr>().ok());
+        return address
+            .map(|it| Host::Address(it.to_canonical()))
+            .ok_or("the brackets hold no IPv6 address");
     }
-    if let Ok(address) = host.parse() {
-        return Ok(Host::Address(address));
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(Host::Address(address.to_canonical()));
     }
     let (below, rest) = match host.strip_prefix("*.") {
         Some(rest) => (true, rest),
@@ -178,10 +183,15 @@ impl HostRules {
         HostRules { include, exclude }
     }
 
+    /// Whether there are none: all hosts are intercepted.
+    pub fn is_empty(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
     /// Whether a host is intercepted and recorded. `server_name` is the name in a ClientHello;
     /// it can exclude like the host that was asked for, and include where that was an address.
     pub fn decide(&self, host: &str, port: u16, server_name: Option<&str>) -> bool {
-        if self.include.is_empty() && self.exclude.is_empty() {
+        if self.is_empty() {
             return true;
         }
         let any = |patterns: &[HostPattern], host: &str| {
@@ -253,6 +263,8 @@ mod tests {
         assert!(matches("::1", "0:0:0:0:0:0:0:1"));
         assert!(matches("127.0.0.1", "127.0.0.1"));
         assert!(matches("10.0.*.*", "10.0.3.4"));
+        assert!(matches("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(matches("[::ffff:127.0.0.1]", "127.0.0.1"));
         assert!(!matches("127.0.0.1", "127.0.0.11"));
     }
 

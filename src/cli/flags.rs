@@ -250,7 +250,7 @@ pub const FLAGS: &[Flag] = &[
         short: None,
         value: "ID",
         default: "none",
-        about: "Show this trace, WebSocket connection or message in full",
+        about: "Show this trace or WebSocket connection in full",
         commands: &[Command::Inspect],
     },
 ];
@@ -343,7 +343,7 @@ fn unknown(command: Option<Command>, name: &str) -> Error {
         .filter(|flag| flag.commands.contains(&command))
         .map(|flag| (distance(flag.long, name.trim_start_matches('-')), flag.long))
         .min()
-        .filter(|(distance, _)| *distance <= NEAR)
+        .filter(|(distance, _)| *distance <= NEAR && name.starts_with("--"))
         .map(|(_, long)| format!("; did you mean --{long}?"));
     let command = text(command).name;
     Error::usage(format!("{command} has no option {name}{}", near.unwrap_or_default()))

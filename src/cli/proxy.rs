@@ -1,6 +1,7 @@
 //! `flowtap proxy`: intercepts, captures into a bundle, and sums up.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::never;
@@ -27,7 +28,6 @@ use crate::tls::upstream::UpstreamTls;
 /// When something keeps it from starting, before anything listens to clients; or when the bundle
 /// could not be written whole.
 pub fn run(config: &Config) -> Result<()> {
-    let signals = running::signals()?;
     let stats = Arc::new(Stats::default());
     let (notices, notice_receiver) = Notices::channel(stats.clone());
     let bound = Bound::new(config.listen)?;
@@ -43,6 +43,8 @@ pub fn run(config: &Config) -> Result<()> {
     };
     let server_tls = ServerTls::new(Arc::new(CertCache::new(authority.clone())))
         .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
+    // What comes before leaves nothing behind and may be interrupted as any program.
+    let signals = running::signals()?;
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
     let parts = ServerParts {
         server_tls: Some(server_tls),
@@ -111,6 +113,12 @@ fn start_lines(config: &Config, server: &Server, authority: &Authority, status: 
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
     }
+    if others_can_read(authority.path()) {
+        status.line(&format!(
+            "WARNING: others can read the CA's key; end that with chmod 600 {}",
+            authority.path().display()
+        ));
+    }
     if !server.address().ip().is_loopback() {
         status.line(
             "WARNING: other machines can reach this proxy, send traffic through it and have it \
@@ -119,6 +127,20 @@ fn start_lines(config: &Config, server: &Server, authority: &Authority, status: 
     }
     if config.insecure_upstream {
         status.line("WARNING: the certificates of servers are not verified");
+    }
+}
+
+/// Whether users other than its owner can read a file.
+fn others_can_read(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
     }
 }
 

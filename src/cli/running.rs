@@ -13,11 +13,15 @@ use crate::limits::STOP_GRACE;
 use crate::net::server::{Server, Stopper};
 use crate::notice::Notice;
 
-/// The signals that stop: taken from now on, also those that come before the server runs.
+/// The signals that stop, taken from now on.
 pub(super) fn signals() -> Result<Receiver<()>> {
-    let taken = Signals::new([SIGINT, SIGTERM, SIGHUP]);
-    let mut taken =
-        taken.map_err(|error| Error::new(format!("signals cannot be handled: {error}")))?;
+    let mut wanted = vec![SIGINT, SIGTERM];
+    // A program under nohup goes on when its terminal closes.
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    let mut taken = Signals::new(wanted)
+        .map_err(|error| Error::new(format!("signals cannot be handled: {error}")))?;
     let (sender, receiver) = bounded(SIGNALS);
     thread::spawn(move || {
         for _ in taken.forever() {
@@ -26,6 +30,14 @@ pub(super) fn signals() -> Result<Receiver<()>> {
         }
     });
     Ok(receiver)
+}
+
+/// Whether the program was started with this signal ignored, as far as the system tells.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
 }
 
 /// Signals that wait to be noticed.
@@ -61,7 +73,12 @@ pub(super) fn attend(
                 Err(_) => notices = never(),
             },
             recv(results) -> result => match result {
-                Ok(text) => status.result(&text),
+                Ok(text) if status.result(&text) => {}
+                // A reader that has gone wants no more.
+                Ok(_) => {
+                    stopper.kill();
+                    results = never();
+                }
                 Err(_) => results = never(),
             },
             default(status.interval()) => {}

@@ -16,7 +16,7 @@ use crate::limits::{CAPTURE_BODY_BYTES, LOOPS_MAX, PART_TRACES};
 pub struct Inspect {
     /// The bundle.
     pub bundle: PathBuf,
-    /// One trace, WebSocket connection or message of it.
+    /// One trace or WebSocket connection of it.
     pub trace: Option<String>,
 }
 
@@ -31,7 +31,11 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
-            Id::Output => config.output = Some(path("--output", value)?),
+            Id::Output => {
+                let output = path("--output", value)?;
+                // A link stays what it is: the bundle goes to where it leads.
+                config.output = Some(output.canonicalize().unwrap_or(output));
+            }
             Id::NoOutput => config.output = None,
             Id::Domain => include.push(pattern(&value)?),
             Id::Exclude => exclude.push(pattern(&value)?),

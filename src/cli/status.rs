@@ -62,11 +62,11 @@ impl Status {
         let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
     }
 
-    /// Prints a result, on standard output; it may hold text from outside.
-    pub fn result(&mut self, text: &str) {
+    /// Prints a result, on standard output; it may hold text from outside. Returns whether
+    /// anybody still reads.
+    pub fn result(&mut self, text: &str) -> bool {
         self.clear();
-        // A reader that has gone wants no more.
-        let _ = io::stdout().write_all(format!("{}\n", printable(text)).as_bytes());
+        io::stdout().write_all(format!("{}\n", printable(text)).as_bytes()).is_ok()
     }
 
     /// Prints what the loops or the recorder had to say, each thing once.
@@ -136,8 +136,9 @@ impl Status {
         if !self.live {
             return;
         }
-        let width = rustix::termios::tcgetwinsize(io::stderr())
-            .map_or(80, |size| usize::from(size.ws_col).max(20));
+        // Some terminals do not tell, and say 0.
+        let told = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        let width = if told == 0 { 80 } else { usize::from(told) };
         let text: String = text.chars().take(width.saturating_sub(1)).collect();
         let _ = write!(io::stderr(), "\r\x1b[K{text}");
         self.shown = true;

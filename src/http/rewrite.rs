@@ -155,16 +155,6 @@ pub fn is_upgrade<'b>(fields: &'b [Field], buf: &'b [u8]) -> Option<&'b [u8]> {
     (alone && nominated && !offers_h2c(upgrade)).then_some(upgrade)
 }
 
-/// Whether the request opens a WebSocket (RFC 6455 section 4.1).
-pub fn is_websocket_handshake(head: &RequestHead, buf: &[u8]) -> bool {
-    head.method.of(buf) == b"GET"
-        && head.version == Version::Http11
-        && is_upgrade(&head.fields, buf).is_some_and(|upgrade| {
-            list_elements(upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-        })
-        && values(&head.fields, buf, "Sec-WebSocket-Key").next().is_some()
-}
-
 /// Whether the sender wants the connection to go on (RFC 9112 section 9.3).
 pub fn keep_alive(version: Version, fields: &[Field], buf: &[u8]) -> bool {
     let says = |token| has_token(fields, buf, "Connection", token);

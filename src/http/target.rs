@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::head::{RequestHead, Version, values};
 use crate::flow::record::{Authority, Scheme};
@@ -214,7 +214,21 @@ fn parse_name(name: &[u8]) -> Result<String, TargetError> {
     {
         return Err(TargetError::Host);
     }
+    if ends_in_number(text) && text.parse::<Ipv4Addr>().is_err() {
+        return Err(TargetError::Host);
+    }
     Ok(text.to_ascii_lowercase())
+}
+
+/// Whether systems take the name for an IPv4 address (WHATWG URL section 3.5): `127.1` and
+/// `0x7f000001` are loopback to them, and would not be to the patterns of hosts.
+fn ends_in_number(name: &str) -> bool {
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    match hex {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 fn parse_ipv6(address: &[u8]) -> Result<String, TargetError> {

@@ -69,7 +69,14 @@ pub(super) enum Dialled {
     /// More has to happen.
     Pending(DialKey),
     /// There it is.
-    Connected { socket: SocketKey, connected: Connected, early: Vec<u8> },
+    Connected {
+        socket: SocketKey,
+        connected: Connected,
+        /// Plaintext that came together with the end of the handshake.
+        early: Vec<u8>,
+        /// The end of the stream, if that came with it too.
+        end: Option<End>,
+    },
     /// It cannot be had.
     Failed(DialError),
 }
@@ -80,7 +87,7 @@ impl EventLoop {
         if dial.reuse != Reuse::Never
             && let Some((socket, connected)) = self.take_pooled(conn, dial)
         {
-            return Dialled::Connected { socket, connected, early: Vec::new() };
+            return Dialled::Connected { socket, connected, early: Vec::new(), end: None };
         }
         let now = self.desk.now;
         let deadline = now.instant + CONNECT_TIMEOUT;
@@ -115,9 +122,12 @@ impl EventLoop {
     /// at it first is that it cannot be sent twice.
     fn take_pooled(&mut self, conn: ConnKey, dial: &Dial) -> Option<(SocketKey, Connected)> {
         let pool_key = PoolKey::from(dial);
-        while let Some(key) = self.pool.take(&pool_key) {
+        while let Some((since, key)) = self.pool.take(&pool_key) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
-            let look = dial.reuse == Reuse::Probe || entry.socket.readable;
+            // Between two requests of one turn the poller had no chance to tell of anything.
+            let look = dial.reuse == Reuse::Probe
+                || entry.socket.readable
+                || since == self.desk.now.instant;
             let stale = look && {
                 let mut unasked = Vec::new();
                 let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
@@ -186,11 +196,14 @@ impl EventLoop {
                 let entry = SocketEntry { socket, owner: Owner::Dial(key), facts: None };
                 let socket = self.sockets.insert(entry);
                 let token = super::event_loop::token(socket);
-                if let Some(entry) = self.sockets.get_mut(socket) {
-                    let both = Interest::READABLE | Interest::WRITABLE;
-                    self.poll.registry().register(&mut entry.socket.stream, token, both)?;
+                let both = Interest::READABLE | Interest::WRITABLE;
+                let registry = self.poll.registry();
+                let stream = self.sockets.get_mut(socket).map(|entry| &mut entry.socket.stream);
+                let registered = stream.map_or(Ok(()), |it| registry.register(it, token, both));
+                if registered.is_err() {
+                    self.sockets.remove(socket);
                 }
-                Ok(socket)
+                registered.map(|()| socket)
             });
             match opened {
                 Ok(socket) => {
@@ -275,7 +288,7 @@ impl EventLoop {
         let now = self.desk.now;
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         let Some(name) = dialing.tls.clone() else {
-            return self.finish_dial(key, socket, address, Vec::new());
+            return self.finish_dial(key, socket, address, Vec::new(), None);
         };
         dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
         dialing.stage =
@@ -314,8 +327,9 @@ impl EventLoop {
             tls: Some(name),
             stage: Stage::Resolving,
             began: now,
-            dns_us: facts.dns_us,
-            connect_us: facts.connect_us,
+            // Both were over before there was a request.
+            dns_us: 0,
+            connect_us: 0,
             deadline: now.instant,
         };
         let key = self.dials.insert(dialing);
@@ -337,22 +351,20 @@ impl EventLoop {
         let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
         let mut nothing = Buffer::default();
         loop {
-            let written = entry.socket.write(&mut nothing);
             let outcome = if entry.socket.readable {
                 entry.socket.read(&mut self.scratch, &mut securing.early)
             } else {
                 Default::default()
             };
+            // What was read may have an answer, which TLS 1.2 servers wait for.
+            let written = entry.socket.write(&mut nothing);
             if let Some(error) = &outcome.tls_error {
-                // The alert tells the server why.
-                let _ = entry.socket.write(&mut nothing);
                 return self.fail_dial(key, tls_failed(&name, error));
             }
             if outcome.secured {
-                let _ = entry.socket.write(&mut nothing);
                 let address = securing.address;
                 let early = std::mem::take(&mut securing.early);
-                return self.finish_dial(key, socket, address, early);
+                return self.finish_dial(key, socket, address, early, outcome.end);
             }
             let ended = match (outcome.end, written) {
                 (Some(End::Cut(reason)), _) | (_, Err(reason)) => Some(reason),
@@ -375,6 +387,7 @@ impl EventLoop {
         socket: SocketKey,
         address: SocketAddr,
         early: Vec<u8>,
+        end: Option<End>,
     ) -> Dialled {
         let Some(dialing) = self.dials.remove(key) else { return self.gone(socket) };
         let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
@@ -390,8 +403,6 @@ impl EventLoop {
             address,
             connection,
             tls: tls.clone(),
-            dns_us: dialing.dns_us,
-            connect_us: dialing.connect_us,
         }));
         let connected = Connected {
             address,
@@ -402,7 +413,7 @@ impl EventLoop {
             connect_us: dialing.connect_us,
             tls_us,
         };
-        Dialled::Connected { socket, connected, early }
+        Dialled::Connected { socket, connected, early, end }
     }
 
     fn fail_dial(&mut self, key: DialKey, error: DialError) -> Dialled {

@@ -86,8 +86,6 @@ pub(super) struct UpstreamFacts {
     pub(super) address: SocketAddr,
     pub(super) connection: u64,
     pub(super) tls: Option<Arc<crate::flow::record::TlsFacts>>,
-    pub(super) dns_us: u64,
-    pub(super) connect_us: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +153,12 @@ pub(super) fn waker(poll: &Poll) -> io::Result<Arc<Waker>> {
     Waker::new(poll.registry(), WAKER).map(Arc::new)
 }
 
+fn now() -> Now {
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch_us = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX);
+    Now { instant: Instant::now(), epoch_us }
+}
+
 /// One loop.
 #[derive(Debug)]
 pub(super) struct EventLoop {
@@ -186,16 +190,12 @@ pub(super) struct EventLoop {
     pub(super) stopping: bool,
     /// A sweep is among the timers.
     sweeping: bool,
-    clock: (Instant, u64),
     /// Bytes received in this turn; added to the shared counter once a turn.
     pub(super) received: u64,
 }
 
 impl EventLoop {
     pub(super) fn new(parts: LoopParts, listener: Option<Listener>) -> Self {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let epoch_us = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX);
-        let instant = Instant::now();
         let waker = parts.waker.clone();
         let wake = move || {
             // A poller that cannot be woken belongs to a loop that has ended.
@@ -216,7 +216,7 @@ impl EventLoop {
             resolver: parts.resolver,
             timers: Timers::default(),
             desk: Desk {
-                now: Now { instant, epoch_us },
+                now: now(),
                 shared: parts.shared,
                 commands: Vec::new(),
                 outbox: Outbox::default(),
@@ -233,7 +233,6 @@ impl EventLoop {
             parked: Vec::new(),
             stopping: false,
             sweeping: false,
-            clock: (instant, epoch_us),
             received: 0,
         }
     }
@@ -285,10 +284,8 @@ impl EventLoop {
     }
 
     fn read_clock(&mut self) {
-        let instant = Instant::now();
-        let passed = instant.saturating_duration_since(self.clock.0).as_micros();
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        self.desk.now = Now { instant, epoch_us: self.clock.1.saturating_add(passed) };
+        // Both, for while a machine sleeps only one of the two goes on.
+        self.desk.now = now();
     }
 
     fn dispatch(&mut self, event: &mio::event::Event) {
@@ -354,6 +351,10 @@ impl EventLoop {
         self.outlet.flush(&mut self.desk.outbox);
         if !self.outlet.is_stalled() {
             for key in std::mem::take(&mut self.parked) {
+                if let Some(entry) = self.conns.get_mut(key) {
+                    // Its turn may find the recorder behind once more, and park it again.
+                    entry.parked = false;
+                }
                 self.enqueue(key);
             }
         }
@@ -423,6 +424,16 @@ impl EventLoop {
         if let Some(mut entry) = self.sockets.remove(key) {
             entry.socket.close_notify();
             let _ = entry.socket.write(&mut Buffer::default());
+        }
+    }
+
+    /// Closes an upstream connection so that the server can tell that what it got is not whole:
+    /// by a reset, or inside TLS without close_notify.
+    pub(super) fn cut_upstream(&mut self, key: SocketKey) {
+        if let Some(entry) = self.sockets.remove(key)
+            && entry.socket.tls().is_none()
+        {
+            entry.socket.reset_on_close();
         }
     }
 
@@ -516,8 +527,7 @@ impl EventLoop {
             if let Some(mut entry) = self.conns.lend(key) {
                 entry.conn.kill("the proxy was stopped", &mut self.desk.context());
                 self.execute_commands(key, &mut entry);
-                self.write_client(&mut entry);
-                self.bury(key, *entry);
+                self.close_now(key, *entry);
             }
         }
     }

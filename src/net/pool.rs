@@ -50,15 +50,16 @@ impl<C: Copy + PartialEq> Pool<C> {
         Pool { idle: HashMap::new(), len: 0, max, max_per_key, keep }
     }
 
-    /// Takes the connection that became idle last: it is the least likely to be stale.
-    pub(super) fn take(&mut self, key: &PoolKey) -> Option<C> {
+    /// Takes the connection that became idle last, with the time when it did: it is the least
+    /// likely to be stale.
+    pub(super) fn take(&mut self, key: &PoolKey) -> Option<(Instant, C)> {
         let idle = self.idle.get_mut(key)?;
-        let (_, connection) = idle.pop()?;
+        let taken = idle.pop()?;
         self.len = self.len.saturating_sub(1);
         if idle.is_empty() && self.idle.len() > EMPTY_KEYS {
             self.idle.remove(key);
         }
-        Some(connection)
+        Some(taken)
     }
 
     /// Puts an idle connection in. Returns one that has to be closed because there is no room
@@ -134,11 +135,11 @@ mod tests {
         pool.put(key("a", None), 1, now);
         pool.put(key("a", Some("a")), 2, now);
         pool.put(key("a", None), 3, now);
-        assert_eq!(pool.take(&key("a", None)), Some(3));
-        assert_eq!(pool.take(&key("a", None)), Some(1));
+        assert_eq!(pool.take(&key("a", None)), Some((now, 3)));
+        assert_eq!(pool.take(&key("a", None)), Some((now, 1)));
         assert_eq!(pool.take(&key("a", None)), None);
         assert_eq!(pool.take(&key("a", Some("b"))), None);
-        assert_eq!(pool.take(&key("a", Some("a"))), Some(2));
+        assert_eq!(pool.take(&key("a", Some("a"))), Some((now, 2)));
         assert_eq!(pool.len, 0);
     }
 

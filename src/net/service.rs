@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
 use crate::net::dial::Dialled;
 use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
-use crate::net::socket::ReadOutcome;
+use crate::net::socket::{ReadOutcome, Socket};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
 use crate::proxy::context::{Command, Now};
@@ -20,10 +20,12 @@ pub(super) struct ConnEntry {
     pub(super) client: Option<SocketKey>,
     upstream: Option<SocketKey>,
     dial: Option<DialKey>,
-    shut_client: bool,
-    shut_upstream: bool,
+    /// The end of the stream is to be sent; inside TLS with or without close_notify.
+    shut_client: Option<bool>,
+    shut_upstream: Option<bool>,
     closing: Option<Closing>,
-    parked: bool,
+    /// It stands among the loop's parked connections.
+    pub(super) parked: bool,
     pub(super) queued: bool,
     /// The time of its entry among the timers.
     pub(super) scheduled: Option<Instant>,
@@ -49,8 +51,8 @@ impl ConnEntry {
             client: None,
             upstream: None,
             dial: None,
-            shut_client: false,
-            shut_upstream: false,
+            shut_client: None,
+            shut_upstream: None,
             closing: None,
             parked: false,
             queued: false,
@@ -98,7 +100,6 @@ impl EventLoop {
                     self.parked.push(key);
                 }
             } else {
-                entry.parked = false;
                 moved += self.read_client(entry);
                 moved += self.read_upstream(entry);
             }
@@ -179,7 +180,15 @@ impl EventLoop {
         }
         let failed =
             outcome.tls_error.map(|error| End::Cut(format!("TLS with the server: {error}")));
-        let end = failed.or(outcome.end).map(server_end);
+        let broken = entry.conn.upstream.broken && socket.socket.tls().is_none();
+        let end = match failed.or(outcome.end).map(server_end) {
+            // The write that failed has taken the reset from the socket; the end that reading
+            // shows now is not one that the server has told of.
+            Some(End::Clean) if broken => {
+                Some(server_end(End::Cut("connection reset by the peer".to_owned())))
+            }
+            end => end,
+        };
         let moved = outcome.received + usize::from(end.is_some());
         if let Some(end) = end {
             entry.conn.upstream_ended(end);
@@ -226,17 +235,19 @@ impl EventLoop {
                 self.start_client_tls(entry, server_name.as_deref(), &host);
             }
             Command::KeepUpstream => self.keep_upstream(entry),
-            Command::DropUpstream => {
-                entry.shut_upstream = false;
+            Command::DropUpstream { cut } => {
+                entry.shut_upstream = None;
                 if let Some(dial) = entry.dial.take() {
                     self.cancel_dial(dial);
                 }
-                if let Some(socket) = entry.upstream.take() {
-                    self.close_upstream(socket);
+                match entry.upstream.take() {
+                    Some(socket) if cut => self.cut_upstream(socket),
+                    Some(socket) => self.close_upstream(socket),
+                    None => {}
                 }
             }
-            Command::ShutdownUpstream => entry.shut_upstream = true,
-            Command::ShutdownClient => entry.shut_client = true,
+            Command::ShutdownUpstream { announced } => entry.shut_upstream = Some(announced),
+            Command::ShutdownClient { announced } => entry.shut_client = Some(announced),
             Command::CloseClient => entry.closing = Some(Closing::InOrder),
             Command::CutClient { reset } => entry.closing = Some(Closing::Cut { reset }),
         }
@@ -246,13 +257,16 @@ impl EventLoop {
     pub(super) fn take_dialled(&mut self, entry: &mut ConnEntry, dialled: Dialled) {
         match dialled {
             Dialled::Pending(dial) => entry.dial = Some(dial),
-            Dialled::Connected { socket, connected, early } => {
+            Dialled::Connected { socket, connected, early, end } => {
                 entry.dial = None;
                 entry.upstream = Some(socket);
-                entry.shut_upstream = false;
+                entry.shut_upstream = None;
                 entry.conn.touch(self.desk.now);
                 entry.conn.upstream.input.push(&early);
                 entry.conn.upstream_connected(connected, &mut self.desk.context());
+                if let Some(end) = end {
+                    entry.conn.upstream_ended(end);
+                }
             }
             Dialled::Failed(error) => {
                 entry.dial = None;
@@ -266,8 +280,10 @@ impl EventLoop {
             Some(Ok(session)) => session,
             None => return,
             Some(Err(error)) => {
+                let reason = format!("no certificate can be made for {host}: {error}");
                 let cx = &mut self.desk.context();
-                entry.conn.client_tls_failed(format!("TLS: {error}"), None, cx);
+                entry.conn.client.input.clear();
+                entry.conn.client_tls_failed(reason, None, cx);
                 return;
             }
         };
@@ -298,20 +314,8 @@ impl EventLoop {
 
     pub(super) fn write_client(&mut self, entry: &mut ConnEntry) -> usize {
         let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return 0 };
-        let socket = &mut socket.socket;
         let output = &mut entry.conn.client.output;
-        let mut result = match output.is_empty() && !socket.has_output() {
-            true => Ok(0),
-            false => socket.write(output),
-        };
-        if result.is_ok() && output.is_empty() && entry.shut_client && !socket.has_output() {
-            socket.close_notify();
-            result = result.and_then(|n| socket.write(output).map(|more| n + more));
-            if !socket.has_output() {
-                socket.shut_down();
-            }
-        }
-        match result {
+        match flush(&mut socket.socket, output, entry.shut_client) {
             Ok(0) => 0,
             Ok(written) => {
                 entry.conn.touch(self.desk.now);
@@ -329,20 +333,8 @@ impl EventLoop {
         let Some(socket) = entry.upstream.and_then(|key| self.sockets.get_mut(key)) else {
             return 0;
         };
-        let socket = &mut socket.socket;
         let output = &mut entry.conn.upstream.output;
-        let mut result = match output.is_empty() && !socket.has_output() {
-            true => Ok(0),
-            false => socket.write(output),
-        };
-        if result.is_ok() && output.is_empty() && entry.shut_upstream && !socket.has_output() {
-            socket.close_notify();
-            result = result.and_then(|n| socket.write(output).map(|more| n + more));
-            if !socket.has_output() {
-                socket.shut_down();
-            }
-        }
-        match result {
+        match flush(&mut socket.socket, output, entry.shut_upstream) {
             Ok(0) => 0,
             Ok(written) => {
                 entry.conn.touch(self.desk.now);
@@ -352,7 +344,7 @@ impl EventLoop {
             Err(_) => {
                 entry.conn.upstream_broke();
                 // What the server said before it closed may still be there to be read.
-                socket.readable = true;
+                socket.socket.readable = true;
                 1
             }
         }
@@ -367,10 +359,17 @@ impl EventLoop {
         let socket = &mut socket.socket;
         let never = entry.conn.client.broken
             || socket.tls().is_some_and(|session| session.is_handshaking());
-        let output = &mut entry.conn.client.output;
-        if !never && (!output.is_empty() || socket.has_output()) {
+        if !never && (!entry.conn.client.output.is_empty() || socket.has_output()) {
             return false;
         }
+        self.end_client(entry, closing);
+        true
+    }
+
+    /// The last that is done to a client's socket before it is closed.
+    fn end_client(&mut self, entry: &ConnEntry, closing: Closing) {
+        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return };
+        let socket = &mut socket.socket;
         match closing {
             Closing::InOrder => {
                 socket.close_notify();
@@ -380,7 +379,19 @@ impl EventLoop {
             Closing::Cut { reset } if reset && socket.tls().is_none() => socket.reset_on_close(),
             Closing::Cut { .. } => {}
         }
-        true
+    }
+
+    /// Closes a client's connection now, with as much of its output as the socket takes.
+    pub(super) fn close_now(&mut self, key: ConnKey, mut entry: ConnEntry) {
+        self.write_client(&mut entry);
+        let rest = !entry.conn.client.output.is_empty();
+        match entry.closing {
+            // What is left unsent must be missed.
+            Some(_) | None if rest => self.end_client(&entry, Closing::Cut { reset: true }),
+            Some(closing) => self.end_client(&entry, closing),
+            None => {}
+        }
+        self.bury(key, entry);
     }
 
     /// Frees everything that a connection had.
@@ -402,6 +413,28 @@ impl EventLoop {
         self.desk.shared.stats.connections.sub(1);
         self.lower_load();
     }
+}
+
+/// Writes what there is, and the end of the stream behind it where `shut` says so. Returns the
+/// bytes written, or why nothing more can be.
+fn flush(socket: &mut Socket, output: &mut Buffer, shut: Option<bool>) -> Result<usize, String> {
+    let mut written = 0;
+    if !output.is_empty() || socket.has_output() {
+        written = socket.write(output)?;
+    }
+    if let Some(announced) = shut
+        && output.is_empty()
+        && !socket.has_output()
+    {
+        if announced {
+            socket.close_notify();
+            written += socket.write(output)?;
+        }
+        if !socket.has_output() {
+            socket.shut_down();
+        }
+    }
+    Ok(written)
 }
 
 /// The words of an end, told of the server.

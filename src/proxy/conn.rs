@@ -184,11 +184,19 @@ impl Conn {
         distrust: Option<&str>,
         cx: &mut Context<'_>,
     ) {
-        if let (Phase::Handshake(inside), Some(alert)) = (&self.phase, distrust) {
+        if let Phase::Handshake(inside) = &self.phase {
             let route = &inside.route;
             let host = route.tls.as_deref().unwrap_or(&route.authority.host).to_owned();
-            cx.shared.stats.distrusted.add(1);
-            cx.shared.notices.give(Notice::ClientDistrusts { host, alert: alert.to_owned() });
+            cx.shared.notices.give(match distrust {
+                Some(alert) => {
+                    cx.shared.stats.distrusted.add(1);
+                    Notice::ClientDistrusts { host, alert: alert.to_owned() }
+                }
+                None => Notice::ExchangeFailed {
+                    what: format!("handshake with a client of {host}"),
+                    reason: format!("{reason}; -e {host} passes the host through"),
+                },
+            });
         }
         self.client.end.get_or_insert(End::Cut(reason));
     }
@@ -219,7 +227,7 @@ impl Conn {
                 self.upstream_state = UpstreamState::Spare(connected);
                 self.use_spare(cx);
             }
-            _ => cx.commands.push(Command::DropUpstream),
+            _ => cx.commands.push(Command::DropUpstream { cut: false }),
         }
     }
 
@@ -313,8 +321,14 @@ impl Conn {
         match self.phase {
             Phase::Relaying(_) => self.relay_cut(reason.to_owned(), cx),
             _ => {
+                let exchange = self.exchange.as_ref();
+                let cut = exchange.filter(|exchange| exchange.is_answered());
+                let reset = cut.map(|exchange| exchange.ends_by_close());
                 self.record_exchange(Some(reason.to_owned()), cx);
-                self.close(cx);
+                match reset {
+                    Some(reset) => self.cut(reset, cx),
+                    None => self.close(cx),
+                }
             }
         }
     }
@@ -336,16 +350,26 @@ impl Conn {
     /// Says nothing more to the client, but reads on for a while: closing with unread bytes
     /// would reset the connection and destroy the answer on its way (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self, cx: &mut Context<'_>) {
+        if self.stopping {
+            // Nobody waits for slow clients any more; what is queued still goes out.
+            self.close(cx);
+            return;
+        }
         self.drop_upstream(cx);
         self.since = cx.now.instant;
         self.phase = Phase::Lingering { discarded: 0 };
-        cx.commands.push(Command::ShutdownClient);
+        cx.commands.push(Command::ShutdownClient { announced: true });
     }
 
     pub(super) fn drop_upstream(&mut self, cx: &mut Context<'_>) {
+        self.end_upstream(false, cx);
+    }
+
+    /// Closes the upstream connection; `cut` where the server must see that it did not get all.
+    pub(super) fn end_upstream(&mut self, cut: bool, cx: &mut Context<'_>) {
         if !matches!(self.upstream_state, UpstreamState::Absent) {
             self.upstream_state = UpstreamState::Absent;
-            cx.commands.push(Command::DropUpstream);
+            cx.commands.push(Command::DropUpstream { cut });
         }
         self.upstream.reset();
     }

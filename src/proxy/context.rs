@@ -155,11 +155,21 @@ pub enum Command {
     /// The upstream connection is idle and clean: keep it for others.
     KeepUpstream,
     /// Close the upstream connection now.
-    DropUpstream,
+    DropUpstream {
+        /// The server must be able to tell that what it got is not whole: by a reset, or inside
+        /// TLS by the lack of close_notify.
+        cut: bool,
+    },
     /// Send the end of the stream upstream once all output is out.
-    ShutdownUpstream,
+    ShutdownUpstream {
+        /// Inside TLS, with close_notify.
+        announced: bool,
+    },
     /// Send the end of the stream to the client once all output is out.
-    ShutdownClient,
+    ShutdownClient {
+        /// Inside TLS, with close_notify.
+        announced: bool,
+    },
     /// Close the client's connection once all output is out; nothing is read any more.
     CloseClient,
     /// Close the client's connection once all output is out, but so that the client can tell

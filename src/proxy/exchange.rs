@@ -46,22 +46,13 @@ pub struct RequestFacts {
     /// Whether it waits for 100 (Continue).
     pub expects_continue: bool,
     /// Whether it asks for another protocol.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: bool,
     /// How its body is framed.
     pub length: BodyLength,
     /// Whether it is recorded.
     pub recorded: bool,
     /// When its first byte was there.
     pub began: Now,
-}
-
-/// The protocol that a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upgrade {
-    /// WebSocket: its messages are read.
-    WebSocket,
-    /// Another one: its bytes are relayed.
-    Other,
 }
 
 /// What the request side awaits.
@@ -293,7 +284,7 @@ impl Exchange {
         bytes: &[u8],
         client: &mut Link,
     ) -> Result<Step, Failure> {
-        if self.facts.upgrade.is_none() || self.request != RequestSide::Done {
+        if !self.facts.upgrade || self.request != RequestSide::Done {
             return Err(bad_response("101 (Switching Protocols) was not asked for"));
         }
         let outgoing = OutgoingResponse {
@@ -490,9 +481,9 @@ impl Exchange {
         self.response != ResponseSide::Head
     }
 
-    /// Whether the response's body ends with the connection.
-    pub fn is_until_close(&self) -> bool {
-        self.until_close
+    /// Whether the body that the client gets ends with the connection.
+    pub fn ends_by_close(&self) -> bool {
+        self.until_close || self.unchunk
     }
 
     /// Whether the client's connection goes on after this exchange.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::flow::record::{Authority, DeflateParameters, FlowEvent, Scheme, WebSocketOpen};
-use crate::http::head::{HeadReader, values};
+use crate::http::head::{HeadReader, has_token, values};
 use crate::http::reply;
 use crate::http::websocket::deflate_parameters;
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, Phase, Sniffing, UpstreamState};
-use crate::proxy::context::{Command, Context, Dial, DialError, Reuse};
-use crate::proxy::exchange::{Exchange, Route, Upgrade};
+use crate::proxy::context::{Command, Connected, Context, Dial, DialError, Reuse};
+use crate::proxy::exchange::{Exchange, Route};
 use crate::proxy::request::Inside;
 use crate::proxy::sniff::{Sniffed, sniff};
 use crate::proxy::tunnel::{Relayed, Tunnel};
@@ -81,6 +81,10 @@ impl Conn {
         if !intercepts {
             self.pass_through(&authority, name, cx);
             return true;
+        }
+        if !self.client.output.is_empty() {
+            // The answer to CONNECT goes out in clear before anything of TLS does.
+            return false;
         }
         let host = authority.host.clone();
         if lacks_http1 {
@@ -167,7 +171,10 @@ impl Conn {
         }
         let tls = exchange.facts().route.tls.clone();
         match (std::mem::replace(&mut self.upstream_state, UpstreamState::Dialling), tls) {
-            (UpstreamState::Spare(connected), None) => self.use_upstream(connected, cx),
+            (UpstreamState::Spare(connected), None) => {
+                // It was made before the request began, and cost it nothing.
+                self.use_upstream(Connected { dns_us: 0, connect_us: 0, ..connected }, cx);
+            }
             (_, Some(name)) => cx.commands.push(Command::StartUpstreamTls(name)),
             (_, None) => {}
         }
@@ -232,6 +239,7 @@ impl Conn {
     /// Ends a relay that did not come to its own end.
     pub(super) fn relay_cut(&mut self, reason: String, cx: &mut Context<'_>) {
         self.end_relay(Some(reason), cx);
+        self.end_upstream(true, cx);
         self.cut(true, cx);
     }
 
@@ -249,13 +257,13 @@ impl Conn {
         self.since = cx.now.instant;
         let facts = exchange.facts();
         let head = exchange.response_head().cloned().unwrap_or_default();
-        if facts.upgrade != Some(Upgrade::WebSocket) || !facts.recorded {
+        let agreed = agreed_websocket(&facts.head, &head, cx);
+        let Some(deflate) = agreed.filter(|_| facts.recorded) else {
             self.exchange = Some(Box::new(exchange));
             self.record_exchange(None, cx);
             return Tunnel::default();
-        }
+        };
         cx.shared.stats.exchanges.add(1);
-        let deflate = agreed_deflate(&facts.head, &head, cx);
         cx.outbox.push(FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
             id: exchange.id(),
             scheme: facts.route.scheme,
@@ -270,18 +278,21 @@ impl Conn {
     }
 }
 
-/// The permessage-deflate parameters of a handshake.
-fn agreed_deflate(
+/// Whether a handshake's response switches to WebSocket, and the permessage-deflate parameters
+/// that it agrees to. The server decides: clients that leave parts of the handshake out are heard
+/// as long as servers hear them.
+fn agreed_websocket(
     request: &[u8],
     response: &[u8],
     cx: &mut Context<'_>,
-) -> Option<DeflateParameters> {
-    // Both were parsed before; their spans were overwritten by other connections' heads since.
+) -> Option<Option<DeflateParameters>> {
+    // Both were parsed before; their spans may be overwritten by other connections' heads.
     HeadReader::new().request(request, &mut cx.heads.request).ok()?;
     HeadReader::new().response(response, &mut cx.heads.response).ok()?;
+    let (asked, answered) = (&cx.heads.request.fields, &cx.heads.response.fields);
     let name = "Sec-WebSocket-Extensions";
-    let offered = values(&cx.heads.request.fields, request, name);
-    deflate_parameters(offered, values(&cx.heads.response.fields, response, name))
+    has_token(answered, response, "Upgrade", "websocket")
+        .then(|| deflate_parameters(values(asked, request, name), values(answered, response, name)))
 }
 
 /// The host that a route leads to, as `discover` shows it.

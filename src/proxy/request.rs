@@ -8,12 +8,10 @@ use bytes::Bytes;
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
 use crate::http::head::{RequestHead, Version, has_token};
-use crate::http::rewrite::{
-    OutgoingRequest, is_upgrade, is_websocket_handshake, keep_alive, write_request,
-};
+use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
 use crate::http::target::{Target, host_value, parse_target, request_host};
 use crate::proxy::context::{Context, Now};
-use crate::proxy::exchange::{RequestFacts, Route, Upgrade};
+use crate::proxy::exchange::{RequestFacts, Route};
 
 /// A tunnel that a CONNECT request opened and that is being intercepted.
 #[derive(Clone, Debug)]
@@ -64,52 +62,40 @@ pub fn decide(
     cx: &Context<'_>,
 ) -> Decision {
     let head = &cx.heads.request;
+    let inside_route = || inside.map(|inside| inside.route.clone());
     let target = match parse_target(head.method.of(bytes), head.target.of(bytes)) {
         Ok(target) => target,
-        Err(error) => return refuse(400, error.to_string(), None),
+        Err(error) => return refuse(400, error.to_string(), inside_route()),
     };
+    let route = inside_route().or_else(|| route_of(&target, last));
     let length = match request_length(head, bytes) {
         Ok(length) => length,
-        Err(error) => return refuse(400, error.to_string(), inside.map(|i| i.route.clone())),
+        Err(error) => return refuse(400, error.to_string(), route),
     };
     let host = match request_host(head, bytes) {
         Ok(host) => host,
-        Err(error) => return refuse(400, error.to_string(), inside.map(|i| i.route.clone())),
+        Err(error) => return refuse(400, error.to_string(), route),
     };
-    let (route, path, rewrite_host) = match (target, inside) {
-        (Target::Authority(_), Some(_)) => {
-            return refuse(400, "CONNECT inside a tunnel is not supported", None);
+    let Some(route) = route else {
+        let device = host.is_some_and(|host| cx.shared.serves_pages_of(&host.host));
+        return direct(bytes, head, length, device);
+    };
+    let (path, rewrite_host) = match target {
+        Target::Authority(_) if inside.is_some() => {
+            return refuse(400, "CONNECT inside a tunnel is not supported", Some(route));
         }
-        (Target::Authority(authority), None) => {
+        Target::Authority(_) => {
             return match length {
-                BodyLength::None | BodyLength::Length(0) => {
-                    Decision::Connect(shared(authority, last))
-                }
-                _ => refuse(400, "a CONNECT request has no body", None),
+                BodyLength::None | BodyLength::Length(0) => Decision::Connect(route.authority),
+                _ => refuse(400, "a CONNECT request has no body", Some(route)),
             };
         }
-        (Target::Absolute { scheme, authority, path }, None) => {
-            let host = host_value(scheme, &authority);
-            let tls = (scheme == Scheme::Https).then(|| Arc::from(authority.host.as_str()));
-            (Route { scheme, authority: shared(authority, last), tls }, path, Some(host))
+        Target::Absolute { authority, path, .. } => {
+            (path, Some(host_value(route.scheme, &authority)))
         }
-        (Target::Absolute { authority, path, .. }, Some(inside)) => {
-            let host = host_value(inside.route.scheme, &authority);
-            (inside.route.clone(), path, Some(host))
-        }
-        (Target::Origin(path), Some(inside)) => {
-            (inside.route.clone(), Cow::Borrowed(path), host.is_none().then(|| own_host(inside)))
-        }
-        (Target::Asterisk, Some(inside)) => {
-            let path = Cow::Borrowed(b"*".as_slice());
-            (inside.route.clone(), path, host.is_none().then(|| own_host(inside)))
-        }
-        (Target::Origin(_) | Target::Asterisk, None) => {
-            return direct(
-                bytes,
-                head,
-                host.is_some_and(|host| cx.shared.serves_pages_of(&host.host)),
-            );
+        Target::Origin(path) => (Cow::Borrowed(path), host.is_none().then(|| own_host(&route))),
+        Target::Asterisk => {
+            (Cow::Borrowed(b"*".as_slice()), host.is_none().then(|| own_host(&route)))
         }
     };
     if cx.shared.serves_pages_of(&route.authority.host) {
@@ -120,22 +106,41 @@ pub fn decide(
     Decision::Forward(Box::new(facts(bytes, head, outgoing, began, cx)))
 }
 
-fn own_host(inside: &Inside) -> String {
-    host_value(inside.route.scheme, &inside.route.authority)
+/// Where a request that did not come through a tunnel goes; nowhere in origin and asterisk form.
+fn route_of(target: &Target<'_>, last: Option<&Arc<Authority>>) -> Option<Route> {
+    match target {
+        Target::Absolute { scheme, authority, .. } => {
+            let tls = *scheme == Scheme::Https;
+            Some(Route {
+                scheme: *scheme,
+                authority: shared(authority, last),
+                tls: tls.then(|| Arc::from(authority.host.as_str())),
+            })
+        }
+        Target::Authority(authority) => {
+            let authority = shared(authority, last);
+            Some(Route { scheme: Scheme::Https, authority, tls: None })
+        }
+        Target::Origin(_) | Target::Asterisk => None,
+    }
 }
 
-fn shared(authority: Authority, last: Option<&Arc<Authority>>) -> Arc<Authority> {
+fn own_host(route: &Route) -> String {
+    host_value(route.scheme, &route.authority)
+}
+
+fn shared(authority: &Authority, last: Option<&Arc<Authority>>) -> Arc<Authority> {
     match last {
-        Some(last) if **last == authority => last.clone(),
-        _ => Arc::new(authority),
+        Some(last) if **last == *authority => last.clone(),
+        _ => Arc::new(authority.clone()),
     }
 }
 
 /// A request in origin-form that did not come through a tunnel was sent to the proxy itself.
-fn direct(bytes: &[u8], head: &RequestHead, device: bool) -> Decision {
+fn direct(bytes: &[u8], head: &RequestHead, length: BodyLength, device: bool) -> Decision {
     if device {
         let path = head.target.of(bytes);
-        return device_page(bytes, head, path, BodyLength::None);
+        return device_page(bytes, head, path, length);
     }
     let reason = "this is a proxy: set it as your HTTP proxy instead of asking it for pages, or \
                   open http://mitm.it/ through it";
@@ -166,19 +171,10 @@ fn facts(
     cx: &Context<'_>,
 ) -> RequestFacts {
     let Outgoing { route, path, host, length } = to;
-    let upgrade =
-        (head.version == Version::Http11).then(|| is_upgrade(&head.fields, bytes)).flatten().map(
-            |_| {
-                if is_websocket_handshake(head, bytes) {
-                    Upgrade::WebSocket
-                } else {
-                    Upgrade::Other
-                }
-            },
-        );
+    let upgrade = head.version == Version::Http11 && is_upgrade(&head.fields, bytes).is_some();
     let raw = bytes.get(head.start..head.len).unwrap_or(bytes);
     let mut outgoing = Vec::with_capacity(raw.len() + OUTGOING_SPARE_BYTES);
-    let request = OutgoingRequest { path, host, body: length, upgrade: upgrade.is_some() };
+    let request = OutgoingRequest { path, host, body: length, upgrade };
     write_request(&mut outgoing, bytes, head, &request);
     let authority = &route.authority;
     let recorded = cx.shared.records

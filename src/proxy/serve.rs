@@ -193,7 +193,7 @@ impl Conn {
         self.since = cx.now.instant;
         match (request_done, client_stays) {
             (true, true) => {}
-            (true, false) if self.client.input.is_empty() => self.close(cx),
+            (true, false) if self.client.is_exhausted() => self.close(cx),
             _ => self.linger(cx),
         }
         true
@@ -218,15 +218,15 @@ impl Conn {
     pub(super) fn fail(&mut self, status: u16, reason: String, cx: &mut Context<'_>) {
         let Some(exchange) = &self.exchange else { return };
         let answered = exchange.is_answered();
-        let reset = exchange.is_until_close();
+        let reset = exchange.ends_by_close();
         let head_only = exchange.facts().method == b"HEAD";
+        // A body that no server will take is still on its way, unless all of it was taken.
+        let taken = exchange.request_is_done() || exchange.has_no_body();
         let stays = exchange.facts().keep_alive
-            && exchange.request_is_done()
+            && taken
+            && status >= 500
             && self.client.end.is_none()
             && !self.stopping;
-        // A body that no server will take is still on its way, unless there is none.
-        let stays = stays || exchange.has_no_body() && exchange.facts().keep_alive;
-        let stays = stays && !self.stopping && !answered && status >= 500;
         self.give_notice(&reason, cx);
         self.record_exchange(Some(reason.clone()), cx);
         self.drop_upstream(cx);
@@ -281,6 +281,9 @@ impl Conn {
         let what = format!("request from {}", self.peer);
         cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
         let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
+        // Whose secrets a head of nobody knows what host holds is not known either: where hosts
+        // are left out, such a head is as well.
+        let head = if route.is_none() && !cx.shared.hosts.is_empty() { b"" } else { head };
         let recorded = cx.shared.records
             && route.as_ref().is_none_or(|route| {
                 let authority = &route.authority;

@@ -319,7 +319,7 @@ impl World {
                 self.idle = self.peer.take();
                 assert!(self.idle.is_some(), "nothing to keep");
             }
-            Command::DropUpstream => {
+            Command::DropUpstream { .. } => {
                 self.peer = None;
                 self.pending_dial = None;
             }
@@ -335,7 +335,7 @@ impl World {
                 self.with(|conn, cx| conn.client_secured(Arc::new(facts), cx));
             }
             Command::StartUpstreamTls(_) => self.pending_dial = Some(Reuse::Never),
-            Command::ShutdownUpstream | Command::ShutdownClient => {}
+            Command::ShutdownUpstream { .. } | Command::ShutdownClient { .. } => {}
             close @ (Command::CloseClient | Command::CutClient { .. }) => {
                 self.client_got.extend_from_slice(self.conn.client.output.bytes());
                 self.conn.client.output.clear();

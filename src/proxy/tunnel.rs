@@ -61,14 +61,16 @@ impl Tunnel {
                 return Relayed::Cut(reason.clone());
             }
             self.client_ended = true;
-            cx.commands.push(Command::ShutdownUpstream);
+            let announced = client.end == Some(End::Clean);
+            cx.commands.push(Command::ShutdownUpstream { announced });
         }
         if !self.upstream_ended && upstream.is_exhausted() {
             if let Some(End::Cut(reason)) = &upstream.end {
                 return Relayed::Cut(reason.clone());
             }
             self.upstream_ended = true;
-            cx.commands.push(Command::ShutdownClient);
+            let announced = upstream.end == Some(End::Clean);
+            cx.commands.push(Command::ShutdownClient { announced });
         }
         let out = client.output.is_empty() && upstream.output.is_empty();
         let over = self.client_ended && self.upstream_ended && out;

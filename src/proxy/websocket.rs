@@ -64,10 +64,14 @@ impl WebSocketObserver {
 
     /// The connection has ended, for this reason if it did not end well.
     pub fn close(self, error: Option<String>, cx: &mut Context<'_>) {
+        let unfinished = [&self.sent, &self.received]
+            .into_iter()
+            .find(|side| !side.dead && !side.reader.is_between_messages())
+            .map(|side| format!("a message {} was not finished", name(side.direction)));
         cx.outbox.push(FlowEvent::WebSocketClose(WebSocketClose {
             flow: self.flow,
             time_us: cx.now.epoch_us,
-            error: self.failure.or(error),
+            error: self.failure.or(error).or(unfinished),
         }));
     }
 }

@@ -8,7 +8,7 @@ fn absolute(scheme: Scheme, host: &str, port: u16, path: &'static str) -> Target
     Target::Absolute { scheme, authority, path: Cow::Borrowed(path.as_bytes()) }
 }
 
-const REFUSED: [(&str, &str, TargetError); 46] = [
+const REFUSED: [(&str, &str, TargetError); 50] = [
     ("CONNECT", "a", E::Connect),
     ("CONNECT", "a:", E::Port),
     ("CONNECT", "a:0", E::Port),
@@ -43,6 +43,10 @@ const REFUSED: [(&str, &str, TargetError); 46] = [
     ("GET", "ftp://a/", E::Scheme),
     ("GET", "://a/", E::Scheme),
     ("GET", "http://", E::Host),
+    ("GET", "http://127.1/", E::Host),
+    ("GET", "http://2130706433/", E::Host),
+    ("GET", "http://0x7f000001/", E::Host),
+    ("GET", "http://1.2.3.4.5/", E::Host),
     ("GET", "http:///path", E::Host),
     ("GET", "http://?q", E::Host),
     ("GET", "http://u:p@a/", E::UserInfo),
