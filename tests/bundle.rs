@@ -376,6 +376,20 @@ fn an_unfinished_journal_stays_and_is_told_of() {
 }
 
 #[test]
+fn a_second_capture_to_the_same_output_is_refused() {
+    let capture = Capture::start(10);
+    send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(1)))]);
+    let error = capture::refused(&capture.folder.path().join("capture.zip"));
+    assert!(error.contains("another flowtap is writing capture.zip"), "{error}");
+    assert!(!error.contains('\n'));
+    let (folder, listings, _) = capture.finish_in_place();
+    assert_eq!(listings[0]["traces"].as_array().unwrap().len(), 1);
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["capture.zip"]);
+}
+
+#[test]
 fn flows_are_in_the_journal_before_the_capture_ends() {
     let capture = Capture::start(10);
     send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(77)))]);

@@ -92,5 +92,6 @@ fn a_part_that_cannot_be_written_stays_in_the_journal() {
     let journal = folder.path().join("capture.zip.journal");
     assert!(journal.join("segment-0001.flj").exists());
     assert!(journal.join("flow-20-response.body").exists());
-    assert!(!folder.path().join("capture.zip.partial").exists());
+    assert!(!journal.join("part-0001.zip").exists());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -1,6 +1,6 @@
 //! The capture bundle: entries of the ZIP, the manifest and the timeline.
 //!
-//! A part is written aside, as `<part>.partial`, and takes its place when it is whole.
+//! A part is written into the journal's folder, and takes its place when it is whole.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use crate::capture::journal::with_suffix;
 use crate::capture::patch::PatchWriter;
 use crate::capture::private;
 use crate::flow::head::host_text;
@@ -95,9 +94,9 @@ pub(super) struct BundleWriter {
 }
 
 impl BundleWriter {
-    /// Begins the part that will stand at `path`.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let partial = Partial(with_suffix(path, ".partial"));
+    /// Begins the part that will stand at `path`, in a file of the same file system.
+    pub(super) fn create(partial: PathBuf, path: &Path) -> io::Result<Self> {
+        let partial = Partial(partial);
         Ok(BundleWriter {
             zip: ZipWriter::new(PatchWriter::new(private::create(&partial.0)?)),
             path: path.to_owned(),

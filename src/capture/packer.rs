@@ -104,7 +104,7 @@ fn pack(
     pace: &mut Pace<'_>,
 ) -> io::Result<Counts> {
     let segment = folder.segment(job.part);
-    let mut part = BundleWriter::create(&job.path)?;
+    let mut part = BundleWriter::create(folder.packed(job.part), &job.path)?;
     let mut used = Vec::new();
     let place = Workplace { folder, spool };
     let facts = write_flows(&mut part, place, &segment, &mut used, pace)?;
