@@ -137,6 +137,8 @@ pub const DECODED_CODINGS: usize = 4;
 pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;
 /// Journals of captures that did not finish, beside one output.
 pub const JOURNALS: u32 = 1_000;
+/// Files of one name that were moved aside; more than anybody would leave there.
+pub const ASIDE_FILES: u32 = 1_000;
 /// Bytes that wait in memory before they are written to the journal, and again as much for the
 /// WebSocket connections together.
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;

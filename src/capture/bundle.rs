@@ -57,6 +57,10 @@ pub struct Counts {
 pub struct PartFacts {
     /// The name.
     pub app: String,
+    /// A UUID that all parts of one capture share.
+    pub series: String,
+    /// The part's number, from 1.
+    pub part: u32,
     /// When the part was begun, in microseconds since the Unix epoch.
     pub created_us: u64,
     /// From then to its end.
@@ -71,7 +75,14 @@ enum EventRef {
 }
 
 /// The file that is written aside: litter unless it was renamed, since the journal has it all.
-struct Partial(PathBuf);
+pub(super) struct Partial(PathBuf);
+
+impl Partial {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -82,7 +93,6 @@ impl Drop for Partial {
 /// Writes one part. One that is dropped before [`BundleWriter::finish`] leaves no file.
 pub(super) struct BundleWriter {
     zip: ZipWriter<PatchWriter<File>>,
-    path: PathBuf,
     /// Behind `zip`, so that it is dropped, and the file removed, after it.
     partial: Partial,
     counts: Counts,
@@ -94,12 +104,11 @@ pub(super) struct BundleWriter {
 }
 
 impl BundleWriter {
-    /// Begins the part that will stand at `path`, in a file of the same file system.
-    pub(super) fn create(partial: PathBuf, path: &Path) -> io::Result<Self> {
-        let partial = Partial(partial);
+    /// Begins a part in the file `path`.
+    pub(super) fn create(path: PathBuf) -> io::Result<Self> {
+        let partial = Partial(path);
         Ok(BundleWriter {
             zip: ZipWriter::new(PatchWriter::new(private::create(&partial.0)?)),
-            path: path.to_owned(),
             partial,
             counts: Counts::default(),
             events: Vec::new(),
@@ -187,16 +196,15 @@ impl BundleWriter {
         Ok(self.zip.start_file(name, options)?)
     }
 
-    /// Writes the timeline and the manifest, and puts the part in its place.
-    pub(super) fn finish(mut self, facts: &PartFacts) -> io::Result<Counts> {
+    /// Writes the timeline and the manifest; the file is whole then, and is to be moved to its
+    /// place.
+    pub(super) fn finish(mut self, facts: &PartFacts) -> io::Result<(Counts, Partial)> {
         self.write_timeline()?;
         self.json("manifest.json", &manifest(facts, &self.counts, &self.base_url())?)?;
-        let BundleWriter { zip, path, partial, counts, .. } = self;
+        let BundleWriter { zip, partial, counts, .. } = self;
         let file = zip.finish()?.into_inner()?;
         file.sync_all()?;
-        drop(file);
-        std::fs::rename(&partial.0, path)?;
-        Ok(counts)
+        Ok((counts, partial))
     }
 
     /// `https://` and the host with most flows, of several the first by name.
@@ -255,6 +263,8 @@ struct Manifest<'a> {
     duration_ms: u64,
     stats: ManifestStats,
     capture_method: &'a str,
+    series_id: &'a str,
+    part_number: u32,
 }
 
 #[derive(Serialize)]
@@ -292,11 +302,13 @@ fn manifest<'a>(
             context_count: 0,
         },
         capture_method: CAPTURE_METHOD,
+        series_id: &facts.series,
+        part_number: facts.part,
     })
 }
 
 /// A random UUID (RFC 9562 section 5.4).
-fn random_uuid() -> io::Result<String> {
+pub(super) fn random_uuid() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     let random = u128::from_be_bytes(bytes);

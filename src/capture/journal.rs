@@ -115,6 +115,11 @@ impl JournalFolder {
         self.path.join(format!("part-{part:04}.zip"))
     }
 
+    /// A part of the older capture whose place this one takes.
+    pub fn replaced(&self, part: u32) -> PathBuf {
+        self.path.join(format!("replaced-{part:04}.zip"))
+    }
+
     /// A temporary file of the packer.
     pub fn temporary(&self) -> PathBuf {
         self.path.join("packer.tmp")
@@ -212,6 +217,16 @@ mod tests {
     use super::*;
     use crate::capture::frame::FrameReader;
 
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            series: "s".into(),
+            part: 1,
+            created_us: 3,
+            app: "a".into(),
+            file_name: "f".into(),
+        }
+    }
+
     #[test]
     fn the_journal_of_a_capture_that_died_stays() {
         let folder = tempfile::tempdir().unwrap();
@@ -268,8 +283,7 @@ mod tests {
     fn a_segment_is_readable_after_each_flush() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("segment");
-        let header =
-            SegmentHeader { part: 1, created_us: 3, app: "a".into(), file_name: "f".into() };
+        let header = header();
         let mut writer = SegmentWriter::create(&path, &header).unwrap();
         assert!(writer.append(FrameType::WebSocket, |out| put_number(out, 9)));
         let kinds = || {
@@ -293,8 +307,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = JournalFolder::create(&folder.path().join("c.zip")).unwrap();
-        let header =
-            SegmentHeader { part: 1, created_us: 3, app: "a".into(), file_name: "f".into() };
+        let header = header();
         SegmentWriter::create(&journal.segment(1), &header).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(journal.path()), 0o700);

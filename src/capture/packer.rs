@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 use crate::capture::bundle::{BundleWriter, Counts, PartFacts};
 use crate::capture::entry::{SegmentHeader, take_exchange, take_number};
 use crate::capture::frame::{FrameReader, FrameType};
-use crate::capture::journal::JournalFolder;
+use crate::capture::place::Places;
 use crate::capture::spool::Spool;
 use crate::capture::trace::{Workplace, write_trace};
 use crate::capture::websocket::write_websocket;
@@ -52,12 +52,12 @@ pub(super) struct Packed {
 }
 
 /// Packs segments until the recorder is done.
-pub(super) fn run(jobs: &Receiver<Job>, folder: &JournalFolder, shared: &Arc<Shared>) -> Packed {
+pub(super) fn run(jobs: &Receiver<Job>, places: &Places, shared: &Arc<Shared>) -> Packed {
     let mut packed = Packed::default();
-    let mut spool = Spool::new(folder.temporary());
+    let mut spool = Spool::new(places.folder.temporary());
     while let Ok(job) = jobs.recv() {
         let mut pace = Pace { jobs, shared, since: Instant::now() };
-        match pack(&job, folder, &mut spool, &mut pace) {
+        match pack(&job, places, &mut spool, &mut pace) {
             Ok(counts) => {
                 packed.counts.traces += counts.traces;
                 packed.counts.websockets += counts.websockets;
@@ -97,18 +97,15 @@ impl Pace<'_> {
 }
 
 /// Makes one part, then removes what it was made from.
-fn pack(
-    job: &Job,
-    folder: &JournalFolder,
-    spool: &mut Spool,
-    pace: &mut Pace<'_>,
-) -> io::Result<Counts> {
+fn pack(job: &Job, places: &Places, spool: &mut Spool, pace: &mut Pace<'_>) -> io::Result<Counts> {
+    let folder = &places.folder;
     let segment = folder.segment(job.part);
-    let mut part = BundleWriter::create(folder.packed(job.part), &job.path)?;
+    let mut part = BundleWriter::create(folder.packed(job.part))?;
     let mut used = Vec::new();
     let place = Workplace { folder, spool };
     let facts = write_flows(&mut part, place, &segment, &mut used, pace)?;
-    let counts = part.finish(&facts)?;
+    let (counts, whole) = part.finish(&facts)?;
+    places.put(&whole, job.part)?;
     used.push(segment);
     for file in used {
         // What cannot be removed goes with the folder.
@@ -156,5 +153,6 @@ fn write_flows(
         pace.flow_done();
     }
     let duration = Duration::from_micros(ended_us.saturating_sub(header.created_us));
-    Ok(PartFacts { app: header.app, created_us: header.created_us, duration })
+    let SegmentHeader { app, series, part, created_us, .. } = header;
+    Ok(PartFacts { app, series, part, created_us, duration })
 }

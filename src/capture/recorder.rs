@@ -12,11 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
-use crate::capture::bundle::part_path;
 use crate::capture::journal::JournalFolder;
 use crate::capture::packer::{self, Packed, Shared};
+use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
-use crate::capture::read;
 use crate::capture::writer::Writer;
 use crate::error::{Error, Result};
 use crate::limits::JOURNAL_FLUSH;
@@ -103,8 +102,10 @@ impl Recorder {
         }
         let shared = Arc::new(Shared::default());
         let (jobs, waiting) = unbounded();
-        let work = (folder.clone(), shared.clone());
-        let packer = spawn("packer", move || packer::run(&waiting, &work.0, &work.1))?;
+        let places =
+            Places { output: output.clone(), folder: folder.clone(), notices: notices.clone() };
+        let told = shared.clone();
+        let packer = spawn("packer", move || packer::run(&waiting, &places, &told))?;
         let started = Instant::now();
         let writer = Writer::start(config, folder.clone(), jobs, shared.clone(), stats, notices);
         let writer = writer.map_err(|error| {
@@ -222,7 +223,6 @@ impl Ending {
         if packed.error.is_none() {
             // Every part is whole and stands in its place; what cannot be removed is litter.
             let _ = self.folder.remove();
-            remove_stale_parts(&self.output, packed.paths.len());
         }
         Summary {
             traces: packed.counts.traces,
@@ -234,18 +234,6 @@ impl Ending {
             paths: packed.paths,
             lost: written.lost,
             error: (!reasons.is_empty()).then(|| reasons.join("; ")),
-        }
-    }
-}
-
-/// Removes later parts that a former capture left under the names that ours would have: beside
-/// the new bundle they would be taken for parts of it. Only files that are such a part go.
-fn remove_stale_parts(output: &Path, parts: usize) {
-    let first = u32::try_from(parts).unwrap_or(u32::MAX).saturating_add(1);
-    for part in first.max(2).. {
-        let path = part_path(output, part);
-        if !read::is_proxy_bundle(&path) || std::fs::remove_file(path).is_err() {
-            return;
         }
     }
 }

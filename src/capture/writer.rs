@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use crate::capture::bundle::part_path;
+use crate::capture::bundle::{part_path, random_uuid};
 use crate::capture::entry::{SegmentHeader, put_exchange, put_number};
 use crate::capture::frame::FrameType;
 use crate::capture::journal::{JournalFolder, SegmentWriter};
@@ -44,6 +44,8 @@ pub(super) struct Written {
 pub(super) struct Writer {
     config: RecorderConfig,
     folder: JournalFolder,
+    /// A UUID that all parts share.
+    series: String,
     jobs: Sender<Job>,
     shared: Arc<Shared>,
     stats: Arc<Stats>,
@@ -75,10 +77,12 @@ impl Writer {
         notices: Notices,
     ) -> io::Result<Self> {
         let started_us = epoch_us();
-        let segment = begin_segment(&config, &folder, 1, started_us)?;
+        let series = random_uuid()?;
+        let segment = begin_segment(&config, &folder, &series, 1, started_us)?;
         Ok(Writer {
             config,
             folder,
+            series,
             jobs,
             shared,
             stats,
@@ -252,7 +256,7 @@ impl Writer {
     /// Gives the segment to the packer and begins the next.
     fn next_part(&mut self) -> io::Result<()> {
         let now = self.now_us();
-        let next = begin_segment(&self.config, &self.folder, self.part + 1, now)?;
+        let next = begin_segment(&self.config, &self.folder, &self.series, self.part + 1, now)?;
         let finished = std::mem::replace(&mut self.segment, next);
         // Should this fail, the segment is what is in its file, and the packer takes that.
         let result = self.settle(finished.finish(now));
@@ -308,11 +312,13 @@ impl Writer {
 fn begin_segment(
     config: &RecorderConfig,
     folder: &JournalFolder,
+    series: &str,
     part: u32,
     created_us: u64,
 ) -> io::Result<SegmentWriter> {
     let name = part_path(&config.output, part);
     let header = SegmentHeader {
+        series: series.to_owned(),
         part,
         created_us,
         app: config.app.clone(),

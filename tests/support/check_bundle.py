@@ -15,6 +15,7 @@ import uuid
 import zipfile
 
 TIMINGS = ["dns_ms", "connect_ms", "tls_ms", "send_ms", "wait_ms", "receive_ms", "total_ms"]
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OPCODES = {"text", "binary", "ping", "pong", "close"}
 
 
@@ -217,6 +218,11 @@ class Judge:
         stats = value["stats"]
         self.expect(stats == expected, f"manifest: stats {stats} instead of {expected}")
         self.expect(value["capture_method"] == "proxy", "manifest: capture_method")
+        if self.has(value, ["series_id", "part_number"], "manifest"):
+            series, part = value["series_id"], value["part_number"]
+            good = isinstance(series, str) and UUID.fullmatch(series)
+            self.expect(good, f"manifest: series_id {series!r} is no UUID")
+            self.expect(type(part) is int and part > 0, f"manifest: part_number {part!r}")
         return value
 
     def timeline(self):
