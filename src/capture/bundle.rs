@@ -67,6 +67,26 @@ pub struct PartFacts {
     pub duration: Duration,
 }
 
+/// What became of a flow that the journal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stands in the part as it was recorded.
+    Whole,
+    /// Something of it could not be read back; what could stands in the part, and is marked.
+    Damaged,
+    /// Nothing of it could be read back.
+    Lost,
+}
+
+/// What became of a body or payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Bytes of the entry; without any there is no entry.
+    pub(super) bytes: u64,
+    /// Whether the source could be read to its end.
+    pub(super) whole: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum EventRef {
     Trace(u64),
@@ -157,29 +177,34 @@ impl BundleWriter {
         self.zip.write_all(&text)
     }
 
-    /// Writes the entry of a body or payload of about `size` bytes; gives how many there were. A
-    /// source that cannot be read any further ends the entry, and loses what follows only.
+    /// Writes the entry of a body or payload of about `size` bytes. A source that cannot be read
+    /// any further ends the entry, and loses what follows only.
     pub(super) fn body(
         &mut self,
         name: &str,
         size: u64,
         is_text: bool,
         source: &mut dyn Read,
-    ) -> io::Result<u64> {
-        self.begin(name, size, is_text)?;
-        let mut written = 0;
+    ) -> io::Result<Stored> {
+        let mut stored = Stored { bytes: 0, whole: true };
         loop {
             let got = match source.read(&mut self.copied) {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => 0,
+                Err(_) => {
+                    stored.whole = false;
+                    0
+                }
             };
+            if got > 0 && stored.bytes == 0 {
+                self.begin(name, size, is_text)?;
+            }
             let Some(bytes) = self.copied.get(..got).filter(|bytes| !bytes.is_empty()) else {
-                self.counts.bytes += written;
-                return Ok(written);
+                self.counts.bytes += stored.bytes;
+                return Ok(stored);
             };
             self.zip.write_all(bytes)?;
-            written += got as u64;
+            stored.bytes += got as u64;
         }
     }
 

@@ -16,7 +16,7 @@ use crate::capture::journal::JournalFolder;
 use crate::capture::packer::{self, Packed, Shared};
 use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
-use crate::capture::writer::Writer;
+use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
 use crate::limits::JOURNAL_FLUSH;
 use crate::notice::{Notice, Notices};
@@ -59,7 +59,7 @@ pub struct Summary {
     pub duration: Duration,
     /// The parts, in order.
     pub paths: Vec<PathBuf>,
-    /// Flows that were lost because the recorder could not write.
+    /// Flows that were lost because the recorder could not write them, or not read them back.
     pub lost: u64,
     /// Why the bundle is not whole, and where the rest is, in one line for the user.
     pub error: Option<String>,
@@ -209,19 +209,13 @@ impl Ending {
         let written = writer.finish();
         let packed = self.packer.join().unwrap_or_else(|_| Packed {
             error: Some((self.output.clone(), io::Error::other("the packer had a fault"))),
+            segment_left: true,
             ..Packed::default()
         });
-        let journal = self.folder.path().display();
-        let mut reasons = Vec::new();
-        if let Some(reason) = written.failed {
-            reasons.push(format!("{} flows were lost: {reason}", written.lost));
-        }
-        if let Some((path, error)) = &packed.error {
-            let path = path.display();
-            reasons.push(format!("cannot write {path}: {error}; the capture is kept in {journal}"));
-        }
-        if packed.error.is_none() {
-            // Every part is whole and stands in its place; what cannot be removed is litter.
+        let reasons = reasons(&self.folder, &written, &packed);
+        let older_kept = self.folder.replaced(1).exists();
+        if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || older_kept) {
+            // All that was recorded stands in its place; what cannot be removed is litter.
             let _ = self.folder.remove();
         }
         Summary {
@@ -232,10 +226,42 @@ impl Ending {
             bodies_cut: written.bodies_cut,
             duration,
             paths: packed.paths,
-            lost: written.lost,
+            lost: written.lost + packed.lost,
             error: (!reasons.is_empty()).then(|| reasons.join("; ")),
         }
     }
+}
+
+/// Why the bundle is not whole, and what is left besides it; nothing when it is whole.
+fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<String> {
+    let journal = folder.path().display();
+    let mut reasons = Vec::new();
+    if let Some(reason) = &written.failed {
+        reasons.push(format!("{} flows were lost: {reason}", written.lost));
+    }
+    if let Some((path, error)) = &packed.error {
+        reasons.push(format!("cannot write {}: {error}", path.display()));
+    }
+    if packed.lost > 0 {
+        reasons.push(format!("{} recorded flows could not be read back", packed.lost));
+    }
+    if packed.damaged > 0 {
+        let damaged = packed.damaged;
+        reasons.push(format!("{damaged} flows could be read back in part only"));
+    }
+    if packed.segment_left && reasons.is_empty() {
+        reasons.push("the end of the journal could not be read back".to_owned());
+    }
+    if packed.segment_left {
+        reasons.push(format!("the capture is kept in {journal}"));
+    } else if packed.error.is_some() && !folder.path().exists() {
+        reasons.push(format!("{journal} is gone"));
+    }
+    let older = folder.replaced(1);
+    if !reasons.is_empty() && older.exists() {
+        reasons.push(format!("the older bundle is kept as {}", older.display()));
+    }
+    reasons
 }
 
 /// Now, in microseconds since the Unix epoch.

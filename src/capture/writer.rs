@@ -56,6 +56,8 @@ pub(super) struct Writer {
     part: u32,
     segment: SegmentWriter,
     in_segment: Tally,
+    /// Flows that are in the segment's file.
+    flushed: u64,
     unflushed: Tally,
     /// Whether a flow has ended that no tally has yet.
     uncounted: bool,
@@ -92,6 +94,7 @@ impl Writer {
             part: 1,
             segment,
             in_segment: Tally::default(),
+            flushed: 0,
             unflushed: Tally::default(),
             uncounted: false,
             files: SpillFiles::default(),
@@ -245,6 +248,7 @@ impl Writer {
         self.stats.messages.add(messages);
         self.stats.bodies_cut.add(bodies_cut);
         self.bodies_cut += bodies_cut;
+        self.flushed += traces + websockets;
         self.shared.recorded.fetch_add(traces + websockets, Ordering::Relaxed);
     }
 
@@ -260,16 +264,17 @@ impl Writer {
         let finished = std::mem::replace(&mut self.segment, next);
         // Should this fail, the segment is what is in its file, and the packer takes that.
         let result = self.settle(finished.finish(now));
-        self.give_to_packer();
+        self.give_to_packer(result.is_ok());
         self.part += 1;
+        self.flushed = 0;
         self.in_segment = Tally::default();
         result
     }
 
-    fn give_to_packer(&self) {
+    fn give_to_packer(&self, finished: bool) {
         let path: PathBuf = part_path(&self.config.output, self.part);
         // The packer lives as long as this sender.
-        let _ = self.jobs.send(Job { part: self.part, path });
+        let _ = self.jobs.send(Job { part: self.part, path, flows: self.flushed, finished });
     }
 
     fn fail(&mut self, error: &io::Error) {
@@ -304,7 +309,7 @@ impl Writer {
             self.flush();
         }
         self.shared.closing.store(true, Ordering::Relaxed);
-        self.give_to_packer();
+        self.give_to_packer(self.failed.is_none());
         Written { lost: self.lost, bodies_cut: self.bodies_cut, failed: self.failed }
     }
 }
