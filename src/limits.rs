@@ -128,6 +128,9 @@ pub const DECODED_RATIO: u64 = 200;
 pub const DECODED_FREE_BYTES: u64 = 4 * 1024 * 1024;
 /// The window of a zstd frame (RFC 9659 section 3: HTTP needs no more).
 pub const ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of one WebSocket message past the caps that are inflated and thrown away, so that the
+/// messages that follow can be read: what 1 MiB on the wire can come to, a second's work.
+pub const DRAINED_MESSAGE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Steps in which bodies are decoded and copied.
 pub const INFLATE_BUFFER_BYTES: usize = 32 * 1024;
 /// Content codings that one message may stack.

@@ -282,6 +282,30 @@ fn a_payload_that_cannot_be_inflated_is_stored_as_it_came() {
 }
 
 #[test]
+fn messages_behind_one_that_is_past_the_caps_are_inflated() {
+    let capture = Capture::start(10);
+    send(&capture, vec![open(1, Some(DeflateParameters::default()))]);
+    let mut state = Compress::new(Compression::best(), false);
+    let large = vec![b'a'; 8 * 1024 * 1024];
+    let mut wire = Vec::new();
+    for payload in [&b"hello one"[..], &large, b"hello two, hello one", b"hello three"] {
+        wire.push(deflated(&mut state, payload));
+        let mut sent = message(1, Direction::Receive, Opcode::Text, wire.last().unwrap());
+        sent.compressed = true;
+        send(&capture, vec![FlowEvent::WebSocketMessage(sent)]);
+    }
+    send(&capture, vec![close(1)]);
+    let (listings, _) = capture.finish();
+    let messages = &listings[0]["websockets"][0]["messages"];
+    assert_eq!(messages[0]["payload"], base64(b"hello one"));
+    assert_eq!(messages[1]["payload_encoding"], "permessage-deflate");
+    assert!(messages[1]["payload"] == base64(&wire[1]));
+    assert_eq!(messages[2]["payload"], base64(b"hello two, hello one"));
+    assert_eq!(messages[3]["payload"], base64(b"hello three"));
+    assert!(messages[3]["payload_encoding"].is_null());
+}
+
+#[test]
 fn the_next_part_begins_at_the_limit() {
     let capture = Capture::start(3);
     for id in 1..=7 {

@@ -12,10 +12,10 @@ use crate::capture::entry::{
 use crate::capture::frame::{FRAME_HEADER_BYTES, FileEnd, FrameReader, FrameType};
 use crate::capture::trace::{Headers, Workplace, is_false};
 use crate::flow::decode::inflate::Inflate;
-use crate::flow::decode::{Caps, inflate_message};
+use crate::flow::decode::{Caps, DecodeError, inflate_message};
 use crate::flow::head::{HeadText, UriKind, target_uri};
 use crate::flow::record::{Direction, FlowId, Opcode, WebSocketOpen};
-use crate::limits::JOURNAL_FRAME_BYTES;
+use crate::limits::{DRAINED_MESSAGE_BYTES, JOURNAL_FRAME_BYTES};
 
 #[derive(Serialize)]
 struct Connection<'a> {
@@ -230,12 +230,16 @@ impl<'a> MessageWriter<'a> {
             if way.resets {
                 way.inflate.reset();
             }
-            match inflate_message(&mut way.inflate, &mut source, place.spool, Caps::default()) {
+            // Without context takeover nobody needs the history.
+            let drained = if way.resets { 0 } else { DRAINED_MESSAGE_BYTES };
+            let caps = Caps::default();
+            match inflate_message(&mut way.inflate, &mut source, place.spool, caps, drained) {
                 Ok(0) => return Ok((EMPTY, None)),
                 Ok(size) => {
                     let stored = part.body(&entry, size, is_text, &mut place.spool.reader()?)?;
                     return Ok((stored, None));
                 }
+                Err(DecodeError::PastCaps | DecodeError::Sink(_)) => {}
                 Err(_) => way.lost = !way.resets,
             }
         }
