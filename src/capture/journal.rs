@@ -237,7 +237,7 @@ mod tests {
         std::fs::write(first.segment(1), "flows").unwrap();
         drop(first);
         let (second, unfinished) = JournalFolder::create(&output).unwrap();
-        assert_eq!(unfinished, [path.clone()]);
+        assert_eq!(unfinished, std::slice::from_ref(&path));
         assert!(second.path().ends_with("capture.zip.journal-2"));
         second.remove().unwrap();
         assert_eq!(std::fs::read(path.join("segment-0001.flj")).unwrap(), b"flows");
