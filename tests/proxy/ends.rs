@@ -185,7 +185,8 @@ fn switched(tap: &Flowtap, origin: &Origin) -> Client {
 
 #[test]
 fn a_cut_by_the_client_is_not_sent_to_the_server_as_close_notify() {
-    let cuts: [(&str, fn(Client)); 2] = [
+    type Cut = (&'static str, fn(Client));
+    let cuts: [Cut; 2] = [
         ("reset", Client::reset),
         ("TCP's end without close_notify", |mut client| {
             client.finish();

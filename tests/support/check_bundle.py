@@ -21,6 +21,7 @@ import zipfile
 import zlib
 
 TIMINGS = ["dns_ms", "connect_ms", "tls_ms", "send_ms", "wait_ms", "receive_ms", "total_ms"]
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OPCODES = ("text", "binary", "ping", "pong", "close")
 # Epoch milliseconds between 2001 and 2286: neither seconds nor microseconds.
 TIMESTAMPS = (10**12, 10**13)
@@ -462,6 +463,11 @@ class Judge:
                 good = type(stated) is int and stated == count
                 self.expect(good, f"manifest: {name} is {stated!r} instead of {count}")
         self.expect(value["capture_method"] == "proxy", "manifest: capture_method")
+        if self.has(value, ["series_id", "part_number"], "manifest"):
+            series, part = value["series_id"], value["part_number"]
+            good = isinstance(series, str) and UUID.fullmatch(series)
+            self.expect(good, f"manifest: series_id {series!r} is no UUID")
+            self.expect(type(part) is int and part > 0, f"manifest: part_number {part!r}")
         return value
 
     def capture_id(self, text):
