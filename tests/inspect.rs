@@ -111,6 +111,32 @@ fn only_a_part_of_the_same_capture_goes_on_with_it() {
 }
 
 #[test]
+fn what_is_not_whole_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.zip");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+    let entries = [
+        ("manifest.json", r#"{"series_id":7,"part_number":"x"}"#),
+        ("traces/t_0001.json", r#"{"id":"t_0001","response":{"status":200,"body_damaged":true}}"#),
+        ("ws/ws_0001.json", r#"{"id":"ws_0001","messages_left_out":12}"#),
+        ("ws/ws_0001_m001.json", r#"{"payload_encoding":"permessage-deflate"}"#),
+        ("ws/ws_0001_m002.json", r#"{"payload_damaged":true}"#),
+    ];
+    for (name, text) in entries {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    assert!(shown(&path, None).is_ok());
+    let trace = shown(&path, Some("t_0001")).unwrap();
+    assert!(trace.contains("(damaged:"), "{trace}");
+    let socket = shown(&path, Some("ws_0001")).unwrap();
+    assert!(socket.contains("(not decoded: permessage-deflate)"), "{socket}");
+    assert!(socket.contains("(damaged:"), "{socket}");
+    assert!(socket.contains("12 more messages were not kept"), "{socket}");
+}
+
+#[test]
 fn what_is_no_bundle_is_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.zip");

@@ -83,6 +83,9 @@ pub struct Message {
     pub body_encoding: Option<String>,
     /// The size on the wire of a body whose copy was cut.
     pub body_wire_size: Option<u64>,
+    /// Whether what was recorded of the body could not be read back whole.
+    #[serde(deserialize_with = "if_fitting")]
+    pub body_damaged: bool,
 }
 
 /// When the phases of a trace took place, in milliseconds.
@@ -148,6 +151,9 @@ pub struct WebSocket {
     /// How many messages it has.
     #[serde(deserialize_with = "or_default")]
     pub message_count: u64,
+    /// Messages past the limit, which are not kept.
+    #[serde(deserialize_with = "if_fitting")]
+    pub messages_left_out: u64,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -173,6 +179,12 @@ pub struct WebSocketMessage {
     /// The size of that file.
     #[serde(deserialize_with = "or_default")]
     pub payload_size: u64,
+    /// The coding of a payload that is stored as it came.
+    #[serde(deserialize_with = "if_fitting")]
+    pub payload_encoding: Option<String>,
+    /// Whether what was recorded of the payload could not be read back whole.
+    #[serde(deserialize_with = "if_fitting")]
+    pub payload_damaged: bool,
 }
 
 /// A null where a value should be reads as the value's default: other programs write such.

@@ -216,7 +216,9 @@ fn show_message(
         }
         page.line("")?;
     }
-    if let Some(size) = message.body_wire_size {
+    if message.body_damaged {
+        page.line("(damaged: what was recorded of the body could not be read back whole)\n")?;
+    } else if let Some(size) = message.body_wire_size {
         page.line(&format!("(cut: the body had {size} bytes on the wire)\n"))?;
     }
     if !message.trailers.is_empty() {
@@ -260,7 +262,16 @@ fn show_websocket(
                 Err(error) => page.line(&format!("({error})"))?,
             }
         }
+        if let Some(coding) = &message.payload_encoding {
+            page.line(&format!("(not decoded: {})", visible(coding)))?;
+        }
+        if message.payload_damaged {
+            page.line("(damaged: what was recorded of it could not be read back whole)")?;
+        }
         number += 1;
+    }
+    if socket.messages_left_out > 0 {
+        page.line(&format!("{} more messages were not kept", socket.messages_left_out))?;
     }
     if let Some(error) = &socket.error {
         page.line(&format!("ended: {}", visible(error)))?;
