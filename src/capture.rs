@@ -6,6 +6,7 @@ pub mod frame;
 pub mod journal;
 mod packer;
 mod patch;
+mod place;
 mod private;
 pub mod queue;
 pub mod read;

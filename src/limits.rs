@@ -128,6 +128,9 @@ pub const DECODED_RATIO: u64 = 200;
 pub const DECODED_FREE_BYTES: u64 = 4 * 1024 * 1024;
 /// The window of a zstd frame (RFC 9659 section 3: HTTP needs no more).
 pub const ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of one WebSocket message past the caps that are inflated and thrown away, so that the
+/// messages that follow can be read: what 1 MiB on the wire can come to, a second's work.
+pub const DRAINED_MESSAGE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Steps in which bodies are decoded and copied.
 pub const INFLATE_BUFFER_BYTES: usize = 32 * 1024;
 /// Content codings that one message may stack.
@@ -137,6 +140,8 @@ pub const DECODED_CODINGS: usize = 4;
 pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;
 /// Journals of captures that did not finish, beside one output.
 pub const JOURNALS: u32 = 1_000;
+/// Files of one name that were moved aside; more than anybody would leave there.
+pub const ASIDE_FILES: u32 = 1_000;
 /// Bytes that wait in memory before they are written to the journal, and again as much for the
 /// WebSocket connections together.
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;

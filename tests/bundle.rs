@@ -6,7 +6,7 @@
 mod capture;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -282,6 +282,30 @@ fn a_payload_that_cannot_be_inflated_is_stored_as_it_came() {
 }
 
 #[test]
+fn messages_behind_one_that_is_past_the_caps_are_inflated() {
+    let capture = Capture::start(10);
+    send(&capture, vec![open(1, Some(DeflateParameters::default()))]);
+    let mut state = Compress::new(Compression::best(), false);
+    let large = vec![b'a'; 8 * 1024 * 1024];
+    let mut wire = Vec::new();
+    for payload in [&b"hello one"[..], &large, b"hello two, hello one", b"hello three"] {
+        wire.push(deflated(&mut state, payload));
+        let mut sent = message(1, Direction::Receive, Opcode::Text, wire.last().unwrap());
+        sent.compressed = true;
+        send(&capture, vec![FlowEvent::WebSocketMessage(sent)]);
+    }
+    send(&capture, vec![close(1)]);
+    let (listings, _) = capture.finish();
+    let messages = &listings[0]["websockets"][0]["messages"];
+    assert_eq!(messages[0]["payload"], base64(b"hello one"));
+    assert_eq!(messages[1]["payload_encoding"], "permessage-deflate");
+    assert!(messages[1]["payload"] == base64(&wire[1]));
+    assert_eq!(messages[2]["payload"], base64(b"hello two, hello one"));
+    assert_eq!(messages[3]["payload"], base64(b"hello three"));
+    assert!(messages[3]["payload_encoding"].is_null());
+}
+
+#[test]
 fn the_next_part_begins_at_the_limit() {
     let capture = Capture::start(3);
     for id in 1..=7 {
@@ -344,22 +368,89 @@ fn the_real_limit_holds() {
     assert_eq!(listings[1]["traces"].as_array().unwrap().len(), 201);
 }
 
-#[test]
-fn stale_parts_go_and_foreign_files_stay() {
-    let first = Capture::start(1);
-    for id in 1..=3 {
-        send(&first, vec![FlowEvent::Exchange(Box::new(exchange(id)))]);
-    }
-    let (folder, _, _) = first.finish_in_place();
-    fs::write(folder.path().join("capture-0004.zip"), "mine").unwrap();
-    let second = Capture::start_in(folder, 10);
-    send(&second, vec![FlowEvent::Exchange(Box::new(exchange(1)))]);
-    let (folder, listings, _) = second.finish_in_place();
-    assert_eq!(listings.len(), 1);
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> =
-        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["capture-0004.zip", "capture.zip"]);
+    names
+}
+
+fn small(ids: std::ops::RangeInclusive<u64>) -> Vec<FlowEvent> {
+    ids.map(|id| FlowEvent::Exchange(Box::new(exchange(id)))).collect()
+}
+
+#[test]
+fn later_parts_of_the_capture_that_is_replaced_go() {
+    let first = Capture::start(1);
+    send(&first, small(1..=4));
+    let (folder, listings, _) = first.finish_in_place();
+    let series = |listing: &serde_json::Value| listing["manifest"]["series_id"].clone();
+    assert!(listings.iter().all(|part| series(part) == series(&listings[0])));
+    assert_eq!(listings[3]["manifest"]["part_number"], 4);
+    let second = Capture::start_in(folder, 2);
+    send(&second, small(1..=3));
+    let (folder, second, _) = second.finish_in_place();
+    assert_eq!(names(folder.path()), ["capture-0002.zip", "capture.zip"]);
+    assert_ne!(series(&second[0]), series(&listings[0]));
+    assert_eq!(series(&second[0]), series(&second[1]));
+}
+
+#[test]
+fn parts_of_others_stay_or_are_moved_aside() {
+    // A capture that has the name of a part, and a file that is no bundle at all.
+    let other = Capture::start_as(tempfile::tempdir().unwrap(), "capture-0002.zip", 10);
+    send(&other, small(1..=3));
+    let (folder, ..) = other.finish_in_place();
+    let other = fs::read(folder.path().join("capture-0002.zip")).unwrap();
+    fs::write(folder.path().join("capture-0003.zip"), "mine").unwrap();
+    fs::write(folder.path().join("capture-0003.zip.old"), "older").unwrap();
+
+    let one = Capture::start_in(folder, 10);
+    send(&one, small(1..=1));
+    let (folder, ..) = one.finish_in_place();
+    assert!(fs::read(folder.path().join("capture-0002.zip")).unwrap() == other);
+
+    let three = Capture::start_in(folder, 1);
+    let notices = three.notices.clone();
+    send(&three, small(1..=3));
+    let (folder, listings, _) = three.finish_in_place();
+    assert_eq!(listings.len(), 3);
+    assert!(fs::read(folder.path().join("capture-0002.zip.old")).unwrap() == other);
+    let text = |name| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(text("capture-0003.zip.old"), "older");
+    assert_eq!(text("capture-0003.zip.old-2"), "mine");
+    let warnings: Vec<_> = notices.try_iter().collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let Notice::Warning(text) = &warnings[1] else { unreachable!("{warnings:?}") };
+    assert!(text.contains("capture-0003.zip was there"), "{text}");
+    assert!(text.contains("it is now") && text.ends_with("capture-0003.zip.old-2"), "{text}");
+}
+
+#[test]
+fn while_a_capture_goes_on_no_part_of_the_former_stands_behind_its_own() {
+    let first = Capture::start(1);
+    send(&first, small(1..=3));
+    let (folder, ..) = first.finish_in_place();
+    let old: Vec<_> = ["capture.zip", "capture-0002.zip", "capture-0003.zip"]
+        .map(|name| fs::read(folder.path().join(name)).unwrap())
+        .into();
+    let second = Capture::start_in(folder, 1);
+    assert!(fs::read(second.folder.path().join("capture.zip")).unwrap() == old[0]);
+    // The second flow ends the first part, which is packed while the capture goes on.
+    send(&second, small(1..=2));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while fs::read(second.folder.path().join("capture.zip")).unwrap() == old[0] {
+        assert!(Instant::now() < deadline);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    assert_eq!(names(second.folder.path()), ["capture.zip", "capture.zip.journal"]);
+    for (number, old) in old.iter().enumerate() {
+        let kept = format!("capture.zip.journal/replaced-{:04}.zip", number + 1);
+        assert!(&fs::read(second.folder.path().join(kept)).unwrap() == old, "part {number}");
+    }
+    let (folder, ..) = second.finish_in_place();
+    assert_eq!(names(folder.path()), ["capture-0002.zip", "capture.zip"]);
 }
 
 #[test]
@@ -373,6 +464,18 @@ fn an_unfinished_journal_stays_and_is_told_of() {
     assert!(matches!(notice, Notice::Warning(text) if text.contains("unfinished")));
     let (_folder, ..) = capture.finish_in_place();
     assert_eq!(fs::read_to_string(left.join("segment-0001.flj")).unwrap(), "evidence");
+}
+
+#[test]
+fn a_second_capture_to_the_same_output_is_refused() {
+    let capture = Capture::start(10);
+    send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(1)))]);
+    let error = capture::refused(&capture.folder.path().join("capture.zip"));
+    assert!(error.contains("another flowtap is writing capture.zip"), "{error}");
+    assert!(!error.contains('\n'));
+    let (folder, listings, _) = capture.finish_in_place();
+    assert_eq!(listings[0]["traces"].as_array().unwrap().len(), 1);
+    assert_eq!(names(folder.path()), ["capture.zip"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::process::Command;
 use flowtap::flow::record::*;
 use flowtap::notice::Notice;
 
-use capture::{Capture, exchange, send};
+use capture::{Capture, exchange, send, text_body};
 
 /// Set in the child process.
 const LIMITED: &str = "FLOWTAP_TEST_LIMITED";
@@ -28,7 +28,10 @@ fn run_limited(name: &str) {
         Command::new("sh").args(["-c", script]).arg(child).arg(name).env(LIMITED, "1").output();
     let output = output.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{complaints}");
+    // Lines for the user come from the command line alone.
+    assert!(!complaints.contains("ZipWriter"), "{complaints}");
     assert!(text.contains("1 passed"), "{text}");
 }
 
@@ -92,5 +95,53 @@ fn a_part_that_cannot_be_written_stays_in_the_journal() {
     let journal = folder.path().join("capture.zip.journal");
     assert!(journal.join("segment-0001.flj").exists());
     assert!(journal.join("flow-20-response.body").exists());
-    assert!(!folder.path().join("capture.zip.partial").exists());
+    assert!(!journal.join("part-0001.zip").exists());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_older_bundle_is_kept_when_the_new_one_is_not_whole() {
+    if !is_limited() {
+        return run_limited("the_older_bundle_is_kept_when_the_new_one_is_not_whole");
+    }
+    let first = Capture::start(1);
+    send(&first, (1..=2).map(small).collect());
+    let (folder, ..) = first.finish_in_place();
+    let old = std::fs::read(folder.path().join("capture.zip")).unwrap();
+
+    let second = Capture::start_in(folder, 2);
+    send(&second, (1..=3).map(small).collect());
+    for _ in 0..20 {
+        send(&second, vec![block(4)]);
+    }
+    send(&second, vec![small(4)]);
+    let (folder, listings, summary) = second.finish_with_error();
+    assert_eq!((listings.len(), summary.lost), (2, 1));
+    let error = summary.error.unwrap();
+    let kept = folder.path().join("capture.zip.journal/replaced-0001.zip");
+    assert!(error.contains(&format!("the older bundle is kept as {}", kept.display())), "{error}");
+    assert!(std::fs::read(kept).unwrap() == old);
+    assert!(folder.path().join("capture.zip.journal/replaced-0002.zip").exists());
+}
+
+#[test]
+fn nothing_but_the_command_line_writes_to_stderr() {
+    if !is_limited() {
+        return run_limited("nothing_but_the_command_line_writes_to_stderr");
+    }
+    // Wherever in an entry the disk becomes full.
+    for size in [2_500, 3_000, 3_700, 5_000, 9_000] {
+        let capture = Capture::start(1_000);
+        for flow in 1..=250 {
+            let (id, side, data) = (FlowId(flow), Side::Response, vec![1; size].into());
+            let mut ended = exchange(flow);
+            let response = ended.response.as_mut().unwrap();
+            response.body = Body { sent_ahead: size as u64, size: size as u64, ..text_body("") };
+            let block = FlowEvent::Body(BodyBlock { flow: id, side, data });
+            send(&capture, vec![block, FlowEvent::Exchange(Box::new(ended))]);
+        }
+        let (_folder, listings, summary) = capture.finish_with_error();
+        assert!(listings.is_empty(), "{size}: {summary:?}");
+        assert!(summary.error.is_some_and(|error| error.contains("cannot write")));
+    }
 }

@@ -95,6 +95,22 @@ fn websocket(id: u64) -> Vec<FlowEvent> {
 }
 
 #[test]
+fn only_a_part_of_the_same_capture_goes_on_with_it() {
+    let flow = |id| vec![FlowEvent::Exchange(Box::new(exchange(id)))];
+    let other = Capture::start_as(tempfile::tempdir().unwrap(), "capture-0002.zip", 1);
+    send(&other, flow(1));
+    send(&other, flow(2));
+    let (folder, ..) = other.finish_in_place();
+    let capture = Capture::start_in(folder, 1);
+    send(&capture, flow(1));
+    let (folder, ..) = capture.finish_in_place();
+    let table = shown(&folder.path().join("capture.zip"), None).unwrap();
+    assert!(!table.contains("goes on"), "{table}");
+    let table = shown(&folder.path().join("capture-0002.zip"), None).unwrap();
+    assert!(table.contains("goes on in") && table.contains("capture-0002-0002.zip"), "{table}");
+}
+
+#[test]
 fn what_is_no_bundle_is_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.zip");

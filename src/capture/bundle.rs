@@ -1,6 +1,6 @@
 //! The capture bundle: entries of the ZIP, the manifest and the timeline.
 //!
-//! A part is written aside, as `<part>.partial`, and takes its place when it is whole.
+//! A part is written into the journal's folder, and takes its place when it is whole.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use crate::capture::journal::with_suffix;
 use crate::capture::patch::PatchWriter;
 use crate::capture::private;
 use crate::flow::head::host_text;
@@ -58,10 +57,34 @@ pub struct Counts {
 pub struct PartFacts {
     /// The name.
     pub app: String,
+    /// A UUID that all parts of one capture share.
+    pub series: String,
+    /// The part's number, from 1.
+    pub part: u32,
     /// When the part was begun, in microseconds since the Unix epoch.
     pub created_us: u64,
     /// From then to its end.
     pub duration: Duration,
+}
+
+/// What became of a flow that the journal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stands in the part as it was recorded.
+    Whole,
+    /// Something of it could not be read back; what could stands in the part, and is marked.
+    Damaged,
+    /// Nothing of it could be read back.
+    Lost,
+}
+
+/// What became of a body or payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Bytes of the entry; without any there is no entry.
+    pub(super) bytes: u64,
+    /// Whether the source could be read to its end.
+    pub(super) whole: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +95,14 @@ enum EventRef {
 }
 
 /// The file that is written aside: litter unless it was renamed, since the journal has it all.
-struct Partial(PathBuf);
+pub(super) struct Partial(PathBuf);
+
+impl Partial {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -83,7 +113,6 @@ impl Drop for Partial {
 /// Writes one part. One that is dropped before [`BundleWriter::finish`] leaves no file.
 pub(super) struct BundleWriter {
     zip: ZipWriter<PatchWriter<File>>,
-    path: PathBuf,
     /// Behind `zip`, so that it is dropped, and the file removed, after it.
     partial: Partial,
     counts: Counts,
@@ -95,12 +124,11 @@ pub(super) struct BundleWriter {
 }
 
 impl BundleWriter {
-    /// Begins the part that will stand at `path`.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let partial = Partial(with_suffix(path, ".partial"));
+    /// Begins a part in the file `path`.
+    pub(super) fn create(path: PathBuf) -> io::Result<Self> {
+        let partial = Partial(path);
         Ok(BundleWriter {
             zip: ZipWriter::new(PatchWriter::new(private::create(&partial.0)?)),
-            path: path.to_owned(),
             partial,
             counts: Counts::default(),
             events: Vec::new(),
@@ -149,29 +177,34 @@ impl BundleWriter {
         self.zip.write_all(&text)
     }
 
-    /// Writes the entry of a body or payload of about `size` bytes; gives how many there were. A
-    /// source that cannot be read any further ends the entry, and loses what follows only.
+    /// Writes the entry of a body or payload of about `size` bytes. A source that cannot be read
+    /// any further ends the entry, and loses what follows only.
     pub(super) fn body(
         &mut self,
         name: &str,
         size: u64,
         is_text: bool,
         source: &mut dyn Read,
-    ) -> io::Result<u64> {
-        self.begin(name, size, is_text)?;
-        let mut written = 0;
+    ) -> io::Result<Stored> {
+        let mut stored = Stored { bytes: 0, whole: true };
         loop {
             let got = match source.read(&mut self.copied) {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => 0,
+                Err(_) => {
+                    stored.whole = false;
+                    0
+                }
             };
+            if got > 0 && stored.bytes == 0 {
+                self.begin(name, size, is_text)?;
+            }
             let Some(bytes) = self.copied.get(..got).filter(|bytes| !bytes.is_empty()) else {
-                self.counts.bytes += written;
-                return Ok(written);
+                self.counts.bytes += stored.bytes;
+                return Ok(stored);
             };
             self.zip.write_all(bytes)?;
-            written += got as u64;
+            stored.bytes += got as u64;
         }
     }
 
@@ -188,16 +221,15 @@ impl BundleWriter {
         Ok(self.zip.start_file(name, options)?)
     }
 
-    /// Writes the timeline and the manifest, and puts the part in its place.
-    pub(super) fn finish(mut self, facts: &PartFacts) -> io::Result<Counts> {
+    /// Writes the timeline and the manifest; the file is whole then, and is to be moved to its
+    /// place.
+    pub(super) fn finish(mut self, facts: &PartFacts) -> io::Result<(Counts, Partial)> {
         self.write_timeline()?;
         self.json("manifest.json", &manifest(facts, &self.counts, &self.base_url())?)?;
-        let BundleWriter { zip, path, partial, counts, .. } = self;
+        let BundleWriter { zip, partial, counts, .. } = self;
         let file = zip.finish()?.into_inner()?;
         file.sync_all()?;
-        drop(file);
-        std::fs::rename(&partial.0, path)?;
-        Ok(counts)
+        Ok((counts, partial))
     }
 
     /// `https://` and the host with most flows, of several the first by name.
@@ -256,6 +288,8 @@ struct Manifest<'a> {
     duration_ms: u64,
     stats: ManifestStats,
     capture_method: &'a str,
+    series_id: &'a str,
+    part_number: u32,
 }
 
 #[derive(Serialize)]
@@ -293,11 +327,13 @@ fn manifest<'a>(
             context_count: 0,
         },
         capture_method: CAPTURE_METHOD,
+        series_id: &facts.series,
+        part_number: facts.part,
     })
 }
 
 /// A random UUID (RFC 9562 section 5.4).
-fn random_uuid() -> io::Result<String> {
+pub(super) fn random_uuid() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     let random = u128::from_be_bytes(bytes);

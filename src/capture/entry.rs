@@ -14,11 +14,13 @@ use crate::flow::record::{
 };
 
 /// The version of the journal that this program writes and reads.
-pub const JOURNAL_VERSION: u32 = 1;
+pub const JOURNAL_VERSION: u32 = 2;
 
 /// The first frame of a segment: all that a bundle needs besides its flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// A UUID that all parts of one capture share.
+    pub series: String,
     /// The part of the bundle, from 1.
     pub part: u32,
     /// When the segment was begun, in microseconds since the Unix epoch.
@@ -33,6 +35,7 @@ impl SegmentHeader {
     /// Appends the payload.
     pub fn put(&self, out: &mut Vec<u8>) {
         JOURNAL_VERSION.put(out);
+        self.series.put(out);
         self.part.put(out);
         self.created_us.put(out);
         self.app.put(out);
@@ -46,6 +49,7 @@ impl SegmentHeader {
                 return None;
             }
             Some(SegmentHeader {
+                series: String::take(input)?,
                 part: u32::take(input)?,
                 created_us: u64::take(input)?,
                 app: String::take(input)?,

@@ -5,15 +5,18 @@
 //!   segment-0001.flj     frames: Segment, then Exchange and WebSocket, then SegmentEnd
 //!   flow-7-request.body  a body too large to stand in its Exchange frame
 //!   flow-9.ws            frames: WebSocketOpen, Data and Message, WebSocketClose
+//!   part-0001.zip        a part that is being packed
+//!   lock                 locked while the capture lives
 //! ```
 //!
 //! A segment and its files go when their part of the bundle is whole. What a killed capture
 //! leaves behind is all that is needed to make the bundle.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::capture::entry::{SegmentHeader, put_number};
 use crate::capture::frame::{FrameType, append_frame};
@@ -21,30 +24,66 @@ use crate::capture::private;
 use crate::flow::record::{FlowId, Side};
 use crate::limits::{JOURNAL_BUFFER_BYTES, JOURNALS};
 
+/// The file in the folder that is locked while its capture lives.
+const LOCK: &str = "lock";
+
 /// The folder, and the names in it.
 #[derive(Clone, Debug)]
 pub struct JournalFolder {
     path: PathBuf,
+    /// Whoever holds the last copy keeps the lock; the system lets it go with a killed process.
+    _lock: Arc<File>,
 }
 
 impl JournalFolder {
     /// Makes the folder `<output>.journal`, or `<output>.journal-2` and so on where a capture
-    /// that did not finish has left its own; those are given as well.
+    /// that did not finish has left its own; those are given as well. Refused while another
+    /// process, or another capture of this one, writes the same output: of two that start in the
+    /// same moment at most one goes on.
     pub fn create(output: &Path) -> io::Result<(JournalFolder, Vec<PathBuf>)> {
+        let folder = Self::lock_first(output)?;
+        // One that lives may have any number: those before it may have been removed since.
         let mut unfinished = Vec::new();
-        for number in 1..=JOURNALS {
-            let suffix =
-                if number == 1 { ".journal".to_owned() } else { format!(".journal-{number}") };
-            let path = with_suffix(output, &suffix);
+        for path in journal_paths(output).filter(|path| *path != folder.path) {
+            if is_live(&path) {
+                // Nothing is in it yet.
+                let _ = folder.remove();
+                return Err(in_use(output));
+            }
+            if is_unfinished(&path) {
+                unfinished.push(path);
+            }
+        }
+        Ok((folder, unfinished))
+    }
+
+    fn lock_first(output: &Path) -> io::Result<JournalFolder> {
+        for path in journal_paths(output) {
             match private::create_folder(&path) {
-                Ok(()) => return Ok((JournalFolder { path }, unfinished)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    unfinished.push(path);
-                }
-                Err(error) => return Err(error),
+                Ok(()) => return Self::lock(path, output),
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Err(_) if is_live(&path) => return Err(in_use(output)),
+                Err(_) => {}
             }
         }
         Err(io::Error::other("too many journals of unfinished captures stand beside it"))
+    }
+
+    fn lock(path: PathBuf, output: &Path) -> io::Result<JournalFolder> {
+        let locked = private::create(&path.join(LOCK)).and_then(|lock| match lock.try_lock() {
+            // Another start looks whether this one lives, and will find that it does not.
+            Err(TryLockError::WouldBlock) => Err(in_use(output)),
+            // Some network file systems have no locks; a capture is worth more than this check.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(lock),
+        });
+        match locked {
+            Ok(lock) => Ok(JournalFolder { path, _lock: Arc::new(lock) }),
+            Err(error) => {
+                // Nothing is in it yet.
+                let _ = std::fs::remove_dir_all(&path);
+                Err(error)
+            }
+        }
     }
 
     /// Where it is.
@@ -71,6 +110,16 @@ impl JournalFolder {
         self.path.join(format!("flow-{}.ws", flow.0))
     }
 
+    /// A part that is being packed, before it takes its place.
+    pub fn packed(&self, part: u32) -> PathBuf {
+        self.path.join(format!("part-{part:04}.zip"))
+    }
+
+    /// A part of the older capture whose place this one takes.
+    pub fn replaced(&self, part: u32) -> PathBuf {
+        self.path.join(format!("replaced-{part:04}.zip"))
+    }
+
     /// A temporary file of the packer.
     pub fn temporary(&self) -> PathBuf {
         self.path.join("packer.tmp")
@@ -80,6 +129,31 @@ impl JournalFolder {
     pub fn remove(&self) -> io::Result<()> {
         std::fs::remove_dir_all(&self.path)
     }
+}
+
+/// The folders that captures to `output` use, in the order in which they are tried.
+fn journal_paths(output: &Path) -> impl Iterator<Item = PathBuf> {
+    (1..=JOURNALS).map(|number| match number {
+        1 => with_suffix(output, ".journal"),
+        _ => with_suffix(output, &format!(".journal-{number}")),
+    })
+}
+
+/// Whether a process that lives has locked the folder.
+fn is_live(path: &Path) -> bool {
+    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Whether the folder has more in it than its lock.
+fn is_unfinished(path: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    entries.flatten().any(|entry| entry.file_name() != LOCK)
+}
+
+fn in_use(output: &Path) -> io::Error {
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    io::Error::other(format!("another flowtap is writing {name}"))
 }
 
 /// A path with something behind its file name.
@@ -143,25 +217,73 @@ mod tests {
     use super::*;
     use crate::capture::frame::FrameReader;
 
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            series: "s".into(),
+            part: 1,
+            created_us: 3,
+            app: "a".into(),
+            file_name: "f".into(),
+        }
+    }
+
     #[test]
-    fn a_journal_that_is_there_stays() {
+    fn the_journal_of_a_capture_that_died_stays() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("capture.zip");
         let (first, unfinished) = JournalFolder::create(&output).unwrap();
         assert!(unfinished.is_empty());
+        let path = first.path().to_owned();
+        std::fs::write(first.segment(1), "flows").unwrap();
+        drop(first);
         let (second, unfinished) = JournalFolder::create(&output).unwrap();
-        assert_eq!(unfinished, [first.path()]);
+        assert_eq!(unfinished, std::slice::from_ref(&path));
         assert!(second.path().ends_with("capture.zip.journal-2"));
         second.remove().unwrap();
-        assert!(first.path().exists());
+        assert_eq!(std::fs::read(path.join("segment-0001.flj")).unwrap(), b"flows");
+    }
+
+    #[test]
+    fn one_output_has_one_living_capture() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("capture.zip");
+        std::fs::create_dir(folder.path().join("capture.zip.journal")).unwrap();
+        let (living, _) = JournalFolder::create(&output).unwrap();
+        assert!(living.path().ends_with("capture.zip.journal-2"));
+        let clone = living.clone();
+        drop(living);
+        for first in ["there", "gone"] {
+            let error = JournalFolder::create(&output).unwrap_err().to_string();
+            assert_eq!(error, "another flowtap is writing capture.zip", "the first is {first}");
+            assert!(!folder.path().join("capture.zip.journal-3").exists());
+            // One that lives is seen behind a number that is free.
+            let _ = std::fs::remove_dir(folder.path().join("capture.zip.journal"));
+        }
+        assert!(!folder.path().join("capture.zip.journal").exists());
+        drop(clone);
+        JournalFolder::create(&output).unwrap();
+    }
+
+    #[test]
+    fn of_many_starts_at_once_at_most_one_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("capture.zip");
+        for _ in 0..50 {
+            let starts = || JournalFolder::create(&output).ok();
+            let alive = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(starts)).collect();
+                threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(alive.len() <= 1, "{alive:?}");
+            alive.iter().for_each(|(folder, _)| folder.remove().unwrap());
+        }
     }
 
     #[test]
     fn a_segment_is_readable_after_each_flush() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("segment");
-        let header =
-            SegmentHeader { part: 1, created_us: 3, app: "a".into(), file_name: "f".into() };
+        let header = header();
         let mut writer = SegmentWriter::create(&path, &header).unwrap();
         assert!(writer.append(FrameType::WebSocket, |out| put_number(out, 9)));
         let kinds = || {
@@ -185,8 +307,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = JournalFolder::create(&folder.path().join("c.zip")).unwrap();
-        let header =
-            SegmentHeader { part: 1, created_us: 3, app: "a".into(), file_name: "f".into() };
+        let header = header();
         SegmentWriter::create(&journal.segment(1), &header).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(journal.path()), 0o700);

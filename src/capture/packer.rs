@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::capture::bundle::{BundleWriter, Counts, PartFacts};
+use crate::capture::bundle::{BundleWriter, Counts, Fate, PartFacts};
 use crate::capture::entry::{SegmentHeader, take_exchange, take_number};
-use crate::capture::frame::{FrameReader, FrameType};
-use crate::capture::journal::JournalFolder;
+use crate::capture::frame::{FileEnd, FrameReader, FrameType};
+use crate::capture::place::Places;
 use crate::capture::spool::Spool;
 use crate::capture::trace::{Workplace, write_trace};
 use crate::capture::websocket::write_websocket;
@@ -29,6 +29,10 @@ pub(super) struct Job {
     pub(super) part: u32,
     /// Where the part will stand.
     pub(super) path: PathBuf,
+    /// Flows that were written to the segment.
+    pub(super) flows: u64,
+    /// Whether all of it was written, to its last frame.
+    pub(super) finished: bool,
 }
 
 /// What the packer shares with the recorder's handle.
@@ -49,16 +53,35 @@ pub(super) struct Packed {
     pub(super) paths: Vec<PathBuf>,
     /// The first failure: the part's path and the reason.
     pub(super) error: Option<(PathBuf, io::Error)>,
+    /// Flows that were recorded and of which nothing could be read back.
+    pub(super) lost: u64,
+    /// Flows that could be read back in part only.
+    pub(super) damaged: u64,
+    /// Whether a segment is left in the journal, since its part is not whole.
+    pub(super) segment_left: bool,
+}
+
+/// How a part came out.
+#[derive(Debug)]
+struct Outcome {
+    counts: Counts,
+    lost: u64,
+    damaged: u64,
+    /// Whether all that was recorded was read back.
+    whole: bool,
 }
 
 /// Packs segments until the recorder is done.
-pub(super) fn run(jobs: &Receiver<Job>, folder: &JournalFolder, shared: &Arc<Shared>) -> Packed {
+pub(super) fn run(jobs: &Receiver<Job>, places: &Places, shared: &Arc<Shared>) -> Packed {
     let mut packed = Packed::default();
-    let mut spool = Spool::new(folder.temporary());
+    let mut spool = Spool::new(places.folder.temporary());
     while let Ok(job) = jobs.recv() {
         let mut pace = Pace { jobs, shared, since: Instant::now() };
-        match pack(&job, folder, &mut spool, &mut pace) {
-            Ok(counts) => {
+        match pack(&job, places, &mut spool, &mut pace) {
+            Ok(Outcome { counts, lost, damaged, whole }) => {
+                packed.lost += lost;
+                packed.damaged += damaged;
+                packed.segment_left |= !whole;
                 packed.counts.traces += counts.traces;
                 packed.counts.websockets += counts.websockets;
                 packed.counts.messages += counts.messages;
@@ -67,6 +90,11 @@ pub(super) fn run(jobs: &Receiver<Job>, folder: &JournalFolder, shared: &Arc<Sha
             }
             // The segment stays in the journal; the next part may be more lucky.
             Err(error) => {
+                let segment = places.folder.segment(job.part);
+                if open_segment(&segment).is_err() {
+                    packed.lost += job.flows;
+                }
+                packed.segment_left |= segment.exists();
                 packed.error.get_or_insert((job.path, error));
             }
         }
@@ -96,65 +124,100 @@ impl Pace<'_> {
     }
 }
 
-/// Makes one part, then removes what it was made from.
-fn pack(
-    job: &Job,
-    folder: &JournalFolder,
-    spool: &mut Spool,
-    pace: &mut Pace<'_>,
-) -> io::Result<Counts> {
+/// Makes one part, then removes what it was made from, if all of that could be read.
+fn pack(job: &Job, places: &Places, spool: &mut Spool, pace: &mut Pace<'_>) -> io::Result<Outcome> {
+    let folder = &places.folder;
     let segment = folder.segment(job.part);
-    let mut part = BundleWriter::create(&job.path)?;
-    let mut used = Vec::new();
+    let (header, frames) = open_segment(&segment)?;
+    let mut part = BundleWriter::create(folder.packed(job.part))?;
     let place = Workplace { folder, spool };
-    let facts = write_flows(&mut part, place, &segment, &mut used, pace)?;
-    let counts = part.finish(&facts)?;
-    used.push(segment);
-    for file in used {
-        // What cannot be removed goes with the folder.
-        let _ = std::fs::remove_file(file);
+    let read = write_flows(&mut part, place, frames, pace)?;
+    let SegmentHeader { app, series, part: number, created_us, .. } = header;
+    let ended_us = read.ended_us.unwrap_or(created_us);
+    let duration = Duration::from_micros(ended_us.saturating_sub(created_us));
+    let facts = PartFacts { app, series, part: number, created_us, duration };
+    let (counts, file) = part.finish(&facts)?;
+    places.put(&file, job.part)?;
+
+    let lost = job.flows.saturating_sub(read.flows);
+    let torn = read.end != FileEnd::Whole || read.ended_us.is_none();
+    // A segment of which not all could be written may well end in a torn frame.
+    let whole = lost == 0 && read.damaged == 0 && !(torn && job.finished);
+    if whole {
+        for file in read.used.iter().chain([&segment]) {
+            // What cannot be removed goes with the folder.
+            let _ = std::fs::remove_file(file);
+        }
     }
-    Ok(counts)
+    Ok(Outcome { counts, lost, damaged: read.damaged, whole })
+}
+
+type Frames = FrameReader<BufReader<File>>;
+
+fn open_segment(path: &Path) -> io::Result<(SegmentHeader, Frames)> {
+    let unreadable = |why: &dyn std::fmt::Display| {
+        io::Error::other(format!("its journal cannot be read: {why}"))
+    };
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    let mut frames = FrameReader::new(BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, file));
+    let header = match frames.next_frame().map_err(|error| unreadable(&error))? {
+        Some((FrameType::Segment, payload)) => SegmentHeader::take(payload),
+        _ => None,
+    };
+    let header = header.ok_or_else(|| unreadable(&"the segment has no header"))?;
+    Ok((header, frames))
+}
+
+/// What could be read of a segment.
+#[derive(Debug)]
+struct SegmentRead {
+    /// Flows that stand in the part, whole or not.
+    flows: u64,
+    damaged: u64,
+    /// Files besides the segment that were read.
+    used: Vec<PathBuf>,
+    /// From the last frame, in microseconds since the Unix epoch.
+    ended_us: Option<u64>,
+    end: FileEnd,
 }
 
 fn write_flows(
     part: &mut BundleWriter,
     mut place: Workplace<'_>,
-    segment: &Path,
-    used: &mut Vec<PathBuf>,
+    mut frames: Frames,
     pace: &mut Pace<'_>,
-) -> io::Result<PartFacts> {
-    let source = BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, File::open(segment)?);
-    let mut frames = FrameReader::new(source);
-    let header = match frames.next_frame()? {
-        Some((FrameType::Segment, payload)) => SegmentHeader::take(payload),
-        _ => None,
-    };
-    let header = header.ok_or_else(|| io::Error::other("the journal's segment has no header"))?;
-    let mut ended_us = header.created_us;
-    while let Some((kind, payload)) = frames.next_frame()? {
-        match kind {
+) -> io::Result<SegmentRead> {
+    let used = Vec::new();
+    let mut read = SegmentRead { flows: 0, damaged: 0, used, ended_us: None, end: FileEnd::Torn };
+    // A segment that cannot be read any further gives the flows before that place.
+    while let Ok(Some((kind, payload))) = frames.next_frame() {
+        let fate = match kind {
             FrameType::Exchange => {
                 let Some(exchange) = take_exchange(payload) else { continue };
                 let spilled = |side| place.folder.body(exchange.id, side);
                 if exchange.request.body.sent_ahead > 0 {
-                    used.push(spilled(Side::Request));
+                    read.used.push(spilled(Side::Request));
                 }
                 if exchange.response.as_ref().is_some_and(|message| message.body.sent_ahead > 0) {
-                    used.push(spilled(Side::Response));
+                    read.used.push(spilled(Side::Response));
                 }
-                write_trace(part, &mut place, &exchange)?;
+                write_trace(part, &mut place, &exchange)?
             }
             FrameType::WebSocket => {
                 let Some(flow) = take_number(payload).map(FlowId) else { continue };
-                used.push(place.folder.websocket(flow));
-                write_websocket(part, &mut place, flow)?;
+                read.used.push(place.folder.websocket(flow));
+                write_websocket(part, &mut place, flow)?
             }
-            FrameType::SegmentEnd => ended_us = take_number(payload).unwrap_or(ended_us),
+            FrameType::SegmentEnd => {
+                read.ended_us = take_number(payload);
+                continue;
+            }
             _ => continue,
-        }
+        };
+        read.flows += u64::from(fate != Fate::Lost);
+        read.damaged += u64::from(fate == Fate::Damaged);
         pace.flow_done();
     }
-    let duration = Duration::from_micros(ended_us.saturating_sub(header.created_us));
-    Ok(PartFacts { app: header.app, created_us: header.created_us, duration })
+    read.end = frames.end().unwrap_or(FileEnd::Torn);
+    Ok(read)
 }

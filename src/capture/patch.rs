@@ -17,9 +17,9 @@ pub(super) struct PatchWriter<W: Write + Seek> {
     start: u64,
     /// Where in the file the next byte goes: in the window, or at its end.
     position: u64,
-    /// Why the file could not be written, once that has happened. What is written after it is
-    /// lost without another error: the ZIP writer, when it is dropped, tries to write its
-    /// directory and complains on stderr where it cannot.
+    /// Why the file could not be written, once that has happened. Every write and seek after it
+    /// succeeds and does nothing: the ZIP writer, when it is dropped, tries to write its directory
+    /// and complains on stderr where it cannot.
     failed: Option<io::ErrorKind>,
 }
 
@@ -100,7 +100,8 @@ impl<W: Write + Seek> Seek for PatchWriter<W> {
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
             SeekFrom::End(by) => self.end().checked_add_signed(by),
         };
-        match target.filter(|target| *target <= self.end()) {
+        let failed = self.failed.is_some();
+        match target.filter(|target| failed || *target <= self.end()) {
             Some(target) => {
                 self.position = target;
                 Ok(target)
@@ -115,6 +116,41 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::io::Cursor;
+
+    /// A file on a disk with room for so many bytes.
+    struct Full(Cursor<Vec<u8>>, u64);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.position() + bytes.len() as u64 > self.1 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Full {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn after_a_failure_nothing_fails_but_the_end() {
+        let mut writer = PatchWriter::new(Full(Cursor::new(Vec::new()), 1_000));
+        let failed = (0..100).find_map(|_| writer.write_all(&[1; 60_000]).err()).unwrap();
+        assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
+        for place in [0, 10_000_000, 3] {
+            assert_eq!(writer.seek(SeekFrom::Start(place)).unwrap(), place);
+            writer.write_all(&[2; 100_000]).unwrap();
+        }
+        let error = writer.into_inner().err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
 
     proptest! {
         #[test]

@@ -29,6 +29,12 @@ pub struct Manifest {
     /// From start to stop, in milliseconds.
     #[serde(deserialize_with = "or_default")]
     pub duration_ms: f64,
+    /// What the parts of one capture share; empty when unknown.
+    #[serde(deserialize_with = "if_fitting")]
+    pub series_id: String,
+    /// The part's number in its capture, from 1; 0 when unknown.
+    #[serde(deserialize_with = "if_fitting")]
+    pub part_number: u32,
 }
 
 /// A field line.
@@ -176,6 +182,14 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A field that only flowtap writes: what others mean by its name is no error.
+fn if_fitting<'de, D: Deserializer<'de>, T: Default + DeserializeOwned>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
 /// A bundle that is open.
 #[derive(Debug)]
 pub struct Bundle {
@@ -267,9 +281,13 @@ fn entry_error(name: &str, error: &io::Error) -> Error {
     Error::new(format!("cannot read {} of the bundle: {error}", name.escape_debug()))
 }
 
-/// Whether the file is a bundle that a proxy made.
-pub fn is_proxy_bundle(path: &Path) -> bool {
-    Bundle::open(path).is_ok_and(|bundle| bundle.manifest.capture_method == CAPTURE_METHOD)
+/// The capture that a bundle is a part of, and the part's number; `None` when it does not say.
+pub fn series(path: &Path) -> Option<(String, u32)> {
+    let manifest = Bundle::open(path).ok()?.manifest;
+    let known = manifest.capture_method == CAPTURE_METHOD
+        && !manifest.series_id.is_empty()
+        && manifest.part_number > 0;
+    known.then_some((manifest.series_id, manifest.part_number))
 }
 
 fn is_trace_id(id: &str) -> bool {

@@ -12,12 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
-use crate::capture::bundle::part_path;
 use crate::capture::journal::JournalFolder;
 use crate::capture::packer::{self, Packed, Shared};
+use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
-use crate::capture::read;
-use crate::capture::writer::Writer;
+use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
 use crate::limits::JOURNAL_FLUSH;
 use crate::notice::{Notice, Notices};
@@ -60,7 +59,7 @@ pub struct Summary {
     pub duration: Duration,
     /// The parts, in order.
     pub paths: Vec<PathBuf>,
-    /// Flows that were lost because the recorder could not write.
+    /// Flows that were lost because the recorder could not write them, or not read them back.
     pub lost: u64,
     /// Why the bundle is not whole, and where the rest is, in one line for the user.
     pub error: Option<String>,
@@ -103,8 +102,10 @@ impl Recorder {
         }
         let shared = Arc::new(Shared::default());
         let (jobs, waiting) = unbounded();
-        let work = (folder.clone(), shared.clone());
-        let packer = spawn("packer", move || packer::run(&waiting, &work.0, &work.1))?;
+        let places =
+            Places { output: output.clone(), folder: folder.clone(), notices: notices.clone() };
+        let told = shared.clone();
+        let packer = spawn("packer", move || packer::run(&waiting, &places, &told))?;
         let started = Instant::now();
         let writer = Writer::start(config, folder.clone(), jobs, shared.clone(), stats, notices);
         let writer = writer.map_err(|error| {
@@ -208,21 +209,14 @@ impl Ending {
         let written = writer.finish();
         let packed = self.packer.join().unwrap_or_else(|_| Packed {
             error: Some((self.output.clone(), io::Error::other("the packer had a fault"))),
+            segment_left: true,
             ..Packed::default()
         });
-        let journal = self.folder.path().display();
-        let mut reasons = Vec::new();
-        if let Some(reason) = written.failed {
-            reasons.push(format!("{} flows were lost: {reason}", written.lost));
-        }
-        if let Some((path, error)) = &packed.error {
-            let path = path.display();
-            reasons.push(format!("cannot write {path}: {error}; the capture is kept in {journal}"));
-        }
-        if packed.error.is_none() {
-            // Every part is whole and stands in its place; what cannot be removed is litter.
+        let reasons = reasons(&self.folder, &written, &packed);
+        let older_kept = self.folder.replaced(1).exists();
+        if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || older_kept) {
+            // All that was recorded stands in its place; what cannot be removed is litter.
             let _ = self.folder.remove();
-            remove_stale_parts(&self.output, packed.paths.len());
         }
         Summary {
             traces: packed.counts.traces,
@@ -232,22 +226,42 @@ impl Ending {
             bodies_cut: written.bodies_cut,
             duration,
             paths: packed.paths,
-            lost: written.lost,
+            lost: written.lost + packed.lost,
             error: (!reasons.is_empty()).then(|| reasons.join("; ")),
         }
     }
 }
 
-/// Removes later parts that a former capture left under the names that ours would have: beside
-/// the new bundle they would be taken for parts of it. Only files that are such a part go.
-fn remove_stale_parts(output: &Path, parts: usize) {
-    let first = u32::try_from(parts).unwrap_or(u32::MAX).saturating_add(1);
-    for part in first.max(2).. {
-        let path = part_path(output, part);
-        if !read::is_proxy_bundle(&path) || std::fs::remove_file(path).is_err() {
-            return;
-        }
+/// Why the bundle is not whole, and what is left besides it; nothing when it is whole.
+fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<String> {
+    let journal = folder.path().display();
+    let mut reasons = Vec::new();
+    if let Some(reason) = &written.failed {
+        reasons.push(format!("{} flows were lost: {reason}", written.lost));
     }
+    if let Some((path, error)) = &packed.error {
+        reasons.push(format!("cannot write {}: {error}", path.display()));
+    }
+    if packed.lost > 0 {
+        reasons.push(format!("{} recorded flows could not be read back", packed.lost));
+    }
+    if packed.damaged > 0 {
+        let damaged = packed.damaged;
+        reasons.push(format!("{damaged} flows could be read back in part only"));
+    }
+    if packed.segment_left && reasons.is_empty() {
+        reasons.push("the end of the journal could not be read back".to_owned());
+    }
+    if packed.segment_left {
+        reasons.push(format!("the capture is kept in {journal}"));
+    } else if packed.error.is_some() && !folder.path().exists() {
+        reasons.push(format!("{journal} is gone"));
+    }
+    let older = folder.replaced(1);
+    if !reasons.is_empty() && older.exists() {
+        reasons.push(format!("the older bundle is kept as {}", older.display()));
+    }
+    reasons
 }
 
 /// Now, in microseconds since the Unix epoch.

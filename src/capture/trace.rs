@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use serde::{Serialize, Serializer};
 
-use crate::capture::bundle::BundleWriter;
+use crate::capture::bundle::{BundleWriter, Fate};
 use crate::capture::journal::JournalFolder;
 use crate::capture::spool::Spool;
 use crate::flow::decode::{Caps, codings, decode};
@@ -71,6 +71,13 @@ struct StoredBody {
     /// The size on the wire of a body whose copy was cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_wire_size: Option<u64>,
+    /// Whether what was recorded of the body could not be read back whole.
+    #[serde(skip_serializing_if = "is_false")]
+    body_damaged: bool,
+}
+
+pub(super) fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Serialize)]
@@ -186,7 +193,7 @@ pub(super) fn write_trace(
     part: &mut BundleWriter,
     place: &mut Workplace<'_>,
     exchange: &Exchange,
-) -> io::Result<()> {
+) -> io::Result<Fate> {
     let request = HeadText::read(&exchange.request.head);
     let response = exchange.response.as_ref().map(|message| HeadText::read(&message.head));
     let response = response.unwrap_or_default();
@@ -200,6 +207,7 @@ pub(super) fn write_trace(
     };
     let request_body = store(Side::Request, &request, Some(&exchange.request))?;
     let response_body = store(Side::Response, &response, exchange.response.as_ref())?;
+    let damaged = request_body.body_damaged || response_body.body_damaged;
     let trailers = |message: Option<&Message>| {
         message.map(|message| HeadText::read_fields(&message.trailers)).unwrap_or_default()
     };
@@ -238,7 +246,8 @@ pub(super) fn write_trace(
         server: exchange.upstream.as_ref().map(ServerText::from),
         error: exchange.error.as_deref(),
     };
-    part.json(&format!("traces/{id}.json"), &trace)
+    part.json(&format!("traces/{id}.json"), &trace)?;
+    Ok(if damaged { Fate::Damaged } else { Fate::Whole })
 }
 
 fn store_body(
@@ -275,23 +284,29 @@ fn store_body(
         if size == 0 {
             return Ok(StoredBody::default());
         }
-        let body_size = part.body(&entry, size, is_text, &mut place.spool.reader()?)?;
-        return Ok(StoredBody { body_file: Some(file), body_size, ..StoredBody::default() });
+        let stored = part.body(&entry, size, is_text, &mut place.spool.reader()?)?;
+        return Ok(StoredBody {
+            body_file: (stored.bytes > 0).then_some(file),
+            body_size: stored.bytes,
+            body_damaged: !stored.whole,
+            ..StoredBody::default()
+        });
     }
     let coded = codings.is_none_or(|codings| !codings.is_empty());
     let mut source = captured(place.folder, flow, side, body);
-    let body_size = part.body(&entry, body.captured(), is_text && !coded, &mut source)?;
-    // Less than was captured only if the journal's file is damaged.
-    let short = (body_size < body.captured()).then_some(body.size);
+    let stored = part.body(&entry, body.captured(), is_text && !coded, &mut source)?;
+    let short = (!stored.whole).then_some(body.size);
     Ok(StoredBody {
-        body_file: (body_size > 0).then_some(file),
-        body_size,
+        body_file: (stored.bytes > 0).then_some(file),
+        body_size: stored.bytes,
         body_encoding: coded.then(|| named.join(", ")),
         body_wire_size: wire_size.or(short),
+        body_damaged: !stored.whole,
     })
 }
 
-/// The captured bytes: those on disk, then those in the record.
+/// The captured bytes: those on disk, then those in the record. Where those on disk cannot be
+/// read, or end too early, reading fails: the rest would stand in the wrong place.
 fn captured<'a>(
     folder: &JournalFolder,
     flow: FlowId,
@@ -303,8 +318,30 @@ fn captured<'a>(
         return Box::new(tail);
     }
     match File::open(folder.body(flow, side)) {
-        Ok(file) => Box::new(file.take(body.sent_ahead).chain(tail)),
-        Err(_) => Box::new(tail),
+        Ok(file) => Box::new(Exactly(file.take(body.sent_ahead)).chain(tail)),
+        Err(error) => Box::new(Unreadable(error.kind())),
+    }
+}
+
+/// A file that must have all the bytes that it is read for.
+struct Exactly(io::Take<File>);
+
+impl Read for Exactly {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let got = self.0.read(target)?;
+        if got == 0 && !target.is_empty() && self.0.limit() > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(got)
+    }
+}
+
+/// A file that could not be opened.
+struct Unreadable(io::ErrorKind);
+
+impl Read for Unreadable {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.into())
     }
 }
 

@@ -5,17 +5,17 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use serde::Serialize;
 
-use crate::capture::bundle::{BundleWriter, websocket_id};
+use crate::capture::bundle::{BundleWriter, Fate, Stored, websocket_id};
 use crate::capture::entry::{
     CloseEntry, MessageEntry, take_close, take_data, take_message, take_open,
 };
-use crate::capture::frame::{FRAME_HEADER_BYTES, FrameReader, FrameType};
-use crate::capture::trace::{Headers, Workplace};
+use crate::capture::frame::{FRAME_HEADER_BYTES, FileEnd, FrameReader, FrameType};
+use crate::capture::trace::{Headers, Workplace, is_false};
 use crate::flow::decode::inflate::Inflate;
-use crate::flow::decode::{Caps, inflate_message};
+use crate::flow::decode::{Caps, DecodeError, inflate_message};
 use crate::flow::head::{HeadText, UriKind, target_uri};
 use crate::flow::record::{Direction, FlowId, Opcode, WebSocketOpen};
-use crate::limits::JOURNAL_FRAME_BYTES;
+use crate::limits::{DRAINED_MESSAGE_BYTES, JOURNAL_FRAME_BYTES};
 
 #[derive(Serialize)]
 struct Connection<'a> {
@@ -53,17 +53,23 @@ struct Message<'a> {
     /// Set when the payload could not be inflated and is stored as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_encoding: Option<&'static str>,
+    /// Whether what was recorded of the payload could not be read back whole.
+    #[serde(skip_serializing_if = "is_false")]
+    payload_damaged: bool,
 }
 
-/// Writes a connection into the part; one whose file is gone or has no handshake is left out.
+/// What a connection's JSON says when the end of its file could not be read.
+const DAMAGED: &str = "the recording of this connection is damaged; messages are missing";
+
+/// Writes a connection into the part; one whose file cannot be read or has no handshake is lost.
 pub(super) fn write_websocket(
     part: &mut BundleWriter,
     place: &mut Workplace<'_>,
     flow: FlowId,
-) -> io::Result<()> {
+) -> io::Result<Fate> {
     let path = place.folder.websocket(flow);
     let (Ok(file), Ok(payloads)) = (File::open(&path), File::open(&path)) else {
-        return Ok(());
+        return Ok(Fate::Lost);
     };
     let source = BufReader::with_capacity(JOURNAL_FRAME_BYTES / 8, file);
     let mut frames = FrameReader::new(source);
@@ -71,7 +77,7 @@ pub(super) fn write_websocket(
         Ok(Some((FrameType::WebSocketOpen, payload))) => take_open(payload),
         _ => None,
     };
-    let Some(open) = open else { return Ok(()) };
+    let Some(open) = open else { return Ok(Fate::Lost) };
 
     let number = part.next_websocket(open.began_us / 1_000, &open.target.host);
     let id = websocket_id(number);
@@ -92,8 +98,11 @@ pub(super) fn write_websocket(
             _ => {}
         }
     }
-    let messages = writer.messages;
-    write_connection(part, &open, &id, messages, close)
+    // The file was closed before the segment named it.
+    let cut = close.is_none() || frames.end() != Some(FileEnd::Whole);
+    let (messages, damaged) = (writer.messages, writer.damaged || cut);
+    write_connection(part, &open, &id, messages, close, cut.then_some(DAMAGED))?;
+    Ok(if damaged { Fate::Damaged } else { Fate::Whole })
 }
 
 fn write_connection(
@@ -102,6 +111,7 @@ fn write_connection(
     id: &str,
     message_count: u64,
     close: Option<CloseEntry>,
+    damage: Option<&'static str>,
 ) -> io::Result<()> {
     let request = HeadText::read(&open.request_head);
     let response = HeadText::read(&open.response_head);
@@ -119,7 +129,7 @@ fn write_connection(
         client_address: open.client.to_string(),
         closed_timestamp: close.as_ref().map(|close| close.time_us / 1_000),
         messages_left_out: close.as_ref().map_or(0, |close| close.messages_left_out),
-        error: close.as_ref().and_then(|close| close.error.as_deref()),
+        error: close.as_ref().and_then(|close| close.error.as_deref()).or(damage),
     };
     part.json(&format!("ws/{id}.json"), &connection)
 }
@@ -148,6 +158,8 @@ struct MessageWriter<'a> {
     payloads: File,
     ways: [Way; 2],
     messages: u64,
+    /// Whether something of a message could not be read back.
+    damaged: bool,
 }
 
 impl<'a> MessageWriter<'a> {
@@ -157,7 +169,7 @@ impl<'a> MessageWriter<'a> {
             Way::new(deflate.client_no_context_takeover),
             Way::new(deflate.server_no_context_takeover),
         ];
-        MessageWriter { connection, number, payloads, ways, messages: 0 }
+        MessageWriter { connection, number, payloads, ways, messages: 0, damaged: false }
     }
 
     /// A block whose frame ends at `end` in the file.
@@ -177,7 +189,8 @@ impl<'a> MessageWriter<'a> {
         self.messages += 1;
         let timestamp = message.time_us / 1_000;
         let id = part.next_message(self.number, self.messages, timestamp);
-        let (payload_size, payload_encoding) = self.payload(part, place, message, &id)?;
+        let (stored, payload_encoding) = self.payload(part, place, message, &id)?;
+        self.damaged |= !stored.whole;
         let name = self.connection;
         let message = Message {
             id: &id,
@@ -185,22 +198,23 @@ impl<'a> MessageWriter<'a> {
             timestamp,
             direction: direction_name(message.direction),
             opcode: opcode_name(message.opcode),
-            payload_file: (payload_size > 0).then(|| format!("{id}.bin")),
-            payload_size,
+            payload_file: (stored.bytes > 0).then(|| format!("{id}.bin")),
+            payload_size: stored.bytes,
             context_refs: [],
             payload_encoding,
+            payload_damaged: !stored.whole,
         };
         part.json(&format!("ws/{id}.json"), &message)
     }
 
-    /// Writes the payload, inflated if it can be; gives its size, and its coding if not.
+    /// Writes the payload, inflated if it can be; gives its coding if not.
     fn payload(
         &mut self,
         part: &mut BundleWriter,
         place: &mut Workplace<'_>,
         message: &MessageEntry<'_>,
         id: &str,
-    ) -> io::Result<(u64, Option<&'static str>)> {
+    ) -> io::Result<(Stored, Option<&'static str>)> {
         let way = way(&mut self.ways, message.direction);
         // Control frames stand between the blocks of a data message and do not end it.
         let is_data = matches!(message.opcode, Opcode::Text | Opcode::Binary);
@@ -216,24 +230,30 @@ impl<'a> MessageWriter<'a> {
             if way.resets {
                 way.inflate.reset();
             }
-            match inflate_message(&mut way.inflate, &mut source, place.spool, Caps::default()) {
-                Ok(0) => return Ok((0, None)),
+            // Without context takeover nobody needs the history.
+            let drained = if way.resets { 0 } else { DRAINED_MESSAGE_BYTES };
+            let caps = Caps::default();
+            match inflate_message(&mut way.inflate, &mut source, place.spool, caps, drained) {
+                Ok(0) => return Ok((EMPTY, None)),
                 Ok(size) => {
                     let stored = part.body(&entry, size, is_text, &mut place.spool.reader()?)?;
                     return Ok((stored, None));
                 }
+                Err(DecodeError::PastCaps | DecodeError::Sink(_)) => {}
                 Err(_) => way.lost = !way.resets,
             }
         }
         let encoding = (message.compressed && is_data).then_some("permessage-deflate");
         if size == 0 {
-            return Ok((0, encoding));
+            return Ok((EMPTY, encoding));
         }
         let mut source = Blocks { file, blocks: &blocks, left: 0 }.chain(message.payload);
         let is_text = is_text && encoding.is_none();
         Ok((part.body(&entry, size, is_text, &mut source)?, encoding))
     }
 }
+
+const EMPTY: Stored = Stored { bytes: 0, whole: true };
 
 fn way(ways: &mut [Way; 2], direction: Direction) -> &mut Way {
     let [send, receive] = ways;

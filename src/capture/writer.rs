@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
-use crate::capture::bundle::part_path;
+use crate::capture::bundle::{part_path, random_uuid};
 use crate::capture::entry::{SegmentHeader, put_exchange, put_number};
 use crate::capture::frame::FrameType;
 use crate::capture::journal::{JournalFolder, SegmentWriter};
@@ -44,6 +44,8 @@ pub(super) struct Written {
 pub(super) struct Writer {
     config: RecorderConfig,
     folder: JournalFolder,
+    /// A UUID that all parts share.
+    series: String,
     jobs: Sender<Job>,
     shared: Arc<Shared>,
     stats: Arc<Stats>,
@@ -54,6 +56,8 @@ pub(super) struct Writer {
     part: u32,
     segment: SegmentWriter,
     in_segment: Tally,
+    /// Flows that are in the segment's file.
+    flushed: u64,
     unflushed: Tally,
     /// Whether a flow has ended that no tally has yet.
     uncounted: bool,
@@ -75,10 +79,12 @@ impl Writer {
         notices: Notices,
     ) -> io::Result<Self> {
         let started_us = epoch_us();
-        let segment = begin_segment(&config, &folder, 1, started_us)?;
+        let series = random_uuid()?;
+        let segment = begin_segment(&config, &folder, &series, 1, started_us)?;
         Ok(Writer {
             config,
             folder,
+            series,
             jobs,
             shared,
             stats,
@@ -88,6 +94,7 @@ impl Writer {
             part: 1,
             segment,
             in_segment: Tally::default(),
+            flushed: 0,
             unflushed: Tally::default(),
             uncounted: false,
             files: SpillFiles::default(),
@@ -241,6 +248,7 @@ impl Writer {
         self.stats.messages.add(messages);
         self.stats.bodies_cut.add(bodies_cut);
         self.bodies_cut += bodies_cut;
+        self.flushed += traces + websockets;
         self.shared.recorded.fetch_add(traces + websockets, Ordering::Relaxed);
     }
 
@@ -252,20 +260,21 @@ impl Writer {
     /// Gives the segment to the packer and begins the next.
     fn next_part(&mut self) -> io::Result<()> {
         let now = self.now_us();
-        let next = begin_segment(&self.config, &self.folder, self.part + 1, now)?;
+        let next = begin_segment(&self.config, &self.folder, &self.series, self.part + 1, now)?;
         let finished = std::mem::replace(&mut self.segment, next);
         // Should this fail, the segment is what is in its file, and the packer takes that.
         let result = self.settle(finished.finish(now));
-        self.give_to_packer();
+        self.give_to_packer(result.is_ok());
         self.part += 1;
+        self.flushed = 0;
         self.in_segment = Tally::default();
         result
     }
 
-    fn give_to_packer(&self) {
+    fn give_to_packer(&self, finished: bool) {
         let path: PathBuf = part_path(&self.config.output, self.part);
         // The packer lives as long as this sender.
-        let _ = self.jobs.send(Job { part: self.part, path });
+        let _ = self.jobs.send(Job { part: self.part, path, flows: self.flushed, finished });
     }
 
     fn fail(&mut self, error: &io::Error) {
@@ -300,7 +309,7 @@ impl Writer {
             self.flush();
         }
         self.shared.closing.store(true, Ordering::Relaxed);
-        self.give_to_packer();
+        self.give_to_packer(self.failed.is_none());
         Written { lost: self.lost, bodies_cut: self.bodies_cut, failed: self.failed }
     }
 }
@@ -308,11 +317,13 @@ impl Writer {
 fn begin_segment(
     config: &RecorderConfig,
     folder: &JournalFolder,
+    series: &str,
     part: u32,
     created_us: u64,
 ) -> io::Result<SegmentWriter> {
     let name = part_path(&config.output, part);
     let header = SegmentHeader {
+        series: series.to_owned(),
         part,
         created_us,
         app: config.app.clone(),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
-use crate::capture::read::{Bundle, Header, Message, Trace};
+use crate::capture::read::{self, Bundle, Header, Message, Trace};
 use crate::error::{Error, Result};
 use crate::limits::INSPECTED_BINARY_BYTES;
 
@@ -122,7 +122,9 @@ fn table(
         duration(manifest.duration_ms),
         visible(&manifest.created_at)
     ))?;
-    if let Some(next) = next_parts(path).into_iter().flatten().find(|next| next.exists()) {
+    let after = (manifest.series_id.clone(), manifest.part_number.saturating_add(1));
+    let follows = |next: &PathBuf| read::series(next).is_some_and(|found| found == after);
+    if let Some(next) = next_parts(path).into_iter().flatten().find(follows) {
         page.line(&format!("the capture goes on in {}", next.display()))?;
     }
     Ok(())

@@ -87,6 +87,8 @@ pub enum DecodeError {
     Malformed,
     /// The output grew past the caps.
     PastCaps,
+    /// The output grew so far past the caps that not even its end was looked for.
+    FarPastCaps,
     /// The output could not be written.
     Sink(io::Error),
 }
@@ -95,7 +97,9 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeError::Malformed => f.write_str("the bytes are not in the coding that is named"),
-            DecodeError::PastCaps => f.write_str("the decoded bytes are more than is allowed"),
+            DecodeError::PastCaps | DecodeError::FarPastCaps => {
+                f.write_str("the decoded bytes are more than is allowed")
+            }
             DecodeError::Sink(error) => write!(f, "the decoded bytes cannot be written: {error}"),
         }
     }
@@ -122,12 +126,18 @@ pub fn decode(
 }
 
 /// Inflates one message of permessage-deflate (RFC 7692 section 7.2.2) with the history that
-/// `inflate` has; gives the number of bytes written. After an error the history is lost.
+/// `inflate` has; gives the number of bytes written.
+///
+/// Past the caps, or when the sink fails, inflating goes on without a sink for `drained` bytes at
+/// most: the history stays for the messages that follow, after [`DecodeError::PastCaps`] and
+/// [`DecodeError::Sink`]. After other errors it is lost. At most 1,032 bytes come of each byte
+/// (deflate's bound), so that the work is bounded by the source as well.
 pub fn inflate_message(
     inflate: &mut Inflate,
     source: &mut dyn Read,
     sink: &mut dyn Write,
     caps: Caps,
+    drained: u64,
 ) -> Result<u64, DecodeError> {
     let spent = Rc::new(Spent::default());
     let wire = Counted { source, spent: spent.clone() };
@@ -135,7 +145,28 @@ pub fn inflate_message(
     let ended = wire.chain(&[0x00, 0x00, 0xff, 0xff][..]);
     let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, ended);
     let layer: Box<dyn Read> = Box::new(Flushed { source, inflate });
-    copy(&mut Capped { layer, given: 0, caps, spent: spent.clone() }, sink, &spent)
+    let mut capped = Capped { layer, given: 0, caps, spent: spent.clone() };
+    let copied = copy(&mut capped, sink, &spent);
+    if let Err(DecodeError::PastCaps | DecodeError::Sink(_)) = copied {
+        drain(capped.layer.as_mut(), drained)?;
+    }
+    copied
+}
+
+/// Reads to the end, which must come within `most` bytes.
+fn drain(reader: &mut dyn Read, most: u64) -> Result<(), DecodeError> {
+    let mut block = vec![0; INFLATE_BUFFER_BYTES];
+    let mut drained = 0;
+    loop {
+        let got = read_guarded(reader, &mut block).map_err(|_| DecodeError::Malformed)?;
+        if got == 0 {
+            return Ok(());
+        }
+        drained += got as u64;
+        if drained > most {
+            return Err(DecodeError::FarPastCaps);
+        }
+    }
 }
 
 struct Flushed<'a, R> {

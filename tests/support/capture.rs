@@ -34,10 +34,14 @@ impl Capture {
     }
 
     pub(crate) fn start_in(folder: TempDir, part_traces: u64) -> Self {
+        Self::start_as(folder, "capture.zip", part_traces)
+    }
+
+    pub(crate) fn start_as(folder: TempDir, name: &str, part_traces: u64) -> Self {
         let stats = Arc::new(Stats::default());
         let (notices, given) = Notices::channel(stats.clone());
         let (sender, receiver) = queue();
-        let output = folder.path().join("capture.zip");
+        let output = folder.path().join(name);
         let config = RecorderConfig { output, app: "test".into(), part_traces };
         let handle = Recorder::start(config, receiver, stats, notices).unwrap();
         let (woken, room) = crossbeam_channel::unbounded();

@@ -40,6 +40,7 @@ fn entries_come_back_as_they_went() {
     assert_eq!(format!("{back:?}"), format!("{:?}", exchange()));
 
     let header = SegmentHeader {
+        series: "s".into(),
         part: 2,
         created_us: 5,
         app: "shop".into(),
@@ -64,7 +65,13 @@ fn an_entry_cut_anywhere_is_no_entry() {
 #[test]
 fn a_segment_of_another_version_is_not_read() {
     let mut out = Vec::new();
-    let header = SegmentHeader { part: 1, created_us: 0, app: "".into(), file_name: "".into() };
+    let header = SegmentHeader {
+        series: "".into(),
+        part: 1,
+        created_us: 0,
+        app: "".into(),
+        file_name: "".into(),
+    };
     header.put(&mut out);
     out[0] += 1;
     assert_eq!(SegmentHeader::take(&out), None);

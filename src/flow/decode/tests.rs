@@ -166,3 +166,30 @@ proptest! {
         let _ = decode(&[coding], &mut &bytes[..], &mut io::sink(), Caps::default());
     }
 }
+
+#[test]
+fn the_history_outlives_a_message_past_the_caps_up_to_a_bound() {
+    let mut state = flate2::Compress::new(Compression::best(), false);
+    let mut deflated = |payload: &[u8]| {
+        let mut out = Vec::with_capacity(payload.len() + 1_024);
+        state.compress_vec(payload, &mut out, flate2::FlushCompress::Sync).unwrap();
+        out.truncate(out.len() - 4);
+        out
+    };
+    let large = deflated(&vec![b'a'; 1 << 20]);
+    let after = deflated(&[b'a'; 300]);
+    let caps = Caps { bytes: 1_000, ratio: 200, free_bytes: 1_000 };
+    for (drained, kept) in [(1 << 20, true), (1 << 10, false)] {
+        let mut inflate = Inflate::new(false);
+        let mut sink = Vec::new();
+        let first = inflate_message(&mut inflate, &mut &large[..], &mut sink, caps, drained);
+        assert_eq!(matches!(first, Err(DecodeError::PastCaps)), kept, "{first:?}");
+        assert_eq!(matches!(first, Err(DecodeError::FarPastCaps)), !kept, "{first:?}");
+        assert!(sink.len() <= 1_000);
+        if kept {
+            let mut sink = Vec::new();
+            inflate_message(&mut inflate, &mut &after[..], &mut sink, caps, drained).unwrap();
+            assert_eq!(sink, [b'a'; 300]);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What the recorder does when its journal cannot be read back whole.
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/capture.rs"]
+mod capture;
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowtap::flow::record::*;
+
+use capture::{Capture, at, base64, exchange, send};
+
+fn small(id: u64) -> FlowEvent {
+    FlowEvent::Exchange(Box::new(exchange(id)))
+}
+
+/// A file of the journal.
+fn journal(folder: &Path, name: &str) -> PathBuf {
+    folder.join("capture.zip.journal").join(name)
+}
+
+/// Waits until the recorder has written `bytes` to a file of the journal.
+fn wait_for(path: &Path, bytes: &[u8]) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let holds = |held: Vec<u8>| held.windows(bytes.len()).any(|part| part == bytes);
+    while !fs::read(path).is_ok_and(holds) {
+        assert!(Instant::now() < deadline);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Damages the byte at `place`.
+fn flip(path: &Path, place: u64) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(place)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(place)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
+}
+
+#[test]
+fn flows_behind_damage_are_counted_and_their_segment_stays() {
+    let capture = Capture::start(1_000);
+    let segment = journal(capture.folder.path(), "segment-0001.flj");
+    send(&capture, (1..=50).map(small).collect());
+    wait_for(&segment, b"POST /50 ");
+    flip(&segment, fs::metadata(&segment).unwrap().len() / 2);
+    send(&capture, (51..=60).map(small).collect());
+    let (_folder, listings, summary) = capture.finish_with_error();
+    let kept = listings[0]["traces"].as_array().unwrap().len() as u64;
+    assert!((20..30).contains(&kept), "{kept}");
+    assert_eq!((summary.traces, summary.lost), (kept, 60 - kept));
+    let error = summary.error.unwrap();
+    assert!(error.contains("recorded flows could not be read back"), "{error}");
+    assert!(error.contains("kept in") && error.contains("capture.zip.journal"), "{error}");
+    assert!(fs::read(&segment).unwrap().windows(9).any(|part| part == b"POST /60 "));
+}
+
+#[test]
+fn a_body_that_cannot_be_read_back_is_marked_and_its_tail_is_not_taken_for_it() {
+    let body: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
+    for left in [None, Some(0), Some(70_000)] {
+        let capture = Capture::start(10);
+        let mut large = exchange(1);
+        capture.respond(&mut large, "HTTP/1.1 200 OK\r\n\r\n", &body);
+        send(&capture, vec![FlowEvent::Exchange(Box::new(large)), small(2)]);
+        let folder = capture.folder.path().to_owned();
+        wait_for(&journal(&folder, "segment-0001.flj"), b"POST /2 ");
+        let spilled = journal(&folder, "flow-1-response.body");
+        match left {
+            None => fs::remove_file(&spilled).unwrap(),
+            Some(left) => {
+                OpenOptions::new().write(true).open(&spilled).unwrap().set_len(left).unwrap();
+            }
+        }
+        let (_folder, listings, summary) = capture.finish_with_error();
+        let left = left.unwrap_or(0) as usize;
+        let response = &listings[0]["traces"][0]["response"];
+        assert_eq!(response["body"], base64(&body[..left]), "{left} bytes left");
+        assert_eq!(response["body_file"].is_null(), left == 0);
+        assert_eq!(response["body_wire_size"], 300_000);
+        assert_eq!(response["body_damaged"], true);
+        assert!(listings[0]["traces"][1]["response"]["body_damaged"].is_null());
+        assert_eq!((summary.traces, summary.lost), (2, 0));
+        let error = summary.error.unwrap();
+        assert!(error.contains("1 flows could be read back in part only"), "{error}");
+        assert!(journal(&folder, "segment-0001.flj").exists(), "{error}");
+    }
+}
+
+fn websocket(id: u64) -> Vec<FlowEvent> {
+    let flow = FlowId(id);
+    let message = |text: &'static str| {
+        FlowEvent::WebSocketMessage(WebSocketMessage {
+            flow,
+            direction: Direction::Send,
+            opcode: Opcode::Text,
+            compressed: false,
+            time_us: at(id),
+            payload: text.into(),
+        })
+    };
+    vec![
+        FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
+            id: flow,
+            scheme: Scheme::Http,
+            target: Arc::new(Authority { host: "ws.example".into(), port: 80 }),
+            client: "127.0.0.1:9".parse().unwrap(),
+            request_head: "GET /s HTTP/1.1\r\nHost: ws.example\r\n\r\n".into(),
+            response_head: "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
+            began_us: at(id),
+            deflate: None,
+        })),
+        message("first"),
+        message("second"),
+        FlowEvent::WebSocketClose(WebSocketClose { flow, time_us: at(id), error: None }),
+    ]
+}
+
+#[test]
+fn a_connection_whose_file_is_gone_is_counted_and_one_that_is_torn_is_marked() {
+    let capture = Capture::start(10);
+    let folder = capture.folder.path().to_owned();
+    for id in 1..=3 {
+        send(&capture, websocket(id));
+    }
+    send(&capture, vec![small(4)]);
+    wait_for(&journal(&folder, "segment-0001.flj"), b"POST /4 ");
+    fs::remove_file(journal(&folder, "flow-1.ws")).unwrap();
+    let torn = journal(&folder, "flow-2.ws");
+    let place = fs::read(&torn).unwrap().windows(6).position(|part| part == b"second").unwrap();
+    flip(&torn, place as u64);
+    let (_folder, listings, summary) = capture.finish_with_error();
+    let sockets = listings[0]["websockets"].as_array().unwrap();
+    let messages = |socket: &serde_json::Value| socket["messages"].as_array().unwrap().len();
+    assert_eq!(sockets.iter().map(messages).collect::<Vec<_>>(), [1, 2]);
+    assert!(sockets[0]["error"].as_str().unwrap().contains("damaged"), "{}", sockets[0]);
+    assert!(sockets[1]["error"].is_null());
+    assert_eq!((summary.websockets, summary.lost), (2, 1));
+    let error = summary.error.unwrap();
+    assert!(error.contains("1 recorded flows could not be read back"), "{error}");
+    assert!(error.contains("1 flows could be read back in part only"), "{error}");
+    assert!(torn.exists());
+}
+
+#[test]
+fn a_folder_that_vanished_holds_nothing() {
+    let capture = Capture::start(10);
+    let folder = capture.folder.path().to_owned();
+    send(&capture, vec![small(1), small(2)]);
+    wait_for(&journal(&folder, "segment-0001.flj"), b"POST /2 ");
+    fs::remove_dir_all(&folder).unwrap();
+    send(&capture, vec![small(3)]);
+    let (_folder, _, summary) = capture.finish_with_error();
+    assert_eq!((summary.traces, summary.lost), (0, 3));
+    let error = summary.error.unwrap();
+    assert!(error.contains("capture.zip.journal is gone"), "{error}");
+    assert!(!error.contains("kept"), "{error}");
+}
