@@ -77,7 +77,7 @@ fn a_burst_of_clients_is_spread_over_the_loops() {
         client.response();
     }
     let polled = tap.polled();
-    // Each loop also polls what wakes it, one of them the listener, and signals are waited for.
+    // A loop also polls what wakes it, and one of them the listener.
     let even = polled.iter().filter(|&&sockets| sockets.abs_diff(CLIENTS / 4) <= 5).count();
     assert_eq!(even, 4, "{polled:?}");
 }

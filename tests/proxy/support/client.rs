@@ -4,7 +4,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -35,13 +34,6 @@ impl Client {
         tcp.set_write_timeout(Some(DEADLINE)).unwrap();
         tcp.set_nodelay(true).unwrap();
         Self { stream: Box::new(tcp.try_clone().unwrap()), tcp }
-    }
-
-    /// As [`Client::connect`], with room for few bytes that it has not read.
-    pub(crate) fn narrow(addr: SocketAddr) -> Self {
-        let client = Self::connect(addr);
-        set_socket_recv_buffer_size(&client.tcp, 4_096).unwrap();
-        client
     }
 
     /// Opens a tunnel to `target` through the proxy at `addr`.
