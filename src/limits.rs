@@ -160,8 +160,11 @@ pub const SPOOL_BYTES: usize = 1024 * 1024;
 /// Text bodies that are larger are compressed in the bundle. Deflate costs 7 us for each KiB,
 /// several times what relaying does; only large bodies are worth that.
 pub const COMPRESSED_FROM_BYTES: u64 = 256 * 1024;
-/// JSON entries and payloads that `inspect` reads from a bundle, which others may have made.
+/// Bodies and payloads that `inspect` reads from a bundle, which others may have made.
 pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
+/// JSON entries that `inspect` reads: two heads of the largest size, escaped, and room to spare.
+/// Values take many times the memory of their text.
+pub const INSPECTED_JSON_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes of a binary body that `inspect` shows.
 pub const INSPECTED_BINARY_BYTES: usize = 256;
 

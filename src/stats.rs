@@ -40,6 +40,8 @@ pub struct Stats {
     pub websockets: Counter,
     /// WebSocket messages that the recorder wrote.
     pub messages: Counter,
+    /// WebSocket messages beyond what is kept of one connection.
+    pub messages_left_out: Counter,
     /// Captured bodies that were cut at the capture limit.
     pub bodies_cut: Counter,
     /// Flows that were lost because the recorder could not write.

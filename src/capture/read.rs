@@ -11,7 +11,7 @@ use zip::ZipArchive;
 
 use crate::capture::bundle::CAPTURE_METHOD;
 use crate::error::{Error, Result};
-use crate::limits::INSPECTED_ENTRY_BYTES;
+use crate::limits::{INSPECTED_ENTRY_BYTES, INSPECTED_JSON_BYTES};
 
 /// The manifest, as far as readers need it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -285,7 +285,8 @@ impl Bundle {
     }
 
     fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
-        read_entry(&mut self.zip, name).map_err(|error| entry_error(name, &error))
+        read_entry(&mut self.zip, name, INSPECTED_ENTRY_BYTES)
+            .map_err(|error| entry_error(name, &error))
     }
 }
 
@@ -314,13 +315,17 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn read_entry(zip: &mut ZipArchive<BufReader<File>>, name: &str) -> io::Result<Vec<u8>> {
+fn read_entry(
+    zip: &mut ZipArchive<BufReader<File>>,
+    name: &str,
+    bytes_max: u64,
+) -> io::Result<Vec<u8>> {
     let entry = zip.by_name(name)?;
     let mut bytes = Vec::new();
     // The size in the directory may be a lie.
-    entry.take(INSPECTED_ENTRY_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > INSPECTED_ENTRY_BYTES {
-        return Err(io::Error::other(format!("it is larger than {INSPECTED_ENTRY_BYTES} bytes")));
+    entry.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
     }
     Ok(bytes)
 }
@@ -329,5 +334,5 @@ fn read_json<T: DeserializeOwned>(
     zip: &mut ZipArchive<BufReader<File>>,
     name: &str,
 ) -> io::Result<T> {
-    Ok(serde_json::from_slice(&read_entry(zip, name)?)?)
+    Ok(serde_json::from_slice(&read_entry(zip, name, INSPECTED_JSON_BYTES)?)?)
 }

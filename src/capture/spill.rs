@@ -84,12 +84,14 @@ impl WebSocketFiles {
         });
     }
 
-    /// The end of a message.
-    pub(super) fn message(&mut self, message: &WebSocketMessage) {
+    /// The end of a message. Returns whether it is kept.
+    pub(super) fn message(&mut self, message: &WebSocketMessage) -> bool {
+        let mut kept = true;
         self.add(message.flow, |connection| {
             if connection.messages >= WEBSOCKET_MESSAGES {
                 connection.left_out += 1;
                 connection.skipping = true;
+                kept = false;
                 return;
             }
             connection.messages += 1;
@@ -99,6 +101,7 @@ impl WebSocketFiles {
                 put_message(out, message, rest);
             });
         });
+        kept
     }
 
     /// A connection has ended; gives how many messages its file holds, or `None` when it was

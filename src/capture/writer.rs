@@ -129,7 +129,11 @@ impl Writer {
             FlowEvent::Exchange(exchange) => self.exchange(*exchange)?,
             FlowEvent::WebSocketOpen(open) => self.websockets.open(&open),
             FlowEvent::WebSocketData(block) => self.websockets.data(&block),
-            FlowEvent::WebSocketMessage(message) => self.websockets.message(&message),
+            FlowEvent::WebSocketMessage(message) => {
+                if !self.websockets.message(&message) {
+                    self.stats.messages_left_out.add(1);
+                }
+            }
             FlowEvent::WebSocketClose(close) => self.close(&close)?,
         }
         if self.websockets.is_full() {

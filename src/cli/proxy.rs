@@ -13,6 +13,7 @@ use crate::cli::settings;
 use crate::cli::status::{Status, bytes};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::limits::WEBSOCKET_MESSAGES;
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::{Notice, Notices};
 use crate::proxy::context::DeviceCertificate;
@@ -56,7 +57,7 @@ pub fn run(config: &Config) -> Result<()> {
         notices,
     };
     let server = Server::start(config, bound, parts)?;
-    let mut status = Status::new(stats, authority.path().to_owned());
+    let mut status = Status::new(stats.clone(), authority.path().to_owned());
     start_lines(config, &server, &authority, &mut status);
     let served = running::attend(server, &signals, &notice_receiver, &mut status, &never());
     let summary = recorder.map(|recorder| {
@@ -69,7 +70,7 @@ pub fn run(config: &Config) -> Result<()> {
     }
     status.finish();
     if let Some(summary) = &summary {
-        status.line(&sum_up(summary));
+        status.line(&sum_up(summary, stats.messages_left_out.get()));
     }
     served?;
     match summary.and_then(|summary| summary.error) {
@@ -144,7 +145,7 @@ fn others_can_read(path: &Path) -> bool {
     }
 }
 
-fn sum_up(summary: &Summary) -> String {
+fn sum_up(summary: &Summary, messages_left_out: u64) -> String {
     let mut text = format!(
         "{} traces, {} WebSocket connections, {} messages, {} of bodies in {:.1} s",
         summary.traces,
@@ -160,6 +161,13 @@ fn sum_up(summary: &Summary) -> String {
     if summary.bodies_cut > 0 {
         let cut = summary.bodies_cut;
         let _ = write!(text, "\n{cut} bodies were cut at --capture-body-limit");
+    }
+    if messages_left_out > 0 {
+        let _ = write!(
+            text,
+            "\n{messages_left_out} messages were left out, of connections with more than {}",
+            WEBSOCKET_MESSAGES
+        );
     }
     if summary.lost > 0 {
         let _ = write!(text, "\n{} flows were LOST", summary.lost);

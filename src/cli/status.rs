@@ -121,6 +121,7 @@ impl Status {
         );
         for (count, what) in [
             (self.stats.flows_lost.get(), "lost"),
+            (self.stats.messages_left_out.get(), "messages left out"),
             (self.stats.bodies_cut.get(), "bodies cut"),
             (self.stats.notices_dropped.get(), "messages not shown"),
         ] {
