@@ -151,19 +151,29 @@ impl FlowReceiver {
     pub fn receive(&self, timeout: Duration) -> Received {
         let queued = match self.receiver.recv_timeout(timeout) {
             Ok(queued) => queued,
-            Err(RecvTimeoutError::Timeout) => return Received::Timeout,
+            Err(RecvTimeoutError::Timeout) => {
+                // Loops that try at the same moment can keep each other out of an empty queue.
+                self.wake_stalled();
+                return Received::Timeout;
+            }
             Err(RecvTimeoutError::Disconnected) => return Received::Closed,
         };
         let before = self.room.queued_bytes.fetch_sub(queued.weight, Ordering::SeqCst);
         let left = before.saturating_sub(queued.weight);
         // Waking at half lets a loop work for a while before it stalls again.
         let enough = left <= self.room.bytes / 2 || self.receiver.is_empty();
-        if enough && self.room.any_stalled.load(Ordering::SeqCst) {
+        if enough {
+            self.wake_stalled();
+        }
+        Received::Batch(queued.batch)
+    }
+
+    fn wake_stalled(&self) {
+        if self.room.any_stalled.load(Ordering::SeqCst) {
             for wake in self.room.take_stalled() {
                 wake();
             }
         }
-        Received::Batch(queued.batch)
     }
 }
 
@@ -199,6 +209,16 @@ mod tests {
         sender.try_send(block(5_000)).unwrap();
         assert!(matches!(sender.try_send(block(1)), Err(SendError::Full(_))));
         assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
+    }
+
+    #[test]
+    fn a_loop_that_stalled_beside_an_empty_queue_is_woken_too() {
+        let (sender, receiver) = queue();
+        let (woken, wakes) = crossbeam_channel::unbounded();
+        sender.room.stalled.lock().unwrap().push(Arc::new(move || woken.send(()).unwrap()));
+        sender.room.any_stalled.store(true, Ordering::SeqCst);
+        assert!(matches!(receiver.receive(Duration::from_millis(1)), Received::Timeout));
+        wakes.recv_timeout(Duration::from_secs(1)).unwrap();
     }
 
     #[test]
