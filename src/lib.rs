@@ -1,24 +1,23 @@
 //! flowtap: an intercepting HTTP/HTTPS proxy that captures traffic into a bundle.
 //!
-//! The modules stand in the order in which data flows. Dependencies point up this list only:
-//! pure bytes first, then TLS, then the proxy's state machines, then the sockets, then what
-//! becomes of flows, and last the words from and to the user.
+//! Dependencies between the modules point up this list only: pure data and bytes first, then TLS,
+//! then what becomes of flows, then the proxy's state machines, which know no socket, then the
+//! sockets, and last the words from and to the user.
 
 pub mod error;
 pub mod limits;
 
-pub mod http;
+pub mod notice;
+pub mod stats;
 
 pub mod flow;
-
-pub mod tls;
+pub mod http;
 
 pub mod discovered;
 pub mod hosts;
+pub mod tls;
 
 pub mod config;
-pub mod notice;
-pub mod stats;
 
 pub mod capture;
 
