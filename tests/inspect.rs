@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use flowtap::cli::inspect;
 use flowtap::flow::record::*;
+use flowtap::limits::INSPECTED_JSON_BYTES;
 
 use capture::{Capture, at, exchange, gzip, send, text_body};
 
@@ -179,4 +180,28 @@ fn a_reader_that_goes_away_is_no_error() {
     }
     let (_folder, _, summary) = Capture::start(10).finish_in_place();
     assert!(inspect::run(&summary.paths[0], None, &mut Gone, false).is_ok());
+}
+
+#[test]
+fn an_entry_that_unpacks_to_far_too_much_is_not_read() {
+    let capture = Capture::start(10);
+    send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(1)))]);
+    let (folder, _, summary) = capture.finish_in_place();
+    let mut good = zip::ZipArchive::new(fs::File::open(&summary.paths[0]).unwrap()).unwrap();
+    let path = folder.path().join("hostile.zip");
+    let mut hostile = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+    let options = zip::write::SimpleFileOptions::default();
+    for at in 0..good.len() {
+        let mut entry = good.by_index(at).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        hostile.start_file(&name, options).unwrap();
+        if name == "traces/t_0001.json" {
+            let blanks = vec![b' '; usize::try_from(INSPECTED_JSON_BYTES).unwrap()];
+            hostile.write_all(&blanks).unwrap();
+        }
+        io::copy(&mut entry, &mut hostile).unwrap();
+    }
+    hostile.finish().unwrap();
+    let told = shown(&path, Some("t_0001")).unwrap_err();
+    assert!(told.contains("t_0001") && told.contains("larger than"), "{told}");
 }
