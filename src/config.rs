@@ -16,8 +16,6 @@ pub struct Config {
     pub app: String,
     /// Which hosts are intercepted and recorded.
     pub hosts: HostRules,
-    /// Pass everything through untouched and only name the hosts.
-    pub discover: bool,
     /// The folder of the CA.
     pub confdir: PathBuf,
     /// Whether `confdir` was given by the user; only where it was not, mitmproxy's CA is taken.

@@ -8,12 +8,11 @@ mod capture;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowtap::flow::record::*;
 
-use capture::{Capture, at, base64, exchange, send};
+use capture::{Capture, base64, exchange, send, websocket};
 
 fn small(id: u64) -> FlowEvent {
     FlowEvent::Exchange(Box::new(exchange(id)))
@@ -94,41 +93,12 @@ fn a_body_that_cannot_be_read_back_is_marked_and_its_tail_is_not_taken_for_it() 
     }
 }
 
-fn websocket(id: u64) -> Vec<FlowEvent> {
-    let flow = FlowId(id);
-    let message = |text: &'static str| {
-        FlowEvent::WebSocketMessage(WebSocketMessage {
-            flow,
-            direction: Direction::Send,
-            opcode: Opcode::Text,
-            compressed: false,
-            time_us: at(id),
-            payload: text.into(),
-        })
-    };
-    vec![
-        FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
-            id: flow,
-            scheme: Scheme::Http,
-            target: Arc::new(Authority { host: "ws.example".into(), port: 80 }),
-            client: "127.0.0.1:9".parse().unwrap(),
-            request_head: "GET /s HTTP/1.1\r\nHost: ws.example\r\n\r\n".into(),
-            response_head: "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
-            began_us: at(id),
-            deflate: None,
-        })),
-        message("first"),
-        message("second"),
-        FlowEvent::WebSocketClose(WebSocketClose { flow, time_us: at(id), error: None }),
-    ]
-}
-
 #[test]
 fn a_connection_whose_file_is_gone_is_counted_and_one_that_is_torn_is_marked() {
     let capture = Capture::start(10);
     let folder = capture.folder.path().to_owned();
     for id in 1..=3 {
-        send(&capture, websocket(id));
+        send(&capture, websocket(id, &["first", "second"]));
     }
     send(&capture, vec![small(4)]);
     wait_for(&journal(&folder, "segment-0001.flj"), b"POST /4 ");

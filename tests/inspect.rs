@@ -8,13 +8,12 @@ mod capture;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use flowtap::cli::inspect;
 use flowtap::flow::record::*;
 use flowtap::limits::INSPECTED_JSON_BYTES;
 
-use capture::{Capture, at, exchange, gzip, send, text_body};
+use capture::{Capture, exchange, gzip, send, text_body, websocket};
 
 fn shown(path: &Path, id: Option<&str>) -> Result<String, String> {
     let mut out = Vec::new();
@@ -39,7 +38,7 @@ fn a_bundle_is_shown_as_a_table_and_each_flow_in_full() {
         &gzip(&bytes),
     );
     send(&capture, vec![FlowEvent::Exchange(Box::new(odd)), FlowEvent::Exchange(Box::new(binary))]);
-    send(&capture, websocket(3));
+    send(&capture, websocket(3, &["hello"]));
     send(&capture, vec![FlowEvent::Exchange(Box::new(exchange(4)))]);
     let (_folder, listings, summary) = capture.finish_in_place();
     assert_eq!(listings.len(), 2);
@@ -68,31 +67,6 @@ fn a_bundle_is_shown_as_a_table_and_each_flow_in_full() {
 
     let error = shown(path, Some("t_0009")).unwrap_err();
     assert!(error.contains("t_0009") && error.contains("t_0001 to t_0002"), "{error}");
-}
-
-fn websocket(id: u64) -> Vec<FlowEvent> {
-    let flow = FlowId(id);
-    vec![
-        FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
-            id: flow,
-            scheme: Scheme::Http,
-            target: Arc::new(Authority { host: "ws.example".into(), port: 80 }),
-            client: "127.0.0.1:9".parse().unwrap(),
-            request_head: "GET /s HTTP/1.1\r\nHost: ws.example\r\n\r\n".into(),
-            response_head: "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
-            began_us: at(id),
-            deflate: None,
-        })),
-        FlowEvent::WebSocketMessage(WebSocketMessage {
-            flow,
-            direction: Direction::Send,
-            opcode: Opcode::Text,
-            compressed: false,
-            time_us: at(id),
-            payload: "hello".into(),
-        }),
-        FlowEvent::WebSocketClose(WebSocketClose { flow, time_us: at(id), error: None }),
-    ]
 }
 
 #[test]

@@ -54,7 +54,6 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         output: None,
         app: String::new(),
         hosts: HostRules::default(),
-        discover: false,
         confdir: "unused".into(),
         confdir_given: true,
         ca: None,

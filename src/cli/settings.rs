@@ -66,7 +66,7 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
 /// The settings of `discover`.
 pub fn discover(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     none_left("discover", &arguments)?;
-    let mut config = Config { discover: true, ..defaults() };
+    let mut config = defaults();
     for (id, value) in flags {
         shared(&mut config, id, &value)?;
     }
@@ -96,7 +96,6 @@ fn defaults() -> Config {
         output: None,
         app: String::new(),
         hosts: HostRules::default(),
-        discover: false,
         confdir: home.map(|home| home.join(".flowtap")).unwrap_or_default(),
         confdir_given: false,
         ca: None,

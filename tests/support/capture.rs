@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -184,4 +185,31 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 
 pub(crate) fn lines(items: &[&str]) -> Value {
     items.iter().copied().collect()
+}
+
+/// A WebSocket connection in which the client sent these texts.
+pub(crate) fn websocket(id: u64, texts: &[&str]) -> Vec<FlowEvent> {
+    let flow = FlowId(id);
+    let open = FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
+        id: flow,
+        scheme: Scheme::Http,
+        target: Arc::new(Authority { host: "ws.example".into(), port: 80 }),
+        client: "127.0.0.1:9".parse().unwrap(),
+        request_head: "GET /s HTTP/1.1\r\nHost: ws.example\r\n\r\n".into(),
+        response_head: "HTTP/1.1 101 Switching Protocols\r\n\r\n".into(),
+        began_us: at(id),
+        deflate: None,
+    }));
+    let messages = texts.iter().map(|text| {
+        FlowEvent::WebSocketMessage(WebSocketMessage {
+            flow,
+            direction: Direction::Send,
+            opcode: Opcode::Text,
+            compressed: false,
+            time_us: at(id),
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+        })
+    });
+    let close = FlowEvent::WebSocketClose(WebSocketClose { flow, time_us: at(id), error: None });
+    [open].into_iter().chain(messages).chain([close]).collect()
 }
