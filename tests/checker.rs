@@ -100,7 +100,7 @@ fn good() -> Entries {
     capture.respond(&mut cut, "HTTP/1.1 200 OK\r\n\r\n", b"start");
     cut.response.as_mut().unwrap().body = Body { size: 5_000, ..text_body("start") };
     for flow in [plain, decoded, kept, failed, cut] {
-        send(&capture, vec![FlowEvent::Exchange(Box::new(flow))]);
+        send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
     }
     send(&capture, websocket(6));
     let (_folder, _, summary) = capture.finish_in_place();
@@ -136,7 +136,7 @@ fn websocket(id: u64) -> Vec<FlowEvent> {
     };
     let close = WebSocketClose { flow: FlowId(id), time_us: at(id) + 9_000, error: None };
     vec![
-        FlowEvent::WebSocketOpen(Box::new(open)),
+        FlowEvent::WebSocketOpen(Arc::new(open)),
         FlowEvent::WebSocketMessage(message),
         FlowEvent::WebSocketClose(close),
     ]

@@ -10,6 +10,7 @@
 mod capture;
 
 use std::process::Command;
+use std::sync::Arc;
 
 use flowtap::flow::record::*;
 use flowtap::notice::Notice;
@@ -45,7 +46,7 @@ fn block(flow: u64) -> FlowEvent {
 }
 
 fn small(id: u64) -> FlowEvent {
-    FlowEvent::Exchange(Box::new(exchange(id)))
+    FlowEvent::Exchange(Arc::new(exchange(id)))
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn a_part_that_cannot_be_written_stays_in_the_journal() {
         let response = ended.response.as_mut().unwrap();
         response.body.sent_ahead = 64 * 1024;
         response.body.size += 64 * 1024;
-        send(&capture, vec![block(flow), FlowEvent::Exchange(Box::new(ended))]);
+        send(&capture, vec![block(flow), FlowEvent::Exchange(Arc::new(ended))]);
     }
     let (folder, listings, summary) = capture.finish_with_error();
     assert!(listings.is_empty());
@@ -138,7 +139,7 @@ fn nothing_but_the_command_line_writes_to_stderr() {
             let response = ended.response.as_mut().unwrap();
             response.body = Body { sent_ahead: size as u64, size: size as u64, ..text_body("") };
             let block = FlowEvent::Body(BodyBlock { flow: id, side, data });
-            send(&capture, vec![block, FlowEvent::Exchange(Box::new(ended))]);
+            send(&capture, vec![block, FlowEvent::Exchange(Arc::new(ended))]);
         }
         let (_folder, listings, summary) = capture.finish_with_error();
         assert!(listings.is_empty(), "{size}: {summary:?}");

@@ -85,7 +85,7 @@ fn drain(receiver: &FlowReceiver) -> (usize, usize) {
                         FlowEvent::Body(block) => bytes += block.data.len(),
                         FlowEvent::Exchange(exchange) => {
                             exchanges += 1;
-                            bytes += exchange.response.unwrap().body.tail.len();
+                            bytes += exchange.response.as_ref().unwrap().body.tail.len();
                         }
                         other => panic!("{other:?}"),
                     }

@@ -16,7 +16,7 @@ use crate::capture::packer::{Job, Shared};
 use crate::capture::recorder::{RecorderConfig, epoch_us};
 use crate::capture::spill::{SpillFiles, WebSocketFiles};
 use crate::flow::head::HeadText;
-use crate::flow::record::{BodyBlock, Exchange, FlowEvent, FlowId, Message, Side, WebSocketClose};
+use crate::flow::record::{BodyBlock, Exchange, FlowEvent, Message, Side, WebSocketClose};
 use crate::limits::{BODY_BLOCK_BYTES, PART_MESSAGES, PART_TRACES};
 use crate::notice::{Notice, Notices};
 use crate::stats::Stats;
@@ -126,7 +126,7 @@ impl Writer {
             FlowEvent::Body(BodyBlock { flow, side, data }) => {
                 self.files.append(&self.folder.body(flow, side), &data)?;
             }
-            FlowEvent::Exchange(exchange) => self.exchange(*exchange)?,
+            FlowEvent::Exchange(exchange) => self.exchange(exchange)?,
             FlowEvent::WebSocketOpen(open) => self.websockets.open(&open),
             FlowEvent::WebSocketData(block) => self.websockets.data(&block),
             FlowEvent::WebSocketMessage(message) => {
@@ -142,12 +142,11 @@ impl Writer {
         if self.segment.is_full() { self.flush_segment() } else { Ok(()) }
     }
 
-    fn exchange(&mut self, mut exchange: Exchange) -> io::Result<()> {
-        let id = exchange.id;
+    fn exchange(&mut self, mut exchange: Arc<Exchange>) -> io::Result<()> {
         let trace = is_trace(&exchange);
         self.uncounted = trace;
-        self.settle_body(id, Side::Request, Some(&mut exchange.request), trace)?;
-        self.settle_body(id, Side::Response, exchange.response.as_mut(), trace)?;
+        self.settle_body(Side::Request, &mut exchange, trace)?;
+        self.settle_body(Side::Response, &mut exchange, trace)?;
         if !trace {
             return Ok(());
         }
@@ -168,19 +167,24 @@ impl Writer {
     /// Closes the file of a body, if it has one; a tail that is no tail goes there as well.
     fn settle_body(
         &mut self,
-        flow: FlowId,
         side: Side,
-        message: Option<&mut Message>,
+        exchange: &mut Arc<Exchange>,
         keep: bool,
     ) -> io::Result<()> {
-        let Some(Message { body, .. }) = message else { return Ok(()) };
-        if body.tail.len() > BODY_BLOCK_BYTES && keep {
+        let flow = exchange.id;
+        let Some(body) = exchange.body(side) else { return Ok(()) };
+        let (tail, mut sent_ahead) = (body.tail.len(), body.sent_ahead);
+        if tail > BODY_BLOCK_BYTES
+            && keep
+            && let Some(body) = Arc::make_mut(exchange).body_mut(side)
+        {
             let path = self.folder.body(flow, side);
             self.files.append(&path, &body.tail)?;
             body.sent_ahead += body.tail.len() as u64;
             body.tail.clear();
+            sent_ahead = body.sent_ahead;
         }
-        if body.sent_ahead > 0 {
+        if sent_ahead > 0 {
             let path = self.folder.body(flow, side);
             self.files.close(&path);
             if !keep {

@@ -43,15 +43,15 @@ pub enum Side {
     Response,
 }
 
-/// What a loop tells the readers of flows.
-#[derive(Debug)]
+/// What a loop tells the readers of flows. A clone shares what is large.
+#[derive(Clone, Debug)]
 pub enum FlowEvent {
     /// The next block of a body that is too large to travel inside its flow.
     Body(BodyBlock),
     /// An exchange has ended, well or badly.
-    Exchange(Box<Exchange>),
+    Exchange(Arc<Exchange>),
     /// A WebSocket handshake was answered with 101.
-    WebSocketOpen(Box<WebSocketOpen>),
+    WebSocketOpen(Arc<WebSocketOpen>),
     /// The next block of a data message that is too large to travel as a whole.
     WebSocketData(WebSocketData),
     /// A message has ended.
@@ -78,7 +78,7 @@ impl FlowEvent {
 }
 
 /// A block of a body's bytes: transfer coding undone, content coding not.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyBlock {
     /// The exchange it belongs to; its [`Exchange`] event comes later.
     pub flow: FlowId,
@@ -89,7 +89,7 @@ pub struct BodyBlock {
 }
 
 /// One request and what came of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exchange {
     /// Names the flow.
     pub id: FlowId,
@@ -116,6 +116,22 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// The body of one side; `None` where there is no response.
+    pub fn body(&self, side: Side) -> Option<&Body> {
+        match side {
+            Side::Request => Some(&self.request.body),
+            Side::Response => self.response.as_ref().map(|response| &response.body),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn body_mut(&mut self, side: Side) -> Option<&mut Body> {
+        match side {
+            Side::Request => Some(&mut self.request.body),
+            Side::Response => self.response.as_mut().map(|response| &mut response.body),
+        }
+    }
+
     fn weight(&self) -> usize {
         let response = self.response.as_ref().map_or(0, Message::weight);
         self.request.weight() + response + size_of::<Exchange>()
@@ -123,7 +139,7 @@ impl Exchange {
 }
 
 /// One message of an exchange.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Message {
     /// The head's bytes from the start line to the blank line, as they came.
     pub head: Bytes,
@@ -140,7 +156,7 @@ impl Message {
 }
 
 /// A captured body: transfer coding undone, content coding not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Body {
     /// The bytes that follow those sent ahead as blocks; the whole body where none were.
     pub tail: Bytes,
@@ -268,7 +284,7 @@ pub struct WebSocketOpen {
 }
 
 /// A block of a data message's payload: unmasked, fragments joined, still compressed if it was.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WebSocketData {
     /// The connection.
     pub flow: FlowId,
@@ -279,7 +295,7 @@ pub struct WebSocketData {
 }
 
 /// A message: unmasked, fragments joined, still compressed if it was.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WebSocketMessage {
     /// The connection.
     pub flow: FlowId,
@@ -297,7 +313,7 @@ pub struct WebSocketMessage {
 }
 
 /// A WebSocket connection that has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WebSocketClose {
     /// The connection.
     pub flow: FlowId,

@@ -541,7 +541,7 @@ impl Exchange {
             timing,
             error,
         };
-        Some(FlowEvent::Exchange(Box::new(record)))
+        Some(FlowEvent::Exchange(Arc::new(record)))
     }
 
     fn timing(&self, now: Now) -> Timing {

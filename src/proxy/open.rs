@@ -264,7 +264,7 @@ impl Conn {
             return Tunnel::default();
         };
         cx.shared.stats.exchanges.add(1);
-        cx.outbox.push(FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
+        cx.outbox.push(FlowEvent::WebSocketOpen(Arc::new(WebSocketOpen {
             id: exchange.id(),
             scheme: facts.route.scheme,
             target: facts.route.authority.clone(),

@@ -1,5 +1,7 @@
 //! Serving requests on a client connection: one exchange after another, in order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::flow::record::{Exchange as Record, FlowEvent, Message, Scheme, Timing};
@@ -306,7 +308,7 @@ impl Conn {
                 },
                 error: Some(reason.to_owned()),
             };
-            cx.outbox.push(FlowEvent::Exchange(Box::new(record)));
+            cx.outbox.push(FlowEvent::Exchange(Arc::new(record)));
         }
         reply::write_error(self.client.output.storage(), status, reason, true, false);
         self.linger(cx);

@@ -190,7 +190,7 @@ pub(crate) fn lines(items: &[&str]) -> Value {
 /// A WebSocket connection in which the client sent these texts.
 pub(crate) fn websocket(id: u64, texts: &[&str]) -> Vec<FlowEvent> {
     let flow = FlowId(id);
-    let open = FlowEvent::WebSocketOpen(Box::new(WebSocketOpen {
+    let open = FlowEvent::WebSocketOpen(Arc::new(WebSocketOpen {
         id: flow,
         scheme: Scheme::Http,
         target: Arc::new(Authority { host: "ws.example".into(), port: 80 }),
