@@ -1,5 +1,10 @@
 //! What one exchange or WebSocket connection was: the record that every reader is given.
 
+pub mod control;
 pub mod decode;
+pub mod filter;
 pub mod head;
 pub mod record;
+pub mod redact;
+pub mod stored;
+pub mod view;

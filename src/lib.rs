@@ -2,7 +2,7 @@
 //!
 //! Dependencies between the modules point up this list only: pure data and bytes first, then TLS,
 //! then what becomes of flows, then the proxy's state machines, which know no socket, then the
-//! sockets, and last the words from and to the user.
+//! sockets, then the tools for agents, and last the words from and to the user.
 
 pub mod error;
 pub mod limits;
@@ -17,6 +17,8 @@ pub mod discovered;
 pub mod hosts;
 pub mod tls;
 
+pub mod options;
+
 pub mod config;
 
 pub mod capture;
@@ -24,5 +26,7 @@ pub mod capture;
 pub mod proxy;
 
 pub mod net;
+
+pub mod mcp;
 
 pub mod cli;

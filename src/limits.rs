@@ -96,6 +96,9 @@ pub const SILENT_CLIENT: Duration = Duration::from_millis(100);
 /// First bytes in a tunnel that could still become TLS or HTTP are waited for so long; then the
 /// tunnel is relayed unread.
 pub const UNDECIDED_CLIENT: Duration = Duration::from_secs(2);
+/// How long a flow is held for an agent before it goes on by itself, so that an agent that has
+/// gone does not hang somebody's browser.
+pub const INTERCEPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a closing connection is read, so that a reset does not destroy the last answer.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that are read and thrown away in that time.

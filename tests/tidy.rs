@@ -17,10 +17,12 @@ const FLOORS: &[&[&str]] = &[
     &["stats", "notice"],
     &["flow", "http"],
     &["tls", "hosts", "discovered"],
+    &["options"],
     &["config"],
     &["capture"],
     &["proxy"],
     &["net"],
+    &["mcp"],
     &["cli"],
 ];
 

@@ -1,0 +1,4 @@
+//! The MCP server: agents list, search and read flows, replay and change requests, hold traffic,
+//! and set options.
+
+pub mod toolbox;
