@@ -9,12 +9,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::flow::record::{
-    Authority, Body, DeflateParameters, Direction, Exchange, FlowId, Message, Opcode, Scheme,
-    Timing, TlsFacts, Upstream, WebSocketClose, WebSocketMessage, WebSocketOpen,
+    Authority, Body, DeflateParameters, Direction, Exchange, FlowId, Intervention, Message, Opcode,
+    Scheme, Timing, TlsFacts, Upstream, WebSocketClose, WebSocketMessage, WebSocketOpen,
 };
 
 /// The version of the journal that this program writes and reads.
-pub const JOURNAL_VERSION: u32 = 2;
+pub const JOURNAL_VERSION: u32 = 3;
 
 /// The first frame of a segment: all that a bundle needs besides its flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
     exchange.response.put(out);
     exchange.timing.put(out);
     exchange.error.put(out);
+    exchange.intervention.put(out);
 }
 
 /// Reads an exchange's payload.
@@ -97,6 +98,7 @@ pub fn take_exchange(payload: &[u8]) -> Option<Exchange> {
             response: Field::take(input)?,
             timing: Timing::take(input)?,
             error: Field::take(input)?,
+            intervention: Field::take(input)?,
         })
     })
 }
@@ -369,8 +371,19 @@ structures! {
     Message { head, body, trailers }
     Body { tail, sent_ahead, size }
     Upstream { address, connection, reused, tls }
+    Intervention { replayed, origin, request_edited, response_edited }
     DeflateParameters { client_no_context_takeover, server_no_context_takeover }
     Timing { began_us, dns_us, connect_us, tls_us, send_us, wait_us, receive_us, total_us }
+}
+
+impl Field for FlowId {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        u64::take(input).map(FlowId)
+    }
 }
 
 impl Field for TlsFacts {

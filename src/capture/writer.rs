@@ -127,6 +127,12 @@ impl Writer {
                 self.files.append(&self.folder.body(flow, side), &data)?;
             }
             FlowEvent::Exchange(exchange) => self.exchange(exchange)?,
+            // A bundle holds what has ended.
+            FlowEvent::Begun(_)
+            | FlowEvent::Answered(_)
+            | FlowEvent::Glimpse(_)
+            | FlowEvent::Held(_)
+            | FlowEvent::Released(_) => {}
             FlowEvent::WebSocketOpen(open) => self.websockets.open(&open),
             FlowEvent::WebSocketData(block) => self.websockets.data(&block),
             FlowEvent::WebSocketMessage(message) => {

@@ -50,6 +50,18 @@ pub enum FlowEvent {
     Body(BodyBlock),
     /// An exchange has ended, well or badly.
     Exchange(Arc<Exchange>),
+    /// A request is complete and its answer is not: for readers of live flows. Exchanges that end
+    /// soon are told of only by their end.
+    Begun(Arc<Begun>),
+    /// The response of a flow that has begun is on its way: for readers of live flows.
+    Answered(Arc<Answered>),
+    /// What came of the response's body of a flow that has begun, ahead of its blocks: for
+    /// readers of live flows, who drop these bytes when the flow's end brings the body.
+    Glimpse(BodyBlock),
+    /// A flow is held: for readers of live flows.
+    Held(Arc<Held>),
+    /// A flow that was held goes on: for readers of live flows.
+    Released(Released),
     /// A WebSocket handshake was answered with 101.
     WebSocketOpen(Arc<WebSocketOpen>),
     /// The next block of a data message that is too large to travel as a whole.
@@ -66,6 +78,11 @@ impl FlowEvent {
         let held = match self {
             FlowEvent::Body(block) => block.data.len(),
             FlowEvent::Exchange(exchange) => exchange.weight(),
+            FlowEvent::Begun(begun) => begun.request.weight() + size_of::<Begun>(),
+            FlowEvent::Answered(answered) => answered.head.len() + size_of::<Answered>(),
+            FlowEvent::Glimpse(block) => block.data.len(),
+            FlowEvent::Held(held) => held.message.weight() + size_of::<Held>(),
+            FlowEvent::Released(_) => 0,
             FlowEvent::WebSocketOpen(open) => {
                 open.request_head.len() + open.response_head.len() + size_of::<WebSocketOpen>()
             }
@@ -113,6 +130,75 @@ pub struct Exchange {
     pub timing: Timing,
     /// Why the exchange failed, in words for the user.
     pub error: Option<String>,
+    /// How it came about, where it was not simply passed on.
+    pub intervention: Intervention,
+}
+
+/// What tools have done to an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Intervention {
+    /// A tool sent the request: no client asked for it.
+    pub replayed: bool,
+    /// The flow that it repeats.
+    pub origin: Option<FlowId>,
+    /// Its request was changed while it was held; the record has the changed one.
+    pub request_edited: bool,
+    /// Its response was changed or given by a tool while it was held; the record has that one.
+    pub response_edited: bool,
+}
+
+/// An exchange whose request is complete.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Names the flow.
+    pub id: FlowId,
+    /// The scheme of the target URI.
+    pub scheme: Scheme,
+    /// The host and port that were asked for.
+    pub target: Arc<Authority>,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The client connection's TLS, where it was intercepted.
+    pub client_tls: Option<Arc<TlsFacts>>,
+    /// When the request's first byte was there, in microseconds since the Unix epoch.
+    pub began_us: u64,
+    /// The request. Blocks of its body may have been sent ahead.
+    pub request: Message,
+    /// What tools have done to it.
+    pub intervention: Intervention,
+}
+
+/// The head of a response whose body is still to come.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The flow; its [`Begun`] came before.
+    pub flow: FlowId,
+    /// The upstream connection that was used.
+    pub upstream: Option<Upstream>,
+    /// The response's head as it came.
+    pub head: Bytes,
+}
+
+/// A flow that is held until somebody decides about it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The flow; its [`Begun`] came before.
+    pub flow: FlowId,
+    /// Whether its request or its response is held.
+    pub side: Side,
+    /// What is held, with the whole body in its tail as far as it came.
+    pub message: Message,
+    /// When it goes on by itself, in microseconds since the Unix epoch.
+    pub until_us: u64,
+}
+
+/// A flow that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Released {
+    /// The flow.
+    pub flow: FlowId,
+    /// Whether nobody decided about it in time.
+    pub timed_out: bool,
 }
 
 impl Exchange {

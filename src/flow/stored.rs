@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::flow::record::{
-    Authority, Direction, FlowId, Opcode, Scheme, Side, Timing, TlsFacts, Upstream,
+    Authority, Direction, FlowId, Intervention, Opcode, Scheme, Side, Timing, TlsFacts, Upstream,
 };
 use crate::flow::view::{BodyView, FlowView, MessageView};
 
@@ -49,12 +49,10 @@ pub struct StoredFlow {
     pub timing: Timing,
     /// Why it failed, in words for the user.
     pub error: Option<String>,
-    /// The flow that this one repeats, where it was sent again.
-    pub origin: Option<FlowId>,
-    /// Whether flowtap sent it of itself, because a tool asked for it.
-    pub replayed: bool,
-    /// Whether it was changed while it was held.
-    pub edited: bool,
+    /// What tools have done to it.
+    pub intervention: Intervention,
+    /// When a held flow goes on by itself, in microseconds since the Unix epoch.
+    pub held_until_us: u64,
     /// Set on WebSocket connections.
     pub websocket: Option<Arc<StoredWebSocket>>,
 }
@@ -140,7 +138,7 @@ impl StoredFlow {
             error: self.error.as_deref(),
             websocket: self.websocket.is_some(),
             messages: self.websocket.as_ref().map(|it| it.messages.as_slice()).unwrap_or_default(),
-            replayed: self.replayed,
+            replayed: self.intervention.replayed,
             ..FlowView::new(self.scheme, self.client)
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::flow::record::{
-    Authority, Exchange as Record, FlowEvent, FlowId, Message, Scheme, Side, Timing, TlsFacts,
-    Upstream,
+    Authority, Exchange as Record, FlowEvent, FlowId, Intervention, Message, Scheme, Side, Timing,
+    TlsFacts, Upstream,
 };
 use crate::http::body::{BodyLength, BodyReader, FramingError, response_length};
 use crate::http::head::{HeadReader, Parsed, ResponseHead, Version};
@@ -540,6 +540,7 @@ impl Exchange {
             response,
             timing,
             error,
+            intervention: Intervention::default(),
         };
         Some(FlowEvent::Exchange(Arc::new(record)))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::flow::record::{Exchange as Record, FlowEvent, Message, Scheme, Timing};
+use crate::flow::record::{Exchange as Record, FlowEvent, Intervention, Message, Scheme, Timing};
 use crate::http::device_page;
 use crate::http::head::{HeadError, Parsed};
 use crate::http::reply;
@@ -307,6 +307,7 @@ impl Conn {
                     ..Timing::default()
                 },
                 error: Some(reason.to_owned()),
+                intervention: Intervention::default(),
             };
             cx.outbox.push(FlowEvent::Exchange(Arc::new(record)));
         }

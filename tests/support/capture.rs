@@ -155,6 +155,7 @@ pub(crate) fn exchange(id: u64) -> Exchange {
         }),
         timing: Timing { began_us: at(id), wait_us: 1_500, total_us: 2_000, ..Timing::default() },
         error: None,
+        intervention: Intervention::default(),
     }
 }
 

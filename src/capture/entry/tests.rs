@@ -29,6 +29,11 @@ fn exchange() -> Exchange {
         }),
         timing: Timing { began_us: 1, total_us: 9, ..Timing::default() },
         error: Some("the server closed".into()),
+        intervention: Intervention {
+            replayed: true,
+            origin: Some(FlowId(3)),
+            ..Intervention::default()
+        },
     }
 }
 
