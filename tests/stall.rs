@@ -14,6 +14,7 @@ use flowtap::flow::record::FlowEvent;
 use flowtap::hosts::HostRules;
 use flowtap::net::server::{Bound, Server, ServerParts};
 use flowtap::notice::Notices;
+use flowtap::options::{Options, SharedOptions};
 use flowtap::proxy::context::DeviceCertificate;
 use flowtap::stats::Stats;
 
@@ -67,6 +68,8 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         upstream_tls: None,
         certificate: DeviceCertificate::default(),
         flows: Some(flows),
+        live: None,
+        options: Arc::new(SharedOptions::new(Options::default())),
         discovered: None,
         stats,
         notices,

@@ -11,6 +11,7 @@ use crate::discovered::{Discovered, Table};
 use crate::error::Result;
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::Notices;
+use crate::options::{Options, SharedOptions};
 use crate::proxy::context::DeviceCertificate;
 use crate::stats::Stats;
 use crate::tls::upstream::UpstreamTls;
@@ -32,6 +33,8 @@ pub fn run(config: &Config) -> Result<()> {
         upstream_tls: UpstreamTls::new(false).ok().map(|(tls, _)| tls),
         certificate: DeviceCertificate::default(),
         flows: None,
+        live: None,
+        options: Arc::new(SharedOptions::new(Options::default())),
         discovered: Some(discovered.clone()),
         stats: stats.clone(),
         notices,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::limits::WEBSOCKET_MESSAGES;
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::{Notice, Notices};
+use crate::options::{Options, SharedOptions};
 use crate::proxy::context::DeviceCertificate;
 use crate::stats::Stats;
 use crate::tls::authority::{Authority, AuthoritySource, Origin};
@@ -47,11 +48,14 @@ pub fn run(config: &Config) -> Result<()> {
     // What comes before leaves nothing behind and may be interrupted as any program.
     let signals = running::signals()?;
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
+    let options = Options { capture_body_limit: config.capture_body_bytes, ..Options::default() };
     let parts = ServerParts {
         server_tls: Some(server_tls),
         upstream_tls: Some(upstream_tls),
         certificate,
         flows,
+        live: None,
+        options: Arc::new(SharedOptions::new(options)),
         discovered: None,
         stats: stats.clone(),
         notices,

@@ -6,13 +6,13 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::TcpStream;
 
 use crate::flow::record::Authority;
-use crate::limits::{CONNECT_TIMEOUT, DIAL_STAGGER, HANDSHAKE_TIMEOUT};
+use crate::limits::{DIAL_STAGGER, HANDSHAKE_TIMEOUT};
 use crate::net::event_loop::{
     ConnKey, DialKey, EventLoop, Message, Owner, SocketEntry, SocketKey, TimerKey, UpstreamFacts,
 };
@@ -35,6 +35,8 @@ pub(super) struct Dialing {
     began: Now,
     dns_us: u64,
     connect_us: u64,
+    /// How long looking up and connecting may take together.
+    wait: Duration,
     deadline: Instant,
 }
 
@@ -90,7 +92,7 @@ impl EventLoop {
             return Dialled::Connected { socket, connected, early: Vec::new(), end: None };
         }
         let now = self.desk.now;
-        let deadline = now.instant + CONNECT_TIMEOUT;
+        let wait = self.desk.options.connect_timeout;
         let dialing = Dialing {
             conn,
             authority: dial.authority.clone(),
@@ -99,7 +101,8 @@ impl EventLoop {
             began: now,
             dns_us: 0,
             connect_us: 0,
-            deadline,
+            wait,
+            deadline: now.instant + wait,
         };
         let key = self.dials.insert(dialing);
         let host = &dial.authority.host;
@@ -330,6 +333,7 @@ impl EventLoop {
             // Both were over before there was a request.
             dns_us: 0,
             connect_us: 0,
+            wait: HANDSHAKE_TIMEOUT,
             deadline: now.instant,
         };
         let key = self.dials.insert(dialing);
@@ -442,11 +446,11 @@ impl EventLoop {
         if now >= dialing.deadline {
             let host = shown(&dialing.authority);
             let (what, wait) = match dialing.stage {
-                Stage::Resolving => ("the name could not be looked up", CONNECT_TIMEOUT),
-                Stage::Connecting(_) => ("no connection came about", CONNECT_TIMEOUT),
+                Stage::Resolving => ("the name could not be looked up", dialing.wait),
+                Stage::Connecting(_) => ("no connection came about", dialing.wait),
                 Stage::Securing(_) => ("the TLS handshake did not end", HANDSHAKE_TIMEOUT),
             };
-            let reason = format!("{host}: {what} within {} s", wait.as_secs());
+            let reason = format!("{host}: {what} within {} s", wait.as_secs_f64());
             return self.fail_dial(key, DialError { status: 504, reason });
         }
         match &dialing.stage {

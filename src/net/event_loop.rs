@@ -29,6 +29,7 @@ use crate::net::service::ConnEntry;
 use crate::net::slots::{Key, Slots};
 use crate::net::socket::Socket;
 use crate::net::timer::Timers;
+use crate::options::Options;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::context::{Command, Context, Heads, Now, Outbox, Shared};
 use crate::tls::server::ServerTls;
@@ -102,16 +103,41 @@ pub(super) enum TimerKey {
 pub(super) struct Desk {
     pub(super) now: Now,
     pub(super) shared: Arc<Shared>,
+    pub(super) options: Arc<Options>,
+    options_version: u64,
     pub(super) commands: Vec<Command>,
     pub(super) outbox: Outbox,
     heads: Heads,
 }
 
 impl Desk {
+    fn new(shared: Arc<Shared>) -> Self {
+        Desk {
+            now: now(),
+            options_version: shared.options.version(),
+            options: shared.options.current(),
+            shared,
+            commands: Vec::new(),
+            outbox: Outbox::default(),
+            heads: Heads::default(),
+        }
+    }
+
+    fn begin_turn(&mut self) {
+        // Both clocks, for while a machine sleeps only one of the two goes on.
+        self.now = now();
+        let version = self.shared.options.version();
+        if version != self.options_version {
+            self.options_version = version;
+            self.options = self.shared.options.current();
+        }
+    }
+
     pub(super) fn context(&mut self) -> Context<'_> {
         Context {
             now: self.now,
             shared: &self.shared,
+            options: &self.options,
             commands: &mut self.commands,
             outbox: &mut self.outbox,
             heads: &mut self.heads,
@@ -139,7 +165,7 @@ pub(super) struct LoopParts {
     pub(super) server_tls: Option<Arc<ServerTls>>,
     pub(super) upstream_tls: Option<Arc<UpstreamTls>>,
     pub(super) resolver: Resolver,
-    pub(super) flows: Option<FlowSender>,
+    pub(super) flows: Vec<FlowSender>,
     pub(super) loads: Loads,
     /// Idle upstream connections that the loop keeps.
     pub(super) pool_max: usize,
@@ -196,12 +222,14 @@ pub(super) struct EventLoop {
 
 impl EventLoop {
     pub(super) fn new(parts: LoopParts, listener: Option<Listener>) -> Self {
-        let waker = parts.waker.clone();
-        let wake = move || {
-            // A poller that cannot be woken belongs to a loop that has ended.
-            let _ = waker.wake();
-        };
-        let flows = parts.flows.map(|flows| flows.for_loop(wake));
+        let flows = parts.flows.iter().map(|flows| {
+            let waker = parts.waker.clone();
+            flows.for_loop(move || {
+                // A poller that cannot be woken belongs to a loop that has ended.
+                let _ = waker.wake();
+            })
+        });
+        let outlet = Outlet::new(flows.collect());
         EventLoop {
             number: parts.number,
             poll: parts.poll,
@@ -215,14 +243,8 @@ impl EventLoop {
             pool: Pool::new(parts.pool_max, POOL_CONNECTIONS_PER_HOST, POOL_IDLE),
             resolver: parts.resolver,
             timers: Timers::default(),
-            desk: Desk {
-                now: now(),
-                shared: parts.shared,
-                commands: Vec::new(),
-                outbox: Outbox::default(),
-                heads: Heads::default(),
-            },
-            outlet: Outlet::new(flows),
+            desk: Desk::new(parts.shared),
+            outlet,
             server_tls: parts.server_tls,
             upstream_tls: parts.upstream_tls,
             loads: parts.loads,
@@ -251,7 +273,7 @@ impl EventLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            self.read_clock();
+            self.desk.begin_turn();
             for event in &events {
                 self.dispatch(event);
             }
@@ -281,11 +303,6 @@ impl EventLoop {
             && self.conns.is_empty()
             && self.desk.outbox.events.is_empty()
             && !self.outlet.is_stalled()
-    }
-
-    fn read_clock(&mut self) {
-        // Both, for while a machine sleeps only one of the two goes on.
-        self.desk.now = now();
     }
 
     fn dispatch(&mut self, event: &mio::event::Event) {
@@ -488,7 +505,7 @@ impl EventLoop {
     fn look_at_deadline(&mut self, key: ConnKey) {
         let now = self.desk.now.instant;
         let Some(entry) = self.conns.get_mut(key) else { return };
-        let deadline = entry.conn.deadline();
+        let deadline = entry.conn.deadline(&self.desk.options);
         if now < deadline && deadline >= now + SWEEP_INTERVAL {
             return;
         }

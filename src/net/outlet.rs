@@ -4,22 +4,30 @@ use crate::capture::queue::{Batch, FlowSender, SendError};
 use crate::limits::{BATCH_BYTES, BATCH_EVENTS};
 use crate::proxy::context::Outbox;
 
-/// Sends what is in an [`Outbox`] to the recorder.
+/// Sends what is in an [`Outbox`] to all readers of flows.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    sender: Option<FlowSender>,
+    readers: Vec<Reader>,
+}
+
+/// One reader of flows: the recorder, or the store of the tools.
+#[derive(Debug)]
+struct Reader {
+    sender: FlowSender,
     waiting: Option<Batch>,
+    gone: bool,
 }
 
 impl Outlet {
-    /// An outlet to this queue; without one, events are thrown away.
-    pub(super) fn new(sender: Option<FlowSender>) -> Self {
-        Outlet { sender, waiting: None }
+    /// An outlet to these queues; without any, events are thrown away.
+    pub(super) fn new(senders: Vec<FlowSender>) -> Self {
+        let reader = |sender| Reader { sender, waiting: None, gone: false };
+        Outlet { readers: senders.into_iter().map(reader).collect() }
     }
 
-    /// Whether the recorder is behind: nothing more is to be read from any socket.
+    /// Whether a reader is behind: nothing more is to be read from any socket.
     pub(super) fn is_stalled(&self) -> bool {
-        self.waiting.is_some()
+        self.readers.iter().any(|reader| reader.waiting.is_some())
     }
 
     /// Sends the events if they make a full batch.
@@ -29,25 +37,37 @@ impl Outlet {
         }
     }
 
-    /// Sends all events, unless the recorder is behind.
+    /// Sends all events, unless a reader is behind.
     pub(super) fn flush(&mut self, outbox: &mut Outbox) {
-        if let Some(batch) = self.waiting.take() {
-            self.send(batch);
+        for reader in &mut self.readers {
+            if let Some(batch) = reader.waiting.take() {
+                reader.send(batch);
+            }
         }
-        if self.waiting.is_none() && !outbox.events.is_empty() {
-            outbox.weight = 0;
-            let batch = std::mem::take(&mut outbox.events);
-            self.send(batch);
+        if self.is_stalled() || outbox.events.is_empty() {
+            return;
+        }
+        outbox.weight = 0;
+        let batch = std::mem::take(&mut outbox.events);
+        if let Some((last, others)) = self.readers.split_last_mut() {
+            for reader in others {
+                reader.send(batch.clone());
+            }
+            last.send(batch);
         }
     }
+}
 
+impl Reader {
     fn send(&mut self, batch: Batch) {
-        let Some(sender) = &self.sender else { return };
-        match sender.try_send(batch) {
+        if self.gone {
+            return;
+        }
+        match self.sender.try_send(batch) {
             Ok(()) => {}
             Err(SendError::Full(batch)) => self.waiting = Some(batch),
-            // Nobody is left to record; whoever ended the recorder has said why.
-            Err(SendError::Closed(_)) => self.sender = None,
+            // Nobody is left to read; whoever ended the reader has said why.
+            Err(SendError::Closed(_)) => self.gone = true,
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::net::event_loop::{self, EventLoop, LoopParts, Message};
 use crate::net::listener::Listener;
 use crate::net::resolver::Resolver;
 use crate::notice::Notices;
+use crate::options::SharedOptions;
 use crate::proxy::context::{DeviceCertificate, Shared};
 use crate::stats::Stats;
 use crate::tls::server::ServerTls;
@@ -38,6 +39,10 @@ pub struct ServerParts {
     pub certificate: DeviceCertificate,
     /// Where flows go; `None` records nothing.
     pub flows: Option<FlowSender>,
+    /// Where flows go while they are under way as well, for whoever serves them live.
+    pub live: Option<FlowSender>,
+    /// The options in force, which may change while the proxy runs.
+    pub options: Arc<SharedOptions>,
     /// Where hosts are named; `Some` intercepts nothing.
     pub discovered: Option<Arc<Discovered>>,
     /// Counters.
@@ -131,8 +136,9 @@ impl Server {
         let shared = Arc::new(Shared {
             hosts: config.hosts.clone(),
             discovered: parts.discovered,
-            capture_body_bytes: config.capture_body_bytes,
-            records: parts.flows.is_some(),
+            records: parts.flows.is_some() || parts.live.is_some(),
+            live: parts.live.is_some(),
+            options: parts.options,
             listen: address,
             certificate: parts.certificate,
             stats: parts.stats,
@@ -140,6 +146,7 @@ impl Server {
             next_flow: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
         });
+        let flows: Vec<_> = parts.flows.into_iter().chain(parts.live).collect();
         let start = || -> io::Result<Server> {
             let server_tls = parts.server_tls.map(Arc::new);
             let upstream_tls = parts.upstream_tls.map(Arc::new);
@@ -155,7 +162,7 @@ impl Server {
                     server_tls: server_tls.clone(),
                     upstream_tls: upstream_tls.clone(),
                     resolver: resolver.clone(),
-                    flows: parts.flows.clone(),
+                    flows: flows.clone(),
                     loads: Arc::clone(&loads),
                     pool_max: budget.pool_max,
                     poll,

@@ -78,7 +78,7 @@ impl EventLoop {
             }
             After::Wait => {
                 self.reclaim(&mut entry);
-                let deadline = entry.conn.deadline();
+                let deadline = entry.conn.deadline(&self.desk.options);
                 // What is further away is found by the sweep.
                 let soon = deadline < self.desk.now.instant + SWEEP_INTERVAL;
                 if soon && entry.scheduled.is_none_or(|at| deadline < at) {

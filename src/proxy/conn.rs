@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use crate::flow::record::{Authority, TlsFacts};
 use crate::http::head::HeadReader;
 use crate::limits::{
-    BODY_TIMEOUT, HANDSHAKE_TIMEOUT, KEEP_ALIVE_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT,
-    REQUEST_HEAD_TIMEOUT, RESPONSE_TIMEOUT, SILENT_CLIENT, TUNNEL_TIMEOUT, UNDECIDED_CLIENT,
+    BODY_TIMEOUT, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT, REQUEST_HEAD_TIMEOUT,
+    SILENT_CLIENT, TUNNEL_TIMEOUT, UNDECIDED_CLIENT,
 };
 use crate::notice::Notice;
+use crate::options::Options;
 use crate::proxy::context::{Command, Connected, Context, DialError, Now};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::link::{End, Link};
@@ -248,20 +249,20 @@ impl Conn {
     }
 
     /// When [`Conn::time_out`] is to be called, unless something happens before.
-    pub fn deadline(&self) -> Instant {
-        let (since, wait) = self.wait();
+    pub fn deadline(&self, options: &Options) -> Instant {
+        let (since, wait) = self.wait(options);
         since.checked_add(wait).unwrap_or(since)
     }
 
-    fn wait(&self) -> (Instant, Duration) {
+    fn wait(&self, options: &Options) -> (Instant, Duration) {
         match &self.phase {
             Phase::Requests => match &self.exchange {
                 None if self.head_began.is_some() => (self.since, REQUEST_HEAD_TIMEOUT),
-                None => (self.since, KEEP_ALIVE_TIMEOUT),
+                None => (self.since, options.idle_timeout),
                 // The dial has a limit of its own; this is the net below it.
                 Some(exchange) if exchange.awaits_upstream() => (self.activity, BODY_TIMEOUT),
                 Some(exchange) if exchange.request_is_done() && !exchange.is_answered() => {
-                    (self.activity, RESPONSE_TIMEOUT)
+                    (self.activity, options.response_timeout)
                 }
                 Some(_) => (self.activity, BODY_TIMEOUT),
             },

@@ -11,6 +11,7 @@ use crate::hosts::HostRules;
 use crate::http::device_page::is_device_host;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::notice::Notices;
+use crate::options::{Options, SharedOptions};
 use crate::stats::Stats;
 
 /// The clock of one turn of the loop.
@@ -33,17 +34,19 @@ pub struct DeviceCertificate {
     pub pkcs12: Vec<u8>,
 }
 
-/// What all connections of all loops share; none of it changes while the proxy runs.
+/// What all connections of all loops share.
 #[derive(Debug)]
 pub struct Shared {
     /// Which hosts are intercepted and recorded.
     pub hosts: HostRules,
     /// Where hosts are named instead of intercepted: `discover`.
     pub discovered: Option<Arc<Discovered>>,
-    /// Bytes of each body that are kept.
-    pub capture_body_bytes: u64,
-    /// Whether anything is recorded at all.
+    /// Whether anybody reads flows at all.
     pub records: bool,
+    /// Whether somebody reads flows while they are under way.
+    pub live: bool,
+    /// The options in force; loops look once a turn.
+    pub options: Arc<SharedOptions>,
     /// The addresses that the proxy listens on.
     pub listen: SocketAddr,
     /// For the device pages.
@@ -108,6 +111,8 @@ pub struct Context<'a> {
     pub now: Now,
     /// What all connections share.
     pub shared: &'a Shared,
+    /// The options of this turn.
+    pub options: &'a Options,
     /// What the connection asks for; carried out in order.
     pub commands: &'a mut Vec<Command>,
     /// Where flow events go.

@@ -104,7 +104,7 @@ impl Conn {
             discovered.seen(&crate::proxy::open::display_host(&facts.route));
         }
         let id = cx.shared.new_flow_id();
-        let exchange = Exchange::new(id, facts, cx.shared.capture_body_bytes);
+        let exchange = Exchange::new(id, facts, cx.options.capture_body_limit);
         self.exchange = Some(Box::new(exchange));
         match self.upstream_state {
             UpstreamState::Spare(_) => self.use_spare(cx),

@@ -10,6 +10,7 @@ use crate::flow::record::{FlowEvent, TlsFacts};
 use crate::hosts::HostRules;
 use crate::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES, READ_BYTES};
 use crate::notice::Notices;
+use crate::options::{Options, SharedOptions};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
 use crate::proxy::context::{
@@ -62,6 +63,7 @@ pub(super) struct World {
     random: Random,
     now: Now,
     shared: Shared,
+    pub(super) options: Options,
     commands: Vec<Command>,
     outbox: Outbox,
     heads: Heads,
@@ -94,8 +96,9 @@ impl World {
             shared: Shared {
                 hosts: HostRules::default(),
                 discovered: None,
-                capture_body_bytes: u64::MAX,
                 records: true,
+                live: true,
+                options: Arc::new(SharedOptions::new(Options::default())),
                 listen: "127.0.0.1:1".parse().unwrap(),
                 certificate: DeviceCertificate::default(),
                 stats,
@@ -103,6 +106,7 @@ impl World {
                 next_flow: AtomicU64::new(1),
                 next_connection: AtomicU64::new(1),
             },
+            options: Options { capture_body_limit: u64::MAX, ..Options::default() },
             commands: Vec::new(),
             outbox: Outbox::default(),
             heads: Heads::default(),
@@ -150,7 +154,7 @@ impl World {
             }
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet > 40 {
-                let deadline = self.conn.deadline();
+                let deadline = self.conn.deadline(&self.options);
                 if deadline > self.now.instant + self.patience {
                     return self;
                 }
@@ -289,6 +293,7 @@ impl World {
             let mut cx = Context {
                 now: self.now,
                 shared: &self.shared,
+                options: &self.options,
                 commands: &mut self.commands,
                 outbox: &mut self.outbox,
                 heads: &mut self.heads,
