@@ -106,6 +106,20 @@ pub const LINGER_BYTES: usize = 1024 * 1024;
 /// How long exchanges under way may go on after the first signal to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
 
+// Flows that are held for somebody's decision.
+
+/// Flows that are held at the same time; more go on unheld, and the user is told.
+pub const HELD_FLOWS: usize = 1_000;
+/// Bytes of one body that are gathered before its message is held. What is larger is held as far
+/// as it came, and its peer waits.
+pub const HELD_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes that all held messages together have; beyond it bodies are held as far as they came.
+pub const HELD_BYTES: usize = 256 * 1024 * 1024;
+/// How long a flow may take to end before it is told of while it is under way.
+pub const ANNOUNCED_AFTER: Duration = Duration::from_millis(20);
+/// How long a request that a tool sends may take, from its beginning to its end.
+pub const REPLAY_TIMEOUT: Duration = Duration::from_secs(30);
+
 // Capture.
 
 /// Bytes of a body kept in the bundle by default; the rest flows on uncaptured and is counted.

@@ -6,8 +6,12 @@ pub mod buffer;
 pub mod conn;
 pub mod context;
 pub mod exchange;
+pub mod hold;
+mod intercept;
 pub mod link;
 mod open;
+mod rebuild;
+pub mod replay;
 pub mod request;
 mod serve;
 #[cfg(test)]

@@ -45,7 +45,19 @@ pub fn request_head(data: &[u8]) {
     let upgrade = is_upgrade(&head.fields, data).is_some();
     let host = host.as_deref().map(str::as_bytes);
     let mut out = Vec::new();
-    write_request(&mut out, data, &head, &OutgoingRequest { path, host, body: length, upgrade });
+    write_request(
+        &mut out,
+        data,
+        &head,
+        &OutgoingRequest {
+            path,
+            host,
+            body: length,
+            upgrade,
+            unconditional: false,
+            uncoded: false,
+        },
+    );
 
     let mut again = RequestHead::default();
     assert_eq!(HeadReader::new().request(&out, &mut again), Ok(Parsed::Complete));
@@ -56,7 +68,14 @@ pub fn request_head(data: &[u8]) {
     assert!(request_host(&again, &out).is_ok_and(|host| host.is_some()));
     assert_eq!(is_upgrade(&again.fields, &out).is_some(), upgrade);
     let mut twice = Vec::new();
-    let outgoing = OutgoingRequest { path, host: None, body: length, upgrade };
+    let outgoing = OutgoingRequest {
+        path,
+        host: None,
+        body: length,
+        upgrade,
+        unconditional: false,
+        uncoded: false,
+    };
     write_request(&mut twice, &out, &again, &outgoing);
     assert_eq!(out, twice);
 }

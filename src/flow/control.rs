@@ -33,6 +33,14 @@ pub struct RequestEdit {
     pub body: Option<Bytes>,
 }
 
+impl RequestEdit {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        let RequestEdit { method, url, headers, body } = self;
+        method.is_none() && url.is_none() && headers.is_none() && body.is_none()
+    }
+}
+
 /// Changes to a response; what is `None` stays. Framing fields are worked out afresh.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseEdit {
@@ -42,6 +50,14 @@ pub struct ResponseEdit {
     pub headers: Option<Vec<Field>>,
     /// The body, with the content coding that the fields name already applied.
     pub body: Option<Bytes>,
+}
+
+impl ResponseEdit {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        let ResponseEdit { status, headers, body } = self;
+        status.is_none() && headers.is_none() && body.is_none()
+    }
 }
 
 /// An answer made by a tool.

@@ -292,6 +292,14 @@ pub fn has_token(fields: &[Field], buf: &[u8], name: &str, token: &str) -> bool 
         .any(|value| list_elements(value).any(|e| e.eq_ignore_ascii_case(token.as_bytes())))
 }
 
+/// Whether a response is a stream of server-sent events, whose bytes are of interest as they come.
+pub fn is_event_stream(head: &ResponseHead, buf: &[u8]) -> bool {
+    values(&head.fields, buf, "Content-Type").any(|value| {
+        let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
+        trim_blanks(essence).eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
 /// `bytes` without spaces and tabs around them (RFC 9110 section 5.6.3).
 pub fn trim_blanks(bytes: &[u8]) -> &[u8] {
     let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');

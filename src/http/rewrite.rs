@@ -20,6 +20,10 @@ pub struct OutgoingRequest<'a> {
     pub body: BodyLength,
     /// Keeps Upgrade and says `Connection: Upgrade`.
     pub upgrade: bool,
+    /// Leaves If-Modified-Since and If-None-Match out, so that the answer has a body.
+    pub unconditional: bool,
+    /// Asks for a body without content coding (RFC 9110 section 12.5.3).
+    pub uncoded: bool,
 }
 
 /// The Connection field of a response.
@@ -74,10 +78,15 @@ pub fn write_request(
             }
             (Kind::Upgrade | Kind::HopByHop | Kind::ProxyRequest, _) => {}
             _ if is_nominated(&nominated, name) => {}
+            _ if outgoing.unconditional && is_condition(name) => {}
+            _ if outgoing.uncoded && name.eq_ignore_ascii_case(ACCEPT_ENCODING) => {}
             _ => write_field(out, name, value),
         }
     }
     framing.finish(out);
+    if outgoing.uncoded {
+        write_field(out, ACCEPT_ENCODING, b"identity");
+    }
     let trailers = has_token(&head.fields, buf, "TE", "trailers");
     if trailers {
         out.extend_from_slice(b"TE: trailers\r\n");
@@ -162,6 +171,14 @@ pub fn keep_alive(version: Version, fields: &[Field], buf: &[u8]) -> bool {
         Version::Http11 => !says("close"),
         Version::Http10 => says("keep-alive") && !says("close"),
     }
+}
+
+const ACCEPT_ENCODING: &[u8] = b"Accept-Encoding";
+
+/// Whether a field lets a server answer without a body (RFC 9110 section 13.1).
+fn is_condition(name: &[u8]) -> bool {
+    let conditions: [&[u8]; 2] = [b"If-Modified-Since", b"If-None-Match"];
+    conditions.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// What a field is to a proxy.

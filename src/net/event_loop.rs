@@ -4,7 +4,7 @@
 //! loop takes no lock while it serves. The poller is edge-triggered: every socket is registered
 //! once for both directions and remembers what it was told.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::capture::queue::FlowSender;
+use crate::flow::record::FlowId;
 use crate::limits::{
     POOL_CONNECTIONS_PER_HOST, POOL_IDLE, READ_BYTES, SPARE_BUFFER_BYTES, SPARE_BUFFERS,
     SWEEP_INTERVAL,
 };
+use crate::net::control::Decision;
 use crate::net::dial::{Dialing, Dialled};
 use crate::net::listener::Listener;
 use crate::net::outlet::Outlet;
@@ -32,6 +34,7 @@ use crate::net::timer::Timers;
 use crate::options::Options;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::context::{Command, Context, Heads, Now, Outbox, Shared};
+use crate::proxy::replay::Replay;
 use crate::tls::server::ServerTls;
 use crate::tls::upstream::UpstreamTls;
 
@@ -61,6 +64,10 @@ pub(super) enum Message {
     Stop(Duration),
     /// Everything ends now.
     Kill,
+    /// A tool has decided about a flow that is held.
+    Decide(Box<Decision>),
+    /// A tool sends a request.
+    Replay(Box<Replay>),
 }
 
 /// Whose a socket is.
@@ -95,6 +102,7 @@ pub(super) enum TimerKey {
     Dial(DialKey),
     Sweep,
     Accept,
+    Announce,
     Grace,
 }
 
@@ -214,6 +222,10 @@ pub(super) struct EventLoop {
     /// Connections that were not read because the recorder is behind.
     pub(super) parked: Vec<ConnKey>,
     pub(super) stopping: bool,
+    /// Whose flows are held.
+    pub(super) held: HashMap<FlowId, ConnKey>,
+    /// Flows that are to be told of if they do not end before, in the order of their times.
+    pub(super) announcements: VecDeque<(Instant, ConnKey, FlowId)>,
     /// A sweep is among the timers.
     sweeping: bool,
     /// Bytes received in this turn; added to the shared counter once a turn.
@@ -254,6 +266,8 @@ impl EventLoop {
             ready: VecDeque::new(),
             parked: Vec::new(),
             stopping: false,
+            held: HashMap::new(),
+            announcements: VecDeque::new(),
             sweeping: false,
             received: 0,
         }
@@ -363,6 +377,8 @@ impl EventLoop {
                 }
                 Message::Stop(grace) => self.stop(grace),
                 Message::Kill => self.kill(),
+                Message::Decide(decision) => self.decide(*decision),
+                Message::Replay(replay) => self.begin_replay(*replay),
             }
         }
         self.outlet.flush(&mut self.desk.outbox);
@@ -405,12 +421,24 @@ impl EventLoop {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.client = Some(socket);
         }
-        if !std::mem::replace(&mut self.sweeping, true) {
-            self.timers.add(self.desk.now.instant + SWEEP_INTERVAL, TimerKey::Sweep);
-        }
+        self.keep_sweeping();
         self.desk.shared.stats.connections.add(1);
         self.desk.shared.stats.accepted.add(1);
         self.enqueue(conn);
+    }
+
+    /// Deadlines are looked at from now on.
+    pub(super) fn keep_sweeping(&mut self) {
+        if !std::mem::replace(&mut self.sweeping, true) {
+            self.timers.add(self.desk.now.instant + SWEEP_INTERVAL, TimerKey::Sweep);
+        }
+    }
+
+    /// One more is served in this loop.
+    pub(super) fn raise_load(&self) {
+        if let Some(load) = self.loads.get(self.number) {
+            load.clients.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A client that was handed to this loop is here no more.
@@ -466,6 +494,7 @@ impl EventLoop {
                 }
                 TimerKey::Sweep => self.sweep(),
                 TimerKey::Accept => self.resume_accepting(),
+                TimerKey::Announce => self.announce(),
                 TimerKey::Grace => self.kill(),
             }
         }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::discovered::Discovered;
 use crate::error::{Error, Result};
 use crate::limits::{POOL_CONNECTIONS, RESERVED_DESCRIPTORS};
+use crate::net::control::Control;
 use crate::net::event_loop::{self, EventLoop, LoopParts, Message};
 use crate::net::listener::Listener;
 use crate::net::resolver::Resolver;
@@ -87,6 +88,7 @@ pub struct Server {
     address: SocketAddr,
     threads: Vec<JoinHandle<io::Result<()>>>,
     stopper: Stopper,
+    control: Control,
 }
 
 impl fmt::Debug for Server {
@@ -139,6 +141,7 @@ impl Server {
             records: parts.flows.is_some() || parts.live.is_some(),
             live: parts.live.is_some(),
             options: parts.options,
+            held: Arc::default(),
             listen: address,
             certificate: parts.certificate,
             stats: parts.stats,
@@ -184,7 +187,8 @@ impl Server {
                 let thread = thread::Builder::new().name(format!("loop-{}", parts.number));
                 threads.push(thread.spawn(move || EventLoop::new(parts, listener).run())?);
             }
-            Ok(Server { address, threads, stopper: Stopper { loops: peers } })
+            let control = Control::new(shared.clone(), peers.clone());
+            Ok(Server { address, threads, stopper: Stopper { loops: peers }, control })
         };
         start().map_err(|error| Error::new(format!("the proxy cannot start: {error}")))
     }
@@ -197,6 +201,11 @@ impl Server {
     /// A handle that stops it.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// The way for tools to its flows.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Waits until it was stopped and all loops have ended.

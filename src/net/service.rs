@@ -46,8 +46,13 @@ enum After {
 
 impl ConnEntry {
     pub(super) fn new(peer: SocketAddr, now: Now) -> Self {
+        Self::with(Conn::new(peer, now))
+    }
+
+    /// A connection that has no socket of a client.
+    pub(super) fn with(conn: Conn) -> Self {
         ConnEntry {
-            conn: Conn::new(peer, now),
+            conn,
             client: None,
             upstream: None,
             dial: None,
@@ -78,6 +83,11 @@ impl EventLoop {
             }
             After::Wait => {
                 self.reclaim(&mut entry);
+                if self.desk.shared.live
+                    && let Some(flow) = entry.conn.comes_up_for_announcement()
+                {
+                    self.announce_later(key, flow);
+                }
                 let deadline = entry.conn.deadline(&self.desk.options);
                 // What is further away is found by the sweep.
                 let soon = deadline < self.desk.now.instant + SWEEP_INTERVAL;
@@ -234,6 +244,12 @@ impl EventLoop {
             Command::StartClientTls { server_name, host } => {
                 self.start_client_tls(entry, server_name.as_deref(), &host);
             }
+            Command::Hold(flow) => {
+                self.held.insert(flow, key);
+            }
+            Command::Release(flow) => {
+                self.held.remove(&flow);
+            }
             Command::KeepUpstream => self.keep_upstream(entry),
             Command::DropUpstream { cut } => {
                 entry.shut_upstream = None;
@@ -313,8 +329,13 @@ impl EventLoop {
     }
 
     pub(super) fn write_client(&mut self, entry: &mut ConnEntry) -> usize {
-        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else { return 0 };
         let output = &mut entry.conn.client.output;
+        let Some(socket) = entry.client.and_then(|key| self.sockets.get_mut(key)) else {
+            // A replay has nobody to send it to.
+            let unsent = output.len();
+            output.clear();
+            return unsent;
+        };
         match flush(&mut socket.socket, output, entry.shut_client) {
             Ok(0) => 0,
             Ok(written) => {

@@ -53,6 +53,12 @@ impl BodyCapture {
         (self.sent_ahead == 0 && self.tail.len() as u64 == self.size).then_some(&self.tail)
     }
 
+    /// The record of the body as far as it came.
+    pub fn so_far(&self) -> Body {
+        let tail = Bytes::copy_from_slice(&self.tail);
+        Body { tail, sent_ahead: self.sent_ahead, size: self.size }
+    }
+
     /// Bytes the body has had so far.
     pub fn size(&self) -> u64 {
         self.size

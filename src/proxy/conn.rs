@@ -86,6 +86,8 @@ pub struct Conn {
     pub(super) last_authority: Option<Arc<Authority>>,
     pub(super) exchange: Option<Box<Exchange>>,
     pub(super) stopping: bool,
+    /// When it has to be over, where that is known from the beginning.
+    pub(super) limit: Option<Instant>,
     pub(super) requests_this_turn: usize,
     /// When the phase, or the wait in it, began.
     pub(super) since: Instant,
@@ -108,6 +110,7 @@ impl Conn {
             last_authority: None,
             exchange: None,
             stopping: false,
+            limit: None,
             requests_this_turn: 0,
             since: now.instant,
             activity: now.instant,
@@ -251,7 +254,8 @@ impl Conn {
     /// When [`Conn::time_out`] is to be called, unless something happens before.
     pub fn deadline(&self, options: &Options) -> Instant {
         let (since, wait) = self.wait(options);
-        since.checked_add(wait).unwrap_or(since)
+        let deadline = since.checked_add(wait).unwrap_or(since);
+        self.limit.map_or(deadline, |limit| limit.min(deadline))
     }
 
     fn wait(&self, options: &Options) -> (Instant, Duration) {
@@ -259,6 +263,9 @@ impl Conn {
             Phase::Requests => match &self.exchange {
                 None if self.head_began.is_some() => (self.since, REQUEST_HEAD_TIMEOUT),
                 None => (self.since, options.idle_timeout),
+                Some(exchange) if let Some(since) = exchange.paused_since() => {
+                    (since.instant, options.intercept_timeout)
+                }
                 // The dial has a limit of its own; this is the net below it.
                 Some(exchange) if exchange.awaits_upstream() => (self.activity, BODY_TIMEOUT),
                 Some(exchange) if exchange.request_is_done() && !exchange.is_answered() => {

@@ -12,6 +12,8 @@ use crate::http::device_page::is_device_host;
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::notice::Notices;
 use crate::options::{Options, SharedOptions};
+use crate::proxy::exchange::Route;
+use crate::proxy::hold::HeldTotals;
 use crate::stats::Stats;
 
 /// The clock of one turn of the loop.
@@ -51,6 +53,8 @@ pub struct Shared {
     pub listen: SocketAddr,
     /// For the device pages.
     pub certificate: DeviceCertificate,
+    /// What is held, in all connections.
+    pub held: Arc<HeldTotals>,
     /// Counters.
     pub stats: Arc<Stats>,
     /// Words to the user.
@@ -121,6 +125,18 @@ pub struct Context<'a> {
     pub heads: &'a mut Heads,
 }
 
+impl Context<'_> {
+    /// Whether a host is intercepted. `server_name` is the name in a ClientHello.
+    pub fn intercepts(&self, authority: &Authority, server_name: Option<&str>) -> bool {
+        self.shared.hosts.decide(&authority.host, authority.port, server_name)
+    }
+
+    /// Whether what goes this way is recorded.
+    pub fn records(&self, route: &Route) -> bool {
+        self.shared.records && self.intercepts(&route.authority, route.tls.as_deref())
+    }
+}
+
 /// A connection to a server that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dial {
@@ -157,6 +173,10 @@ pub enum Command {
         /// The host of the CONNECT request.
         host: String,
     },
+    /// The exchange of this flow is held: whoever decides about it asks this connection.
+    Hold(FlowId),
+    /// The exchange of this flow is held no more.
+    Release(FlowId),
     /// The upstream connection is idle and clean: keep it for others.
     KeepUpstream,
     /// Close the upstream connection now.

@@ -1,20 +1,20 @@
 //! One request and its response: two machines, one for each direction, and their record.
 
+mod held;
+mod record;
+mod response;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::flow::record::{
-    Authority, Exchange as Record, FlowEvent, FlowId, Intervention, Message, Scheme, Side, Timing,
-    TlsFacts, Upstream,
-};
-use crate::http::body::{BodyLength, BodyReader, FramingError, response_length};
-use crate::http::head::{HeadReader, Parsed, ResponseHead, Version};
-use crate::http::rewrite::{ConnectionField, OutgoingResponse, keep_alive, write_response};
-use crate::limits::INTERIM_RESPONSES;
+use crate::flow::record::{Authority, FlowId, Intervention, Scheme, Side};
+use crate::http::body::{BodyLength, BodyReader};
+use crate::http::head::{HeadReader, Version};
 use crate::proxy::body_capture::BodyCapture;
 use crate::proxy::context::{Connected, Context, Now, Reuse};
+use crate::proxy::hold::Hold;
 use crate::proxy::link::{End, Link};
 
 /// Where a request goes.
@@ -58,6 +58,8 @@ pub struct RequestFacts {
 /// What the request side awaits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestSide {
+    /// Somebody's decision, or the body that it is about.
+    Held,
     Upstream,
     Body,
     Done,
@@ -67,6 +69,8 @@ enum RequestSide {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResponseSide {
     Head,
+    /// Somebody's decision, or the body that it is about.
+    Held,
     Body,
     Done,
 }
@@ -102,9 +106,20 @@ struct Times {
 #[derive(Debug)]
 pub struct Exchange {
     id: FlowId,
+    client: SocketAddr,
     facts: RequestFacts,
     upstream: Option<Connected>,
     retried: bool,
+    intervention: Intervention,
+    /// The message that is held.
+    hold: Option<Box<Hold>>,
+    /// What of the request's body goes out right behind its head.
+    prefix: Bytes,
+    /// It was told of while it was under way, or will be soon.
+    came_up: bool,
+    announced: bool,
+    /// What comes of the response's body is told at once.
+    glimpsed: bool,
     request: RequestSide,
     request_body: BodyReader,
     request_copy: BodyCapture,
@@ -127,7 +142,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Begins the exchange; its upstream connection is still to come.
-    pub fn new(id: FlowId, facts: RequestFacts, capture_limit: u64) -> Self {
+    pub fn new(id: FlowId, facts: RequestFacts, client: SocketAddr, capture_limit: u64) -> Self {
         let limit = if facts.recorded { capture_limit } else { 0 };
         let mut request_copy = BodyCapture::new(id, Side::Request, limit);
         if let BodyLength::Length(length) = facts.length {
@@ -135,8 +150,15 @@ impl Exchange {
         }
         Exchange {
             id,
+            client,
             upstream: None,
             retried: false,
+            intervention: Intervention::default(),
+            hold: None,
+            prefix: Bytes::new(),
+            came_up: false,
+            announced: false,
+            glimpsed: false,
             request: RequestSide::Upstream,
             request_body: BodyReader::new(facts.length),
             request_copy,
@@ -160,7 +182,9 @@ impl Exchange {
     /// The upstream connection is there: sends the head, and what of the body was sent before.
     pub fn connected(&mut self, connected: Connected, upstream: &mut Link, now: Now) {
         upstream.send(&self.facts.outgoing);
-        if self.retried
+        if !self.prefix.is_empty() {
+            upstream.send(&self.prefix);
+        } else if self.retried
             && let Some(body) = self.request_copy.whole()
         {
             upstream.send(body);
@@ -178,6 +202,9 @@ impl Exchange {
         upstream: &mut Link,
         cx: &mut Context<'_>,
     ) -> Result<bool, Failure> {
+        if self.request == RequestSide::Held {
+            return self.gather_request(client);
+        }
         if self.request != RequestSide::Body || !upstream.has_room() {
             return Ok(false);
         }
@@ -192,6 +219,7 @@ impl Exchange {
         }
         client.input.consume(progress.consumed);
         self.body_taken |= progress.consumed > 0;
+        check_size(self.request_copy.size(), cx).map_err(|reason| Failure::Client(413, reason))?;
         self.note_request_done(cx.now);
         if self.request == RequestSide::Body && client.end.is_some() && progress.consumed == 0 {
             let doubt = client.end.as_ref().and_then(End::doubt);
@@ -215,197 +243,14 @@ impl Exchange {
         client: &mut Link,
         cx: &mut Context<'_>,
     ) -> Result<Step, Failure> {
-        if self.request == RequestSide::Upstream {
+        if matches!(self.request, RequestSide::Held | RequestSide::Upstream) {
             return Ok(Step::Wait);
         }
         match self.response {
             ResponseSide::Head => self.read_head(upstream, client, cx),
+            ResponseSide::Held => self.gather_response(upstream),
             ResponseSide::Body => self.move_body(upstream, client, cx),
             ResponseSide::Done => Ok(Step::Wait),
-        }
-    }
-
-    fn read_head(
-        &mut self,
-        upstream: &mut Link,
-        client: &mut Link,
-        cx: &mut Context<'_>,
-    ) -> Result<Step, Failure> {
-        if upstream.input.is_empty() && upstream.end.is_none() {
-            return Ok(Step::Wait);
-        }
-        if !upstream.input.is_empty() && self.times.response_began.is_none() {
-            self.times.response_began = Some(cx.now);
-        }
-        let heads = &mut *cx.heads;
-        let parsed = self
-            .response_reader
-            .response(upstream.input.bytes(), &mut heads.response)
-            .map_err(|error| bad_response(&error.to_string()))?;
-        match parsed {
-            Parsed::Complete => self.take_head(upstream, client, cx),
-            Parsed::Partial => match &upstream.end {
-                None => Ok(Step::Wait),
-                Some(end) => Err(Failure::Upstream(502, early_end(end, &upstream.input))),
-            },
-        }
-    }
-
-    fn take_head(
-        &mut self,
-        upstream: &mut Link,
-        client: &mut Link,
-        cx: &mut Context<'_>,
-    ) -> Result<Step, Failure> {
-        let head = &cx.heads.response;
-        let bytes = upstream.input.bytes();
-        let length = response_length(head, bytes, &self.facts.method)
-            .map_err(|error| bad_response(&error.to_string()))?;
-        let raw = bytes.get(..head.len).unwrap_or(bytes);
-        let step = match head.status {
-            101 => self.switch(head, bytes, client)?,
-            100..=199 => self.pass_interim(head, bytes, client)?,
-            _ => {
-                self.response_head = Some(Bytes::copy_from_slice(raw));
-                self.pass_final(head, bytes, length, client);
-                Step::Progress
-            }
-        };
-        if step == Step::Switch {
-            self.response_head = Some(Bytes::copy_from_slice(raw));
-        }
-        upstream.input.consume(cx.heads.response.len);
-        Ok(step)
-    }
-
-    fn switch(
-        &self,
-        head: &ResponseHead,
-        bytes: &[u8],
-        client: &mut Link,
-    ) -> Result<Step, Failure> {
-        if !self.facts.upgrade || self.request != RequestSide::Done {
-            return Err(bad_response("101 (Switching Protocols) was not asked for"));
-        }
-        let outgoing = OutgoingResponse {
-            body: BodyLength::None,
-            connection: ConnectionField::Omit,
-            upgrade: true,
-            client: self.facts.version,
-        };
-        write_response(client.output.storage(), bytes, head, &outgoing);
-        Ok(Step::Switch)
-    }
-
-    fn pass_interim(
-        &mut self,
-        head: &ResponseHead,
-        bytes: &[u8],
-        client: &mut Link,
-    ) -> Result<Step, Failure> {
-        self.interim += 1;
-        if self.interim > INTERIM_RESPONSES {
-            return Err(bad_response("too many interim responses"));
-        }
-        self.continued |= head.status == 100;
-        // RFC 9110 section 15.2: an HTTP/1.0 client knows no interim responses.
-        if self.facts.version == Version::Http11 {
-            let outgoing = OutgoingResponse {
-                body: BodyLength::None,
-                connection: ConnectionField::Omit,
-                upgrade: false,
-                client: self.facts.version,
-            };
-            write_response(client.output.storage(), bytes, head, &outgoing);
-        }
-        Ok(Step::Progress)
-    }
-
-    fn pass_final(
-        &mut self,
-        head: &ResponseHead,
-        bytes: &[u8],
-        length: BodyLength,
-        client: &mut Link,
-    ) {
-        self.until_close = length == BodyLength::UntilClose;
-        self.unchunk = length == BodyLength::Chunked && self.facts.version == Version::Http10;
-        self.upstream_stays = keep_alive(head.version, &head.fields, bytes) && !self.until_close;
-        // A client that waited for 100 (Continue) and gets a final answer may or may not send
-        // its body; nobody can tell which, so the connection ends (RFC 9110 section 10.1.1).
-        let body_in_doubt = self.facts.expects_continue
-            && !self.continued
-            && self.request != RequestSide::Done
-            && !self.body_taken;
-        self.client_stays &= !self.until_close && !self.unchunk && !body_in_doubt;
-        let connection = match (self.client_stays, self.facts.version) {
-            (false, _) => ConnectionField::Close,
-            (true, Version::Http10) => ConnectionField::KeepAlive,
-            (true, Version::Http11) => ConnectionField::Omit,
-        };
-        let outgoing = OutgoingResponse {
-            body: if self.unchunk { BodyLength::UntilClose } else { length },
-            connection,
-            upgrade: head.status == 426,
-            client: self.facts.version,
-        };
-        write_response(client.output.storage(), bytes, head, &outgoing);
-        if let BodyLength::Length(length) = length {
-            self.response_copy.reserve(length);
-        }
-        self.response_body = BodyReader::new(length);
-        self.response =
-            if self.response_body.is_done() { ResponseSide::Done } else { ResponseSide::Body };
-    }
-
-    fn move_body(
-        &mut self,
-        upstream: &mut Link,
-        client: &mut Link,
-        cx: &mut Context<'_>,
-    ) -> Result<Step, Failure> {
-        if !client.has_room() {
-            return Ok(Step::Wait);
-        }
-        let copy = &mut self.response_copy;
-        let outbox = &mut *cx.outbox;
-        let unchunk = self.unchunk;
-        let progress = self
-            .response_body
-            .advance(upstream.input.bytes(), &mut |piece: &[u8]| {
-                copy.push(piece, outbox);
-                if unchunk {
-                    client.send(piece);
-                }
-            })
-            .map_err(|error| bad_response(&error.to_string()))?;
-        if !unchunk && let Some(passed) = upstream.input.bytes().get(..progress.consumed) {
-            client.send(passed);
-        }
-        upstream.input.consume(progress.consumed);
-        if progress.done {
-            self.response = ResponseSide::Done;
-        } else if let Some(end) = &upstream.end
-            && progress.consumed == 0
-        {
-            return self.end_body(end);
-        }
-        let moved = progress.consumed > 0 || progress.done;
-        Ok(if moved { Step::Progress } else { Step::Wait })
-    }
-
-    /// The server's stream has ended inside the body.
-    fn end_body(&mut self, end: &End) -> Result<Step, Failure> {
-        self.upstream_stays = false;
-        match (self.response_body.finish(), end.doubt()) {
-            (Ok(()), None) => {
-                self.response = ResponseSide::Done;
-                Ok(Step::Progress)
-            }
-            (Ok(()) | Err(FramingError::Truncated), Some(doubt)) => {
-                Err(Failure::Upstream(502, doubt.to_owned()))
-            }
-            (Err(error), _) => Err(Failure::Upstream(502, error.to_string())),
         }
     }
 
@@ -456,6 +301,17 @@ impl Exchange {
         &self.facts
     }
 
+    /// Whether a tool has sent the request.
+    pub fn is_replay(&self) -> bool {
+        self.intervention.replayed
+    }
+
+    /// The request's body, if all of it is still here.
+    pub fn request_body(&self) -> Option<Bytes> {
+        let whole = self.request_copy.whole().filter(|body| !body.is_empty());
+        whole.map(Bytes::copy_from_slice)
+    }
+
     /// The response's head as it came, once it is there.
     pub fn response_head(&self) -> Option<&Bytes> {
         self.response_head.as_ref()
@@ -478,7 +334,7 @@ impl Exchange {
 
     /// Whether the head of a final response went to the client.
     pub fn is_answered(&self) -> bool {
-        self.response != ResponseSide::Head
+        !matches!(self.response, ResponseSide::Head | ResponseSide::Held)
     }
 
     /// Whether the body that the client gets ends with the connection.
@@ -500,75 +356,22 @@ impl Exchange {
     pub fn has_no_body(&self) -> bool {
         matches!(self.facts.length, BodyLength::None | BodyLength::Length(0))
     }
-
-    /// The record of the exchange, when it is to be recorded.
-    pub fn into_event(
-        self,
-        client: SocketAddr,
-        client_tls: Option<Arc<TlsFacts>>,
-        error: Option<String>,
-        now: Now,
-    ) -> Option<FlowEvent> {
-        if !self.facts.recorded {
-            return None;
-        }
-        let timing = self.timing(now);
-        let request_trailers = Bytes::copy_from_slice(self.request_body.trailers());
-        let response_trailers = Bytes::copy_from_slice(self.response_body.trailers());
-        let response = self.response_head.map(|head| Message {
-            head,
-            body: self.response_copy.finish(),
-            trailers: response_trailers,
-        });
-        let record = Record {
-            id: self.id,
-            scheme: self.facts.route.scheme,
-            target: Some(self.facts.route.authority),
-            client,
-            client_tls,
-            upstream: self.upstream.map(|upstream| Upstream {
-                address: upstream.address,
-                connection: upstream.connection,
-                reused: upstream.reused,
-                tls: upstream.tls,
-            }),
-            request: Message {
-                head: self.facts.head,
-                body: self.request_copy.finish(),
-                trailers: request_trailers,
-            },
-            response,
-            timing,
-            error,
-            intervention: Intervention::default(),
-        };
-        Some(FlowEvent::Exchange(Arc::new(record)))
-    }
-
-    fn timing(&self, now: Now) -> Timing {
-        let between = |from: Option<Now>, to: Option<Now>| match (from, to) {
-            (Some(from), Some(to)) => micros(from, to),
-            _ => 0,
-        };
-        let times = &self.times;
-        let sent = times.request_done.or(times.response_began);
-        Timing {
-            began_us: self.facts.began.epoch_us,
-            dns_us: self.upstream.as_ref().map_or(0, |upstream| upstream.dns_us),
-            connect_us: self.upstream.as_ref().map_or(0, |upstream| upstream.connect_us),
-            tls_us: self.upstream.as_ref().map_or(0, |upstream| upstream.tls_us),
-            send_us: between(times.connected, sent),
-            wait_us: between(times.request_done, times.response_began),
-            receive_us: between(times.response_began, Some(now)),
-            total_us: micros(self.facts.began, now),
-        }
-    }
 }
 
 /// Microseconds from one moment to another.
 pub fn micros(from: Now, to: Now) -> u64 {
     let duration = to.instant.saturating_duration_since(from.instant);
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether a body of so many bytes passes; else why not.
+fn check_size(size: u64, cx: &Context<'_>) -> Result<(), String> {
+    match cx.options.body_size_limit {
+        Some(limit) if size > limit => {
+            Err(format!("the body is larger than {limit} bytes, the body_size_limit"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn bad_response(reason: &str) -> Failure {

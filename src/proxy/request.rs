@@ -10,6 +10,7 @@ use crate::http::body::{BodyLength, request_length};
 use crate::http::head::{RequestHead, Version, has_token};
 use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
 use crate::http::target::{Target, host_value, parse_target, request_host};
+use crate::options::Options;
 use crate::proxy::context::{Context, Now};
 use crate::proxy::exchange::{RequestFacts, Route};
 
@@ -102,8 +103,10 @@ pub fn decide(
         return device_page(bytes, head, &path, length);
     }
     let host = rewrite_host.as_deref().map(str::as_bytes);
+    let recorded = cx.records(&route);
     let outgoing = Outgoing { route, path: &path, host, length };
-    Decision::Forward(Box::new(facts(bytes, head, outgoing, began, cx)))
+    let facts = facts(bytes, head, outgoing, began, recorded, cx.options);
+    Decision::Forward(Box::new(facts))
 }
 
 /// Where a request that did not come through a tunnel goes; nowhere in origin and asterisk form.
@@ -156,29 +159,40 @@ fn device_page(bytes: &[u8], head: &RequestHead, path: &[u8], length: BodyLength
     }
 }
 
-struct Outgoing<'a> {
-    route: Route,
-    path: &'a [u8],
-    host: Option<&'a [u8]>,
-    length: BodyLength,
+/// Where a request goes, and how.
+pub(super) struct Outgoing<'a> {
+    /// Where it goes.
+    pub(super) route: Route,
+    /// The request target in origin form, or `*`.
+    pub(super) path: &'a [u8],
+    /// Replaces or adds the Host field.
+    pub(super) host: Option<&'a [u8]>,
+    /// How its body is framed.
+    pub(super) length: BodyLength,
 }
 
-fn facts(
+/// The facts of a request whose head was parsed, and its outgoing head.
+pub(super) fn facts(
     bytes: &[u8],
     head: &RequestHead,
     to: Outgoing<'_>,
     began: Now,
-    cx: &Context<'_>,
+    recorded: bool,
+    options: &Options,
 ) -> RequestFacts {
     let Outgoing { route, path, host, length } = to;
     let upgrade = head.version == Version::Http11 && is_upgrade(&head.fields, bytes).is_some();
     let raw = bytes.get(head.start..head.len).unwrap_or(bytes);
     let mut outgoing = Vec::with_capacity(raw.len() + OUTGOING_SPARE_BYTES);
-    let request = OutgoingRequest { path, host, body: length, upgrade };
+    let request = OutgoingRequest {
+        path,
+        host,
+        body: length,
+        upgrade,
+        unconditional: options.anticache,
+        uncoded: options.anticomp,
+    };
     write_request(&mut outgoing, bytes, head, &request);
-    let authority = &route.authority;
-    let recorded = cx.shared.records
-        && cx.shared.hosts.decide(&authority.host, authority.port, route.tls.as_deref());
     RequestFacts {
         outgoing,
         head: Bytes::copy_from_slice(raw),

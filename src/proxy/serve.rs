@@ -9,7 +9,7 @@ use crate::http::device_page;
 use crate::http::head::{HeadError, Parsed};
 use crate::http::reply;
 use crate::http::target::host_value;
-use crate::limits::{HEAD_BYTES, TURN_REQUESTS};
+use crate::limits::{HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, Phase, UpstreamState};
 use crate::proxy::context::{Command, Connected, Context, Dial};
@@ -104,13 +104,9 @@ impl Conn {
             discovered.seen(&crate::proxy::open::display_host(&facts.route));
         }
         let id = cx.shared.new_flow_id();
-        let exchange = Exchange::new(id, facts, cx.options.capture_body_limit);
+        let exchange = Exchange::new(id, facts, self.peer, cx.options.capture_body_limit);
         self.exchange = Some(Box::new(exchange));
-        match self.upstream_state {
-            UpstreamState::Spare(_) => self.use_spare(cx),
-            UpstreamState::DiallingAhead => {}
-            _ => self.dial(cx),
-        }
+        self.admit(cx);
     }
 
     /// Asks for an upstream connection for the exchange in hand.
@@ -152,7 +148,15 @@ impl Conn {
                 return true;
             }
         };
+        if exchange.has_gathered() {
+            self.judge_gathered(cx);
+            return true;
+        }
         match exchange.move_response(&mut self.upstream, &mut self.client, cx) {
+            Ok(_) if exchange.has_gathered() => {
+                self.judge_gathered(cx);
+                true
+            }
             Ok(Step::Switch) => {
                 self.switch_protocols(cx);
                 true
@@ -182,7 +186,8 @@ impl Conn {
             && self.upstream.end.is_none()
             && !self.upstream.broken
             && self.upstream.output.is_empty();
-        let upstream_stays = exchange.upstream_stays() && clean;
+        let used = matches!(self.upstream_state, UpstreamState::InUse);
+        let upstream_stays = used && exchange.upstream_stays() && clean;
         let client_stays = exchange.client_stays() && !self.stopping;
         self.record_exchange(None, cx);
         if upstream_stays {
@@ -257,7 +262,10 @@ impl Conn {
     pub(super) fn record_exchange(&mut self, error: Option<String>, cx: &mut Context<'_>) {
         let Some(exchange) = self.exchange.take() else { return };
         cx.shared.stats.exchanges.add(1);
-        let event = exchange.into_event(self.peer, self.client_tls.clone(), error, cx.now);
+        if exchange.paused_since().is_some() {
+            cx.commands.push(Command::Release(exchange.id()));
+        }
+        let event = exchange.into_event(self.client_tls.clone(), error, cx.now, cx.outbox);
         if let Some(event) = event {
             cx.outbox.push(event);
         }
@@ -286,11 +294,7 @@ impl Conn {
         // Whose secrets a head of nobody knows what host holds is not known either: where hosts
         // are left out, such a head is as well.
         let head = if route.is_none() && !cx.shared.hosts.is_empty() { b"" } else { head };
-        let recorded = cx.shared.records
-            && route.as_ref().is_none_or(|route| {
-                let authority = &route.authority;
-                cx.shared.hosts.decide(&authority.host, authority.port, route.tls.as_deref())
-            });
+        let recorded = cx.shared.records && route.as_ref().is_none_or(|route| cx.records(route));
         if recorded {
             let record = Record {
                 id: cx.shared.new_flow_id(),
@@ -316,7 +320,13 @@ impl Conn {
     }
 
     pub(super) fn requests_timed_out(&mut self, cx: &mut Context<'_>) {
+        if self.limit.is_some_and(|limit| limit <= cx.now.instant) {
+            let limit = REPLAY_TIMEOUT.as_secs();
+            self.fail(504, format!("it did not come to its end within {limit} s"), cx);
+            return;
+        }
         match &self.exchange {
+            Some(exchange) if exchange.paused_since().is_some() => self.hold_timed_out(cx),
             None if self.head_began.is_some() => {
                 self.refuse(408, "the request's head did not come in time", None, cx);
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use crate::flow::record::{FlowEvent, TlsFacts};
+use crate::flow::record::{FlowEvent, FlowId, TlsFacts};
 use crate::hosts::HostRules;
 use crate::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES, READ_BYTES};
 use crate::notice::Notices;
@@ -79,6 +79,8 @@ pub(super) struct World {
     pub(super) dials: usize,
     pub(super) events: Vec<FlowEvent>,
     pending_dial: Option<Reuse>,
+    /// The flow that is held.
+    pub(super) held: Option<FlowId>,
 }
 
 impl World {
@@ -98,6 +100,7 @@ impl World {
                 discovered: None,
                 records: true,
                 live: true,
+                held: Arc::default(),
                 options: Arc::new(SharedOptions::new(Options::default())),
                 listen: "127.0.0.1:1".parse().unwrap(),
                 certificate: DeviceCertificate::default(),
@@ -122,6 +125,7 @@ impl World {
             dials: 0,
             events: Vec::new(),
             pending_dial: None,
+            held: None,
         }
     }
 
@@ -320,6 +324,8 @@ impl World {
                 assert!(self.peer.is_none(), "a second upstream connection beside the first");
                 self.pending_dial = Some(dial.reuse);
             }
+            Command::Hold(flow) => self.held = Some(flow),
+            Command::Release(flow) => assert_eq!(self.held.take(), Some(flow)),
             Command::KeepUpstream => {
                 self.idle = self.peer.take();
                 assert!(self.idle.is_some(), "nothing to keep");

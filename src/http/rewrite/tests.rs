@@ -11,7 +11,12 @@ fn request(fields: &str, host: Option<&str>, upgrade: bool) -> String {
     let body = request_length(&head, buf).expect(&text);
     let host = host.map(str::as_bytes);
     let mut out = Vec::new();
-    write_request(&mut out, buf, &head, &OutgoingRequest { path: b"/b", host, body, upgrade });
+    write_request(
+        &mut out,
+        buf,
+        &head,
+        &OutgoingRequest { path: b"/b", host, body, upgrade, unconditional: false, uncoded: false },
+    );
     let out = String::from_utf8(out).unwrap();
     let fields = out.strip_prefix("POST /b HTTP/1.1\r\n").expect(&out);
     fields.strip_suffix("\r\n").expect(&out).to_owned()
@@ -109,7 +114,14 @@ fn framing_follows_the_body_that_goes_out() {
         (BodyLength::Chunked, "B: 2\r\nTransfer-Encoding: chunked\r\n"),
         (BodyLength::None, "B: 2\r\n"),
     ] {
-        let outgoing = OutgoingRequest { path: b"/", host: None, body, upgrade: false };
+        let outgoing = OutgoingRequest {
+            path: b"/",
+            host: None,
+            body,
+            upgrade: false,
+            unconditional: false,
+            uncoded: false,
+        };
         let mut out = Vec::new();
         write_request(&mut out, text, &head, &outgoing);
         let expected = format!("POST / HTTP/1.1\r\nHost: a\r\n{expected}\r\n");

@@ -1,0 +1,152 @@
+//! What tools ask of the loops: to decide about flows that are held, and to send requests.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Sender, bounded};
+use mio::Waker;
+
+use crate::flow::control::{ControlError, FlowControl, NewRequest, Verdict};
+use crate::flow::record::FlowId;
+use crate::limits::ANNOUNCED_AFTER;
+use crate::net::event_loop::{ConnKey, EventLoop, Message, TimerKey};
+use crate::net::service::ConnEntry;
+use crate::proxy::conn::Conn;
+use crate::proxy::context::{Now, Shared};
+use crate::proxy::replay::Replay;
+
+/// How long the loops may take to say whether a flow was theirs to decide about. They answer in
+/// their next turn.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+
+/// A decision about a flow, for the loop that holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Decision {
+    pub(super) flow: FlowId,
+    pub(super) verdict: Verdict,
+    /// Told what came of it.
+    pub(super) reply: Sender<Result<(), ControlError>>,
+}
+
+/// The loops of a running proxy, as tools reach them.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+    loops: Vec<(Sender<Message>, Arc<Waker>)>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// The way to these loops.
+    pub(super) fn new(shared: Arc<Shared>, loops: Vec<(Sender<Message>, Arc<Waker>)>) -> Self {
+        Control { shared, loops }
+    }
+}
+
+impl FlowControl for Control {
+    fn decide(&self, flow: FlowId, verdict: Verdict) -> Result<(), ControlError> {
+        let (reply, answers) = bounded(self.loops.len());
+        let decision = Decision { flow, verdict, reply };
+        for (inbox, waker) in &self.loops {
+            // A loop that has ended holds nothing.
+            let _ = inbox.send(Message::Decide(Box::new(decision.clone())));
+            let _ = waker.wake();
+        }
+        drop(decision);
+        let deadline = Instant::now() + ANSWER_WAIT;
+        // Only one loop can hold the flow; the channel closes when all have answered.
+        while let Ok(answer) = answers.recv_deadline(deadline) {
+            if answer != Err(ControlError::NotHeld) {
+                return answer;
+            }
+        }
+        Err(ControlError::NotHeld)
+    }
+
+    fn send(&self, request: NewRequest) -> Result<FlowId, ControlError> {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch_us = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX);
+        let now = Now { instant: Instant::now(), epoch_us };
+        let id = self.shared.new_flow_id();
+        let options = self.shared.options.current();
+        let replay = Replay::new(id, request, &options, self.shared.records, now)
+            .map_err(ControlError::Refused)?;
+        // One after the other, so that no loop has all of them.
+        let turn = usize::try_from(id.0).unwrap_or_default() % self.loops.len().max(1);
+        let sent = self.loops.get(turn).is_some_and(|(inbox, waker)| {
+            inbox.send(Message::Replay(Box::new(replay))).is_ok() && waker.wake().is_ok()
+        });
+        match sent {
+            true => Ok(id),
+            false => Err(ControlError::Refused("the proxy is being stopped".to_owned())),
+        }
+    }
+}
+
+impl EventLoop {
+    /// A tool has decided about a flow, which may be another loop's.
+    pub(super) fn decide(&mut self, decision: Decision) {
+        let Decision { flow, verdict, reply } = decision;
+        let key = self.held.get(&flow).copied();
+        let entry = key.and_then(|key| Some((key, self.conns.lend(key)?)));
+        let answer = match entry {
+            None => Err(ControlError::NotHeld),
+            Some((key, mut entry)) => {
+                let answer = entry.conn.decide(flow, verdict, false, &mut self.desk.context());
+                self.execute_commands(key, &mut entry);
+                self.conns.put_back(key, entry);
+                self.enqueue(key);
+                answer
+            }
+        };
+        // Whoever asked may have given up.
+        let _ = reply.send(answer);
+    }
+
+    /// Begins what a tool has sent: a connection without a client.
+    pub(super) fn begin_replay(&mut self, replay: Replay) {
+        let conn = Conn::replay(replay, &mut self.desk.context());
+        let mut entry = Box::new(ConnEntry::with(conn));
+        self.desk.shared.stats.connections.add(1);
+        self.raise_load();
+        if self.stopping {
+            entry.conn.kill("the proxy was stopped", &mut self.desk.context());
+        }
+        let key = self.conns.insert(entry);
+        if let Some(mut entry) = self.conns.lend(key) {
+            self.execute_commands(key, &mut entry);
+            self.conns.put_back(key, entry);
+        }
+        self.keep_sweeping();
+        self.enqueue(key);
+    }
+
+    /// A flow is to be told of while it is under way, unless it ends soon.
+    pub(super) fn announce_later(&mut self, key: ConnKey, flow: FlowId) {
+        let at = self.desk.now.instant + ANNOUNCED_AFTER;
+        if self.announcements.is_empty() {
+            self.timers.add(at, TimerKey::Announce);
+        }
+        self.announcements.push_back((at, key, flow));
+    }
+
+    /// Tells of the flows that have not ended soon.
+    pub(super) fn announce(&mut self) {
+        let now = self.desk.now.instant;
+        while let Some((_, key, flow)) = self.announcements.pop_front_if(|(at, ..)| *at <= now) {
+            if let Some(entry) = self.conns.get_mut(key) {
+                entry.conn.announce(flow, &mut self.desk.context());
+            }
+        }
+        if !self.announcements.is_empty() {
+            // Not at the very next one's time: a busy loop would be woken for each.
+            self.timers.add(now + ANNOUNCED_AFTER, TimerKey::Announce);
+        }
+    }
+}

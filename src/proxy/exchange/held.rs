@@ -1,0 +1,314 @@
+//! The messages of an exchange while they are held, and how they go on from there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::flow::record::{Body, FlowEvent, Held, Intervention, Message, Side};
+use crate::flow::view::{BodyView, FlowView, MessageView};
+use crate::http::body::{BodyLength, BodyReader};
+use crate::http::head::{HeadReader, Parsed, Version};
+use crate::http::reply;
+use crate::proxy::context::{Context, Now, Outbox};
+use crate::proxy::exchange::{
+    Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response,
+};
+use crate::proxy::hold::{HeldBody, Hold};
+use crate::proxy::intercept;
+use crate::proxy::link::Link;
+
+impl Exchange {
+    /// The request does not go on before it was gathered. Returns whether it is held at all.
+    pub fn hold_request(&mut self, client: &mut Link, cx: &mut Context<'_>) -> bool {
+        let hold = Hold::begin(Side::Request, self.facts.length, &cx.shared.held);
+        let Some(mut hold) = hold else {
+            intercept::tell_of_too_many(cx);
+            return false;
+        };
+        if self.request_body.is_done() {
+            hold.end_gathering(true);
+        } else if self.facts.expects_continue && self.facts.version == Version::Http11 {
+            // The client sends its body only when somebody asks for it.
+            client.send(reply::CONTINUE);
+            self.continued = true;
+        }
+        self.hold = Some(Box::new(hold));
+        self.request = RequestSide::Held;
+        true
+    }
+
+    /// The response, whose head is there, does not go on before it was gathered. A stream that is
+    /// known to be held is not waited for.
+    pub(super) fn hold_response(
+        &mut self,
+        length: BodyLength,
+        at_once: bool,
+        cx: &Context<'_>,
+    ) -> bool {
+        let Some(mut hold) = Hold::begin(Side::Response, length, &cx.shared.held) else {
+            intercept::tell_of_too_many(cx);
+            return false;
+        };
+        self.response_body = BodyReader::new(length);
+        if self.response_body.is_done() || at_once {
+            hold.end_gathering(self.response_body.is_done());
+        }
+        self.hold = Some(Box::new(hold));
+        self.response = ResponseSide::Held;
+        true
+    }
+
+    /// Takes what there is of a request's body that is being gathered.
+    pub(super) fn gather_request(&mut self, client: &mut Link) -> Result<bool, Failure> {
+        let Some(hold) = &mut self.hold else { return Ok(false) };
+        if hold.is_gathered() || hold.paused_since().is_some() {
+            return Ok(false);
+        }
+        let taken = hold
+            .gather(&mut self.request_body, &mut client.input)
+            .map_err(|error| Failure::Client(400, error.to_string()))?;
+        let waits = taken == 0 && !hold.is_gathered();
+        if waits && let Some(end) = &client.end {
+            let reason = end.doubt().unwrap_or("the request ended before its body was complete");
+            return Err(Failure::Client(400, reason.to_owned()));
+        }
+        Ok(!waits)
+    }
+
+    /// Takes what there is of a response's body that is being gathered.
+    pub(super) fn gather_response(&mut self, upstream: &mut Link) -> Result<Step, Failure> {
+        let Some(hold) = &mut self.hold else { return Ok(Step::Wait) };
+        if hold.is_gathered() || hold.paused_since().is_some() {
+            return Ok(Step::Wait);
+        }
+        let taken = hold
+            .gather(&mut self.response_body, &mut upstream.input)
+            .map_err(|error| bad_response(&error.to_string()))?;
+        if taken > 0 || hold.is_gathered() {
+            return Ok(Step::Progress);
+        }
+        let Some(end) = upstream.end.clone() else { return Ok(Step::Wait) };
+        self.check_end(&end)?;
+        if let Some(hold) = &mut self.hold {
+            hold.end_gathering(true);
+        }
+        Ok(Step::Progress)
+    }
+
+    /// Whether a message was gathered and has to be judged.
+    pub fn has_gathered(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.is_gathered())
+    }
+
+    /// The message that is held or being gathered.
+    pub fn held_side(&self) -> Option<Side> {
+        self.hold.as_ref().map(|hold| hold.side)
+    }
+
+    /// Since when somebody has to decide about the exchange.
+    pub fn paused_since(&self) -> Option<Now> {
+        self.hold.as_ref().and_then(|hold| hold.paused_since())
+    }
+
+    /// How the body of the message that is held goes out; `body` where it is replaced.
+    pub fn held_length(&self, body: Option<&Bytes>) -> BodyLength {
+        match (body, &self.hold) {
+            (Some(body), _) => BodyLength::Length(body.len() as u64),
+            (None, Some(hold)) => hold.length,
+            (None, None) => BodyLength::None,
+        }
+    }
+
+    /// What is held; nothing while nothing is.
+    pub fn held_body(&self) -> HeldBody {
+        self.hold.as_ref().map(|hold| hold.held()).unwrap_or_default()
+    }
+
+    /// From now on somebody has to decide: tells of what is held.
+    pub fn pause(&mut self, until_us: u64, cx: &mut Context<'_>) {
+        let Some(hold) = &mut self.hold else { return };
+        hold.pause(cx.now);
+        let HeldBody { body, .. } = hold.held();
+        let (head, reader) = match hold.side {
+            Side::Request => (self.facts.head.clone(), &self.request_body),
+            Side::Response => (self.response_head.clone().unwrap_or_default(), &self.response_body),
+        };
+        let size = body.len() as u64;
+        let message = Message {
+            head,
+            body: Body { tail: body, sent_ahead: 0, size },
+            trailers: Bytes::copy_from_slice(reader.trailers()),
+        };
+        cx.outbox.push(FlowEvent::Held(Arc::new(Held {
+            flow: self.id,
+            side: hold.side,
+            message,
+            until_us,
+        })));
+    }
+
+    /// What was gathered belongs to the record, whatever became of it.
+    pub(super) fn settle_hold(&mut self, outbox: &mut Outbox) {
+        if let Some(hold) = self.hold.take() {
+            let copy = match hold.side {
+                Side::Request => &mut self.request_copy,
+                Side::Response => &mut self.response_copy,
+            };
+            copy.push(hold.body_so_far(), outbox);
+        }
+    }
+
+    /// The request goes on as it came.
+    pub fn release_request(&mut self, outbox: &mut Outbox) {
+        let HeldBody { framed, .. } = self.held_body();
+        self.settle_hold(outbox);
+        self.prefix = framed;
+        self.request = RequestSide::Upstream;
+    }
+
+    /// The request goes on with another head and, where there is one, another body.
+    pub fn release_edited_request(
+        &mut self,
+        facts: RequestFacts,
+        body: Option<Bytes>,
+        outbox: &mut Outbox,
+    ) {
+        self.intervention.request_edited = true;
+        self.facts = facts;
+        let Some(body) = body else { return self.release_request(outbox) };
+        self.hold = None;
+        self.send_whole(body, outbox);
+    }
+
+    /// A tool sends the request: this is all of its body.
+    pub fn set_out_whole(&mut self, body: Bytes, intervention: Intervention, outbox: &mut Outbox) {
+        self.intervention = intervention;
+        self.send_whole(body, outbox);
+    }
+
+    fn send_whole(&mut self, body: Bytes, outbox: &mut Outbox) {
+        self.request_body = finished();
+        self.request_copy.push(&body, outbox);
+        self.prefix = body;
+        self.request = RequestSide::Upstream;
+    }
+
+    /// The response goes on: as it came, or with another head, another body.
+    ///
+    /// # Errors
+    /// When the head is malformed; then nothing has changed.
+    pub fn release_response(
+        &mut self,
+        head: Option<Bytes>,
+        body: Option<Bytes>,
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<(), String> {
+        let Some(hold) = &self.hold else { return Ok(()) };
+        let held = hold.held();
+        let edited = head.is_some() || body.is_some();
+        let bytes = head.or_else(|| self.response_head.clone()).unwrap_or_default();
+        read_response_head(&bytes, cx)?;
+        let bodiless = self.is_bodiless(cx.heads.response.status);
+        let body = body.or_else(|| (edited && bodiless).then(Bytes::new));
+        let length = match &body {
+            Some(_) if bodiless => BodyLength::None,
+            Some(body) => BodyLength::Length(body.len() as u64),
+            None => hold.length,
+        };
+        self.pass_final(&cx.heads.response, &bytes, length, client);
+        self.response_head = Some(bytes);
+        self.intervention.response_edited |= edited;
+        let whole = held.whole || body.is_some();
+        match body {
+            Some(body) => {
+                // What is still to come of the server's body belongs to nobody any more.
+                self.upstream_stays &= held.whole;
+                self.hold = None;
+                self.response_body = finished();
+                if !bodiless {
+                    self.response_copy.push(&body, cx.outbox);
+                    client.send(&body);
+                }
+            }
+            None => {
+                self.settle_hold(cx.outbox);
+                client.send(if self.unchunk { &held.body } else { &held.framed });
+            }
+        }
+        self.response = if whole { ResponseSide::Done } else { ResponseSide::Body };
+        self.announce_response(cx);
+        Ok(())
+    }
+
+    /// The client gets this answer, and no server was asked.
+    ///
+    /// # Errors
+    /// When the head is malformed; then nothing has changed.
+    pub fn answer(
+        &mut self,
+        head: Bytes,
+        body: &Bytes,
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<(), String> {
+        read_response_head(&head, cx)?;
+        let whole = match &self.hold {
+            Some(hold) => hold.held().whole,
+            None => self.request_body.is_done(),
+        };
+        self.settle_hold(cx.outbox);
+        self.request = if whole { RequestSide::Done } else { RequestSide::Body };
+        self.client_stays &= whole;
+        let bodiless = self.is_bodiless(cx.heads.response.status);
+        let length =
+            if bodiless { BodyLength::None } else { BodyLength::Length(body.len() as u64) };
+        self.pass_final(&cx.heads.response, &head, length, client);
+        self.upstream_stays = false;
+        self.response_head = Some(head);
+        self.response_body = finished();
+        if !bodiless {
+            self.response_copy.push(body, cx.outbox);
+            client.send(body);
+        }
+        self.times.request_done.get_or_insert(cx.now);
+        self.response = ResponseSide::Done;
+        Ok(())
+    }
+
+    /// Whether a response of this status has no body (RFC 9110 section 6.4.1).
+    fn is_bodiless(&self, status: u16) -> bool {
+        matches!(status, 204 | 304) || self.facts.method == b"HEAD"
+    }
+
+    /// The exchange as filters see it; `held` is the body of the message that is judged.
+    pub fn view<'a>(
+        &'a self,
+        request_body: BodyView<'a>,
+        response_body: BodyView<'a>,
+    ) -> FlowView<'a> {
+        FlowView {
+            target: Some(&self.facts.route.authority),
+            request: MessageView { head: &self.facts.head, body: request_body },
+            response: self
+                .response_head
+                .as_ref()
+                .map(|head| MessageView { head, body: response_body }),
+            replayed: self.intervention.replayed,
+            ..FlowView::new(self.facts.route.scheme, self.client)
+        }
+    }
+}
+
+/// A reader of a body that is over already.
+fn finished() -> BodyReader {
+    BodyReader::new(BodyLength::None)
+}
+
+fn read_response_head(bytes: &[u8], cx: &mut Context<'_>) -> Result<(), String> {
+    match HeadReader::new().response(bytes, &mut cx.heads.response) {
+        Ok(Parsed::Complete) if cx.heads.response.len == bytes.len() => Ok(()),
+        Ok(_) => Err("the head is not complete".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,133 @@
+//! What an exchange tells the readers of flows: its end, and its stages where they are awaited.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::flow::record::{
+    Answered, Begun, BodyBlock, Exchange as Record, FlowEvent, Message, Side, Timing, TlsFacts,
+    Upstream,
+};
+use crate::http::head::{HeadReader, is_event_stream};
+use crate::proxy::context::{Context, Now, Outbox};
+use crate::proxy::exchange::{Exchange, RequestSide, ResponseSide, micros};
+
+impl Exchange {
+    /// Whether the exchange is to be told of while it is under way, unless it ends soon. True
+    /// once, when the request is complete.
+    pub fn comes_up_for_announcement(&mut self) -> bool {
+        let complete = self.request == RequestSide::Done && self.facts.recorded;
+        complete && !std::mem::replace(&mut self.came_up, true)
+    }
+
+    /// Tells of the exchange while it is under way, once, and of its response if there is one.
+    pub fn announce(&mut self, client_tls: Option<&Arc<TlsFacts>>, cx: &mut Context<'_>) {
+        self.came_up = true;
+        if self.announced || !cx.shared.live || !self.facts.recorded {
+            return;
+        }
+        self.announced = true;
+        let body = self.request_copy.so_far();
+        cx.outbox.push(FlowEvent::Begun(Arc::new(Begun {
+            id: self.id,
+            scheme: self.facts.route.scheme,
+            target: self.facts.route.authority.clone(),
+            client: self.client,
+            client_tls: client_tls.cloned(),
+            began_us: self.facts.began.epoch_us,
+            request: Message { head: self.facts.head.clone(), body, ..Message::default() },
+            intervention: self.intervention,
+        })));
+        if self.response == ResponseSide::Body {
+            self.announce_response(cx);
+        }
+    }
+
+    /// Tells of the response's head, and of what came of an event stream.
+    pub(super) fn announce_response(&mut self, cx: &mut Context<'_>) {
+        let Some(head) = self.response_head.clone().filter(|_| self.announced) else { return };
+        // It was parsed before; its spans may be overwritten by other connections' heads.
+        let parsed = HeadReader::new().response(&head, &mut cx.heads.response);
+        self.glimpsed = parsed.is_ok() && is_event_stream(&cx.heads.response, &head);
+        cx.outbox.push(FlowEvent::Answered(Arc::new(Answered {
+            flow: self.id,
+            upstream: self.upstream_facts(),
+            head,
+        })));
+        let tail = self.response_copy.whole().filter(|tail| !tail.is_empty());
+        if let Some(tail) = tail.filter(|_| self.glimpsed) {
+            let data = Bytes::copy_from_slice(tail);
+            let block = BodyBlock { flow: self.id, side: Side::Response, data };
+            cx.outbox.push(FlowEvent::Glimpse(block));
+        }
+    }
+
+    /// The record of the exchange, when it is to be recorded.
+    pub fn into_event(
+        mut self,
+        client_tls: Option<Arc<TlsFacts>>,
+        error: Option<String>,
+        now: Now,
+        outbox: &mut Outbox,
+    ) -> Option<FlowEvent> {
+        if !self.facts.recorded {
+            return None;
+        }
+        self.settle_hold(outbox);
+        let timing = self.timing(now);
+        let upstream = self.upstream_facts();
+        let request_trailers = Bytes::copy_from_slice(self.request_body.trailers());
+        let response_trailers = Bytes::copy_from_slice(self.response_body.trailers());
+        let response = self.response_head.map(|head| Message {
+            head,
+            body: self.response_copy.finish(),
+            trailers: response_trailers,
+        });
+        let record = Record {
+            id: self.id,
+            scheme: self.facts.route.scheme,
+            target: Some(self.facts.route.authority),
+            client: self.client,
+            client_tls,
+            upstream,
+            request: Message {
+                head: self.facts.head,
+                body: self.request_copy.finish(),
+                trailers: request_trailers,
+            },
+            response,
+            timing,
+            error,
+            intervention: self.intervention,
+        };
+        Some(FlowEvent::Exchange(Arc::new(record)))
+    }
+
+    fn upstream_facts(&self) -> Option<Upstream> {
+        self.upstream.as_ref().map(|upstream| Upstream {
+            address: upstream.address,
+            connection: upstream.connection,
+            reused: upstream.reused,
+            tls: upstream.tls.clone(),
+        })
+    }
+
+    fn timing(&self, now: Now) -> Timing {
+        let between = |from: Option<Now>, to: Option<Now>| match (from, to) {
+            (Some(from), Some(to)) => micros(from, to),
+            _ => 0,
+        };
+        let times = &self.times;
+        let sent = times.request_done.or(times.response_began);
+        Timing {
+            began_us: self.facts.began.epoch_us,
+            dns_us: self.upstream.as_ref().map_or(0, |upstream| upstream.dns_us),
+            connect_us: self.upstream.as_ref().map_or(0, |upstream| upstream.connect_us),
+            tls_us: self.upstream.as_ref().map_or(0, |upstream| upstream.tls_us),
+            send_us: between(times.connected, sent),
+            wait_us: between(times.request_done, times.response_began),
+            receive_us: between(times.response_began, Some(now)),
+            total_us: micros(self.facts.began, now),
+        }
+    }
+}

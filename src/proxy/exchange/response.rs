@@ -1,0 +1,242 @@
+//! The response side of an exchange: its head, and its body as it passes.
+
+use bytes::Bytes;
+
+use crate::flow::record::{BodyBlock, FlowEvent, Side};
+use crate::http::body::{BodyLength, BodyReader, FramingError, response_length};
+use crate::http::head::{Parsed, ResponseHead, Version, is_event_stream};
+use crate::http::rewrite::{ConnectionField, OutgoingResponse, keep_alive, write_response};
+use crate::limits::INTERIM_RESPONSES;
+use crate::proxy::context::Context;
+use crate::proxy::exchange::{
+    Exchange, Failure, RequestSide, ResponseSide, Step, bad_response, check_size, early_end,
+};
+use crate::proxy::intercept::{self, Ruling};
+use crate::proxy::link::{End, Link};
+
+impl Exchange {
+    pub(super) fn read_head(
+        &mut self,
+        upstream: &mut Link,
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Failure> {
+        if upstream.input.is_empty() && upstream.end.is_none() {
+            return Ok(Step::Wait);
+        }
+        if !upstream.input.is_empty() && self.times.response_began.is_none() {
+            self.times.response_began = Some(cx.now);
+        }
+        let heads = &mut *cx.heads;
+        let parsed = self
+            .response_reader
+            .response(upstream.input.bytes(), &mut heads.response)
+            .map_err(|error| bad_response(&error.to_string()))?;
+        match parsed {
+            Parsed::Complete => self.take_head(upstream, client, cx),
+            Parsed::Partial => match &upstream.end {
+                None => Ok(Step::Wait),
+                Some(end) => Err(Failure::Upstream(502, early_end(end, &upstream.input))),
+            },
+        }
+    }
+
+    fn take_head(
+        &mut self,
+        upstream: &mut Link,
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Failure> {
+        let head = &cx.heads.response;
+        let bytes = upstream.input.bytes();
+        let length = response_length(head, bytes, &self.facts.method)
+            .map_err(|error| bad_response(&error.to_string()))?;
+        let head_bytes = head.len;
+        let step = match head.status {
+            101 => {
+                let step = self.switch(head, bytes, client)?;
+                self.response_head =
+                    Some(Bytes::copy_from_slice(bytes.get(..head_bytes).unwrap_or(bytes)));
+                step
+            }
+            100..=199 => self.pass_interim(head, bytes, client)?,
+            _ => {
+                self.take_final(length, bytes, client, cx)?;
+                Step::Progress
+            }
+        };
+        upstream.input.consume(head_bytes);
+        Ok(step)
+    }
+
+    fn take_final(
+        &mut self,
+        length: BodyLength,
+        bytes: &[u8],
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Failure> {
+        if let BodyLength::Length(length) = length {
+            check_size(length, cx).map_err(|reason| Failure::Upstream(502, reason))?;
+        }
+        let head = &cx.heads.response;
+        let raw = bytes.get(..head.len).unwrap_or(bytes);
+        self.response_head = Some(Bytes::copy_from_slice(raw));
+        self.upstream_stays =
+            keep_alive(head.version, &head.fields, bytes) && length != BodyLength::UntilClose;
+        let ruling = intercept::rule_response(self, length, cx);
+        if ruling != Ruling::Pass {
+            let stream = ruling == Ruling::Hold && is_event_stream(head, bytes);
+            if self.hold_response(length, stream, cx) {
+                return Ok(());
+            }
+        }
+        self.pass_final(head, bytes, length, client);
+        if let BodyLength::Length(length) = length {
+            self.response_copy.reserve(length);
+        }
+        self.response_body = BodyReader::new(length);
+        self.response =
+            if self.response_body.is_done() { ResponseSide::Done } else { ResponseSide::Body };
+        self.announce_response(cx);
+        Ok(())
+    }
+
+    fn switch(
+        &self,
+        head: &ResponseHead,
+        bytes: &[u8],
+        client: &mut Link,
+    ) -> Result<Step, Failure> {
+        if !self.facts.upgrade || self.request != RequestSide::Done {
+            return Err(bad_response("101 (Switching Protocols) was not asked for"));
+        }
+        let outgoing = OutgoingResponse {
+            body: BodyLength::None,
+            connection: ConnectionField::Omit,
+            upgrade: true,
+            client: self.facts.version,
+        };
+        write_response(client.output.storage(), bytes, head, &outgoing);
+        Ok(Step::Switch)
+    }
+
+    fn pass_interim(
+        &mut self,
+        head: &ResponseHead,
+        bytes: &[u8],
+        client: &mut Link,
+    ) -> Result<Step, Failure> {
+        self.interim += 1;
+        if self.interim > INTERIM_RESPONSES {
+            return Err(bad_response("too many interim responses"));
+        }
+        // A client that was asked for its body already need not be asked again.
+        let again = head.status == 100 && self.continued;
+        self.continued |= head.status == 100;
+        // RFC 9110 section 15.2: an HTTP/1.0 client knows no interim responses.
+        if self.facts.version == Version::Http11 && !again {
+            let outgoing = OutgoingResponse {
+                body: BodyLength::None,
+                connection: ConnectionField::Omit,
+                upgrade: false,
+                client: self.facts.version,
+            };
+            write_response(client.output.storage(), bytes, head, &outgoing);
+        }
+        Ok(Step::Progress)
+    }
+
+    pub(super) fn pass_final(
+        &mut self,
+        head: &ResponseHead,
+        bytes: &[u8],
+        length: BodyLength,
+        client: &mut Link,
+    ) {
+        self.until_close = length == BodyLength::UntilClose;
+        self.unchunk = length == BodyLength::Chunked && self.facts.version == Version::Http10;
+        // A client that waited for 100 (Continue) and gets a final answer may or may not send
+        // its body; nobody can tell which, so the connection ends (RFC 9110 section 10.1.1).
+        let body_in_doubt = self.facts.expects_continue
+            && !self.continued
+            && self.request != RequestSide::Done
+            && !self.body_taken;
+        self.client_stays &= !self.until_close && !self.unchunk && !body_in_doubt;
+        let connection = match (self.client_stays, self.facts.version) {
+            (false, _) => ConnectionField::Close,
+            (true, Version::Http10) => ConnectionField::KeepAlive,
+            (true, Version::Http11) => ConnectionField::Omit,
+        };
+        let outgoing = OutgoingResponse {
+            body: if self.unchunk { BodyLength::UntilClose } else { length },
+            connection,
+            upgrade: head.status == 426,
+            client: self.facts.version,
+        };
+        write_response(client.output.storage(), bytes, head, &outgoing);
+    }
+
+    pub(super) fn move_body(
+        &mut self,
+        upstream: &mut Link,
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Failure> {
+        if !client.has_room() {
+            return Ok(Step::Wait);
+        }
+        let copy = &mut self.response_copy;
+        let outbox = &mut *cx.outbox;
+        let unchunk = self.unchunk;
+        let (flow, glimpsed) = (self.id, self.glimpsed);
+        let progress = self
+            .response_body
+            .advance(upstream.input.bytes(), &mut |piece: &[u8]| {
+                copy.push(piece, outbox);
+                if glimpsed {
+                    let data = Bytes::copy_from_slice(piece);
+                    let side = Side::Response;
+                    outbox.push(FlowEvent::Glimpse(BodyBlock { flow, side, data }));
+                }
+                if unchunk {
+                    client.send(piece);
+                }
+            })
+            .map_err(|error| bad_response(&error.to_string()))?;
+        if !unchunk && let Some(passed) = upstream.input.bytes().get(..progress.consumed) {
+            client.send(passed);
+        }
+        upstream.input.consume(progress.consumed);
+        check_size(self.response_copy.size(), cx)
+            .map_err(|reason| Failure::Upstream(502, reason))?;
+        if progress.done {
+            self.response = ResponseSide::Done;
+        } else if let Some(end) = &upstream.end
+            && progress.consumed == 0
+        {
+            return self.end_body(end);
+        }
+        let moved = progress.consumed > 0 || progress.done;
+        Ok(if moved { Step::Progress } else { Step::Wait })
+    }
+
+    /// The server's stream has ended inside the body.
+    fn end_body(&mut self, end: &End) -> Result<Step, Failure> {
+        self.check_end(end)?;
+        self.response = ResponseSide::Done;
+        Ok(Step::Progress)
+    }
+
+    /// Whether the end of the server's stream ends the body well.
+    pub(super) fn check_end(&mut self, end: &End) -> Result<(), Failure> {
+        self.upstream_stays = false;
+        match (self.response_body.finish(), end.doubt()) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()) | Err(FramingError::Truncated), Some(doubt)) => {
+                Err(Failure::Upstream(502, doubt.to_owned()))
+            }
+            (Err(error), _) => Err(Failure::Upstream(502, error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Flows that match the intercept filter are held, and go on when somebody has decided.
+//!
+//! A flow that cannot match is never touched: a filter that needs no body judges by the head
+//! alone, and only where the answer depends on a body is that gathered first.
+
+use bytes::Bytes;
+
+use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
+use crate::flow::record::{FlowEvent, FlowId, Released, Side};
+use crate::flow::view::BodyView;
+use crate::http::body::BodyLength;
+use crate::limits::HELD_FLOWS;
+use crate::notice::Notice;
+use crate::proxy::conn::{Conn, UpstreamState};
+use crate::proxy::context::{Command, Context};
+use crate::proxy::exchange::Exchange;
+use crate::proxy::hold::HeldBody;
+use crate::proxy::rebuild;
+
+/// What the rules in force say of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// It goes on.
+    Pass,
+    /// That depends on its body.
+    Gather,
+    /// It is held.
+    Hold,
+    /// It is answered with this status and goes nowhere.
+    Block(u16),
+}
+
+/// Judges a request.
+pub(super) fn rule_request(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>) -> Ruling {
+    let options = cx.options;
+    let quiet = options.intercept.is_none() && options.block_list.is_empty();
+    if quiet || !exchange.facts().recorded || exchange.is_replay() {
+        return Ruling::Pass;
+    }
+    let flow = exchange.view(body, BodyView::NotKept);
+    let mut depends = false;
+    for rule in &options.block_list {
+        match rule.filter.evaluate(&flow) {
+            Some(true) => return Ruling::Block(rule.status),
+            Some(false) => {}
+            None => depends = true,
+        }
+    }
+    match options.intercept.as_ref().map(|filter| filter.evaluate(&flow)) {
+        _ if depends => Ruling::Gather,
+        Some(Some(true)) => Ruling::Hold,
+        Some(None) => Ruling::Gather,
+        Some(Some(false)) | None => Ruling::Pass,
+    }
+}
+
+/// Judges a response whose head is there.
+pub(super) fn rule_response(exchange: &Exchange, length: BodyLength, cx: &Context<'_>) -> Ruling {
+    let body = match length {
+        BodyLength::None | BodyLength::Length(0) => BodyView::Kept(&[]),
+        _ => BodyView::Awaited,
+    };
+    rule_response_body(exchange, body, cx)
+}
+
+fn rule_response_body(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>) -> Ruling {
+    let Some(filter) = &cx.options.intercept else { return Ruling::Pass };
+    if !exchange.facts().recorded || exchange.is_replay() {
+        return Ruling::Pass;
+    }
+    let request: Vec<_> = exchange.request_body().into_iter().collect();
+    match filter.evaluate(&exchange.view(BodyView::Kept(&request), body)) {
+        Some(true) => Ruling::Hold,
+        Some(false) => Ruling::Pass,
+        None => Ruling::Gather,
+    }
+}
+
+impl Conn {
+    /// The exchange in hand sets out, unless the rules say otherwise.
+    pub(super) fn admit(&mut self, cx: &mut Context<'_>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let body = if exchange.has_no_body() { BodyView::Kept(&[]) } else { BodyView::Awaited };
+        match rule_request(exchange, body, cx) {
+            Ruling::Pass => self.set_out(cx),
+            Ruling::Block(status) => self.block(status, cx),
+            Ruling::Gather | Ruling::Hold => {
+                if !exchange.hold_request(&mut self.client, cx) {
+                    self.set_out(cx);
+                }
+            }
+        }
+    }
+
+    /// Gets the exchange in hand its upstream connection.
+    fn set_out(&mut self, cx: &mut Context<'_>) {
+        match self.upstream_state {
+            UpstreamState::Spare(_) => self.use_spare(cx),
+            UpstreamState::DiallingAhead => {}
+            _ => self.dial(cx),
+        }
+    }
+
+    /// A message was gathered: judges it as a whole.
+    pub(super) fn judge_gathered(&mut self, cx: &mut Context<'_>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let held = exchange.held_body();
+        let pieces = pieces(&held);
+        let body = if held.whole { BodyView::Kept(&pieces) } else { BodyView::NotKept };
+        let side = exchange.held_side();
+        let ruling = match side {
+            Some(Side::Request) => rule_request(exchange, body, cx),
+            _ => rule_response_body(exchange, body, cx),
+        };
+        match (ruling, side) {
+            (Ruling::Hold, _) => self.pause(cx),
+            (Ruling::Block(status), _) => self.block(status, cx),
+            (Ruling::Pass | Ruling::Gather, Some(Side::Request)) => {
+                exchange.release_request(cx.outbox);
+                self.set_out(cx);
+            }
+            (Ruling::Pass | Ruling::Gather, _) => {
+                let released = exchange.release_response(None, None, &mut self.client, cx);
+                debug_assert_eq!(released, Ok(()), "the server's own head was parsed before");
+            }
+        }
+    }
+
+    fn pause(&mut self, cx: &mut Context<'_>) {
+        let tls = self.client_tls.clone();
+        let Some(exchange) = &mut self.exchange else { return };
+        let wait = u64::try_from(cx.options.intercept_timeout.as_micros()).unwrap_or(u64::MAX);
+        exchange.announce(tls.as_ref(), cx);
+        exchange.pause(cx.now.epoch_us.saturating_add(wait), cx);
+        cx.commands.push(Command::Hold(exchange.id()));
+    }
+
+    /// Answers the exchange in hand with a status and nothing else; 444 answers nothing.
+    fn block(&mut self, status: u16, cx: &mut Context<'_>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let answer = (status != CLOSES).then(|| rebuild::bare_response(status));
+        if let Some(head) = answer
+            && exchange.answer(head, &Bytes::new(), &mut self.client, cx).is_ok()
+        {
+            return;
+        }
+        self.record_exchange(Some("blocked by the block_list".to_owned()), cx);
+        self.close(cx);
+    }
+
+    /// Somebody has decided about a flow that is held; `timed_out` where nobody has.
+    ///
+    /// # Errors
+    /// When it is not held here, or the edit is not possible; then it stays as it is.
+    pub fn decide(
+        &mut self,
+        flow: FlowId,
+        verdict: Verdict,
+        timed_out: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ControlError> {
+        let held = self.exchange.as_ref().filter(|exchange| exchange.id() == flow);
+        let held = held.filter(|exchange| exchange.paused_since().is_some());
+        let side = held.and_then(|exchange| exchange.held_side()).ok_or(ControlError::NotHeld)?;
+        match (side, verdict) {
+            (_, Verdict::Drop) => {
+                self.record_exchange(Some("dropped while it was held".to_owned()), cx);
+                self.close(cx);
+                return Ok(());
+            }
+            (Side::Request, Verdict::Resume) => self.resume_request(RequestEdit::default(), cx)?,
+            (Side::Request, Verdict::ResumeRequest(edit)) => self.resume_request(edit, cx)?,
+            (Side::Request, Verdict::Answer(answer)) => self.give_answer(&answer, cx)?,
+            (Side::Response, Verdict::Resume) => {
+                self.resume_response(ResponseEdit::default(), cx)?;
+            }
+            (Side::Response, Verdict::ResumeResponse(edit)) => self.resume_response(edit, cx)?,
+            (Side::Response, Verdict::Answer(answer)) => {
+                let Answer { status, headers, body } = answer;
+                let edit =
+                    ResponseEdit { status: Some(status), headers: Some(headers), body: Some(body) };
+                self.resume_response(edit, cx)?;
+            }
+            (Side::Request, Verdict::ResumeResponse(_)) => {
+                return Err(refused("the request is held, and there is no response yet"));
+            }
+            (Side::Response, Verdict::ResumeRequest(_)) => {
+                return Err(refused("the response is held: its request has gone out already"));
+            }
+        }
+        cx.outbox.push(FlowEvent::Released(Released { flow, timed_out }));
+        cx.commands.push(Command::Release(flow));
+        Ok(())
+    }
+
+    fn resume_request(
+        &mut self,
+        edit: RequestEdit,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ControlError> {
+        let Some(exchange) = &mut self.exchange else { return Err(ControlError::NotHeld) };
+        if edit.is_empty() {
+            exchange.release_request(cx.outbox);
+        } else {
+            let body = edit.body.clone();
+            check_whole(body.is_some(), &exchange.held_body())?;
+            let facts = rebuild::edited_request(exchange.facts(), edit, cx)
+                .map_err(ControlError::Refused)?;
+            exchange.release_edited_request(facts, body, cx.outbox);
+        }
+        self.set_out(cx);
+        Ok(())
+    }
+
+    fn resume_response(
+        &mut self,
+        edit: ResponseEdit,
+        cx: &mut Context<'_>,
+    ) -> Result<(), ControlError> {
+        let Some(exchange) = &mut self.exchange else { return Err(ControlError::NotHeld) };
+        let head = match edit.is_empty() {
+            true => None,
+            false => {
+                let original = exchange.response_head().cloned().unwrap_or_default();
+                let length = exchange.held_length(edit.body.as_ref());
+                let head = rebuild::edited_response(&original, &edit, length, cx);
+                Some(head.map_err(ControlError::Refused)?)
+            }
+        };
+        exchange
+            .release_response(head, edit.body, &mut self.client, cx)
+            .map_err(ControlError::Refused)
+    }
+
+    fn give_answer(&mut self, answer: &Answer, cx: &mut Context<'_>) -> Result<(), ControlError> {
+        let Some(exchange) = &mut self.exchange else { return Err(ControlError::NotHeld) };
+        let head = rebuild::response(answer).map_err(ControlError::Refused)?;
+        exchange.answer(head, &answer.body, &mut self.client, cx).map_err(ControlError::Refused)
+    }
+
+    /// Nobody has decided in time.
+    pub(super) fn hold_timed_out(&mut self, cx: &mut Context<'_>) {
+        if let Some(flow) = self.exchange.as_ref().map(|exchange| exchange.id()) {
+            // It was seen to be held when the deadline was worked out.
+            let _ = self.decide(flow, Verdict::Resume, true, cx);
+        }
+    }
+
+    /// Tells of the exchange of this flow, if it is still under way.
+    pub fn announce(&mut self, flow: FlowId, cx: &mut Context<'_>) {
+        let tls = self.client_tls.clone();
+        if let Some(exchange) = self.exchange.as_mut().filter(|it| it.id() == flow) {
+            exchange.announce(tls.as_ref(), cx);
+        }
+    }
+
+    /// The flow of the exchange in hand, once, when it is to be told of unless it ends soon.
+    pub fn comes_up_for_announcement(&mut self) -> Option<FlowId> {
+        let exchange = self.exchange.as_mut()?;
+        exchange.comes_up_for_announcement().then(|| exchange.id())
+    }
+}
+
+/// The status that closes the connection instead of being sent, as nginx has it.
+const CLOSES: u16 = 444;
+
+fn refused(reason: &str) -> ControlError {
+    ControlError::Refused(reason.to_owned())
+}
+
+/// A request whose body is held in part goes on with that body or not at all.
+fn check_whole(replaces_body: bool, held: &HeldBody) -> Result<(), ControlError> {
+    if replaces_body && !held.whole {
+        return Err(ControlError::Refused(format!(
+            "the request's body is larger than is held ({} bytes are here): it cannot be replaced",
+            held.body.len()
+        )));
+    }
+    Ok(())
+}
+
+/// The body of a message that is held, in the form that filters read.
+fn pieces(held: &HeldBody) -> Vec<Bytes> {
+    if held.body.is_empty() { Vec::new() } else { vec![held.body.clone()] }
+}
+
+/// As many flows are held as may be: this one goes on.
+pub(super) fn tell_of_too_many(cx: &Context<'_>) {
+    cx.shared.notices.give(Notice::Warning(format!(
+        "{HELD_FLOWS} flows are held, as many as may be: others that match go on unheld"
+    )));
+}
