@@ -1,6 +1,7 @@
 //! HTTP/1.1 and WebSocket as pure bytes: no clock, no socket, no TLS.
 
 pub mod body;
+pub mod credentials;
 pub mod device_page;
 pub mod head;
 pub mod reply;

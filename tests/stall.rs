@@ -69,6 +69,7 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         certificate: DeviceCertificate::default(),
         flows: Some(flows),
         live: None,
+        mcp: None,
         options: Arc::new(SharedOptions::new(Options::default())),
         discovered: None,
         stats,

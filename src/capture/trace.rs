@@ -36,6 +36,15 @@ struct Trace<'a> {
     server: Option<ServerText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    flow: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    replayed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay_of: Option<u64>,
+    #[serde(skip_serializing_if = "is_false")]
+    request_edited: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    response_edited: bool,
 }
 
 #[derive(Serialize)]
@@ -245,6 +254,11 @@ pub(super) fn write_trace(
         client_tls: exchange.client_tls.as_deref().map(TlsText::from),
         server: exchange.upstream.as_ref().map(ServerText::from),
         error: exchange.error.as_deref(),
+        flow: exchange.id.0,
+        replayed: exchange.intervention.replayed,
+        replay_of: exchange.intervention.origin.map(|flow| flow.0),
+        request_edited: exchange.intervention.request_edited,
+        response_edited: exchange.intervention.response_edited,
     };
     part.json(&format!("traces/{id}.json"), &trace)?;
     Ok(if damaged { Fate::Damaged } else { Fate::Whole })

@@ -34,6 +34,7 @@ pub fn run(config: &Config) -> Result<()> {
         certificate: DeviceCertificate::default(),
         flows: None,
         live: None,
+        mcp: None,
         options: Arc::new(SharedOptions::new(Options::default())),
         discovered: Some(discovered.clone()),
         stats: stats.clone(),

@@ -55,6 +55,7 @@ pub fn run(config: &Config) -> Result<()> {
         certificate,
         flows,
         live: None,
+        mcp: None,
         options: Arc::new(SharedOptions::new(options)),
         discovered: None,
         stats: stats.clone(),

@@ -40,6 +40,10 @@ pub fn write_reply(
         // RFC 9110 section 15.5.6; no page of ours takes another method.
         out.extend_from_slice(b"Allow: GET, HEAD\r\n");
     }
+    if status == 407 {
+        // RFC 9110 section 15.5.8.
+        out.extend_from_slice(b"Proxy-Authenticate: Basic realm=\"flowtap\"\r\n");
+    }
     if close {
         out.extend_from_slice(b"Connection: close\r\n");
     }

@@ -191,6 +191,14 @@ impl EventLoop {
                 connecting.last_error = Some(DialError { status: 508, reason });
                 continue;
             }
+            if self.desk.shared.guards(address) {
+                let reason = format!(
+                    "{} leads to this proxy's own tools, which are for this machine alone",
+                    shown(&authority)
+                );
+                connecting.last_error = Some(DialError { status: 403, reason });
+                continue;
+            }
             let opened = TcpStream::connect(address).and_then(|stream| {
                 stream.set_nodelay(true)?;
                 let mut socket = Socket::new(stream);

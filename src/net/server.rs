@@ -42,6 +42,8 @@ pub struct ServerParts {
     pub flows: Option<FlowSender>,
     /// Where flows go while they are under way as well, for whoever serves them live.
     pub live: Option<FlowSender>,
+    /// Where the tools are served.
+    pub mcp: Option<SocketAddr>,
     /// The options in force, which may change while the proxy runs.
     pub options: Arc<SharedOptions>,
     /// Where hosts are named; `Some` intercepts nothing.
@@ -141,6 +143,7 @@ impl Server {
             records: parts.flows.is_some() || parts.live.is_some(),
             live: parts.live.is_some(),
             options: parts.options,
+            mcp: parts.mcp,
             held: Arc::default(),
             listen: address,
             certificate: parts.certificate,

@@ -1,6 +1,6 @@
 //! What a connection's state machine is given with each event, and what it asks for in return.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -53,6 +53,8 @@ pub struct Shared {
     pub listen: SocketAddr,
     /// For the device pages.
     pub certificate: DeviceCertificate,
+    /// Where the tools are served, on a loopback address.
+    pub mcp: Option<SocketAddr>,
     /// What is held, in all connections.
     pub held: Arc<HeldTotals>,
     /// Counters.
@@ -69,6 +71,27 @@ impl Shared {
     /// Whether the proxy itself answers for this host.
     pub fn serves_pages_of(&self, host: &str) -> bool {
         self.discovered.is_none() && is_device_host(host)
+    }
+
+    /// Whether this leads to the tools of this process.
+    pub fn is_mcp(&self, authority: &Authority) -> bool {
+        let Authority { host, port } = authority;
+        self.mcp.is_some_and(|mcp| {
+            let loopback = host == "localhost"
+                || host.ends_with(".localhost")
+                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+            mcp.port() == *port && loopback
+        })
+    }
+
+    /// Whether no client may be led to this address: a proxy that other machines can reach must
+    /// not hand them the tools of this one.
+    pub fn guards(&self, address: SocketAddr) -> bool {
+        let is_open = !self.listen.ip().to_canonical().is_loopback();
+        let ip = address.ip().to_canonical();
+        let leads_here = ip.is_loopback() || ip.is_unspecified();
+        let port = self.mcp.is_some_and(|mcp| mcp.port() == address.port());
+        is_open && leads_here && port
     }
 
     /// An id that no other flow has.

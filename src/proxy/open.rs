@@ -7,6 +7,7 @@ use crate::http::head::{HeadReader, has_token, values};
 use crate::http::reply;
 use crate::http::websocket::deflate_parameters;
 use crate::notice::Notice;
+use crate::options::ConnectionStrategy;
 use crate::proxy::conn::{Conn, Phase, Sniffing, UpstreamState};
 use crate::proxy::context::{Command, Connected, Context, Dial, DialError, Reuse};
 use crate::proxy::exchange::{Exchange, Route};
@@ -24,9 +25,13 @@ impl Conn {
         let by_name = cx.shared.discovered.is_some()
             || cx.shared.serves_pages_of(&authority.host)
             || hosts.needs_server_name(&authority.host);
-        if by_name || hosts.decide(&authority.host, authority.port, None) {
+        let intercepts = cx.intercepts(&authority, None);
+        if by_name || intercepts {
             self.client.send(reply::CONNECTION_ESTABLISHED);
             self.phase = Phase::Sniffing(Sniffing { authority, waits: 0 });
+            if intercepts && cx.options.connection_strategy == ConnectionStrategy::Eager {
+                self.dial_ahead(cx);
+            }
             return;
         }
         self.dial_tunnel(authority.clone(), cx);
@@ -46,8 +51,7 @@ impl Conn {
         let given_up = sniffing.waits > 1;
         if !self.upstream.input.is_empty() || self.upstream.end.is_some() {
             // The server has spoken first, or has left: nothing here is for us to read.
-            self.pass_through(&authority, None, cx);
-            return true;
+            return self.pass_unknown(&authority, cx);
         }
         match sniff(self.client.input.bytes()) {
             Sniffed::Silence if self.client.end.is_none() => false,
@@ -60,11 +64,22 @@ impl Conn {
                 self.open_tls(authority, server_name, lacks_http1, cx)
             }
             Sniffed::Http => self.open_plain(authority, cx),
-            Sniffed::Undecided | Sniffed::Other => {
-                self.pass_through(&authority, None, cx);
-                true
-            }
+            Sniffed::Undecided | Sniffed::Other => self.pass_unknown(&authority, cx),
         }
+    }
+
+    /// What is neither TLS nor HTTP is relayed, unless that is switched off.
+    fn pass_unknown(&mut self, authority: &Arc<Authority>, cx: &mut Context<'_>) -> bool {
+        if cx.options.rawtcp {
+            self.pass_through(authority, None, cx);
+            return true;
+        }
+        cx.shared.notices.give(Notice::ExchangeFailed {
+            what: format!("CONNECT {}", display(&authority.host, authority.port, 0)),
+            reason: "it carries neither TLS nor HTTP, and the option rawtcp is off".to_owned(),
+        });
+        self.close(cx);
+        false
     }
 
     fn open_tls(
@@ -76,8 +91,7 @@ impl Conn {
     ) -> bool {
         let name = server_name.as_deref();
         let intercepts = cx.shared.discovered.is_none()
-            && (cx.shared.serves_pages_of(&authority.host)
-                || cx.shared.hosts.decide(&authority.host, authority.port, name));
+            && (cx.shared.serves_pages_of(&authority.host) || cx.intercepts(&authority, name));
         if !intercepts {
             self.pass_through(&authority, name, cx);
             return true;
@@ -103,10 +117,8 @@ impl Conn {
     }
 
     fn open_plain(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) -> bool {
-        let hosts = &cx.shared.hosts;
         let intercepts = cx.shared.discovered.is_none()
-            && (cx.shared.serves_pages_of(&authority.host)
-                || hosts.decide(&authority.host, authority.port, None));
+            && (cx.shared.serves_pages_of(&authority.host) || cx.intercepts(&authority, None));
         if intercepts {
             self.inside =
                 Some(Inside { route: Route { scheme: Scheme::Http, authority, tls: None } });
@@ -258,7 +270,7 @@ impl Conn {
         let facts = exchange.facts();
         let head = exchange.response_head().cloned().unwrap_or_default();
         let agreed = agreed_websocket(&facts.head, &head, cx);
-        let Some(deflate) = agreed.filter(|_| facts.recorded) else {
+        let Some(deflate) = agreed.filter(|_| facts.recorded && cx.options.websocket) else {
             self.exchange = Some(Box::new(exchange));
             self.record_exchange(None, cx);
             return Tunnel::default();

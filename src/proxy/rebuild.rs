@@ -11,7 +11,7 @@ use crate::flow::record::Scheme;
 use crate::http::body::BodyLength;
 use crate::http::head::{self, HeadReader, Parsed, RequestHead, Version};
 use crate::http::reply;
-use crate::http::target::{Target, host_value, parse_target};
+use crate::http::target::{Target, host_value, parse_target, request_host};
 use crate::options::Options;
 use crate::proxy::context::{Context, Heads, Now};
 use crate::proxy::exchange::{RequestFacts, Route};
@@ -31,7 +31,10 @@ pub(super) fn edited_request(
     let old_fields = request_fields(&before.head, &mut cx.heads.request)?;
     let old_host = find(&old_fields, "Host");
     let moved = edit.url.as_deref().map(parse_url).transpose()?;
-    let mut fields = edit.headers.map_or(old_fields, |given| from_text(&given));
+    let mut fields = match &edit.headers {
+        Some(given) => from_text(given)?,
+        None => old_fields,
+    };
     let (route, path) = match moved {
         Some((route, path)) => {
             // Host follows the URL, unless the tool has given another.
@@ -49,6 +52,7 @@ pub(super) fn edited_request(
         }
     };
     let method = edit.method.map_or_else(|| before.method.clone(), String::into_bytes);
+    check_method(&method)?;
     let length = edit.body.as_ref().map_or(before.length, |body| request_length(&method, body));
     let head = request_head(&method, &path, &fields, length);
     let made = Made { head, route, path: &path, length, began: before.began };
@@ -68,13 +72,14 @@ pub(super) fn sent_request(
     began: Now,
 ) -> Result<RequestFacts, String> {
     let (route, path) = parse_url(&request.url)?;
-    let mut fields = from_text(&request.headers);
+    let mut fields = from_text(&request.headers)?;
     // Nobody is there to speak another protocol.
     fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"Upgrade"));
     if find(&fields, "Host").is_none() {
         set_host(&mut fields, &route);
     }
     let method = request.method.as_bytes();
+    check_method(method)?;
     let length = request_length(method, &request.body);
     let head = request_head(method, &path, &fields, length);
     let made = Made { head, route, path: &path, length, began };
@@ -104,7 +109,7 @@ pub(super) fn edited_response(
         _ => old.reason.of(before),
     };
     let fields = match &edit.headers {
-        Some(given) => from_text(given),
+        Some(given) => from_text(given)?,
         None => raw_fields(&old.fields, before),
     };
     Ok(response_head(status, phrase, &fields, length))
@@ -118,12 +123,23 @@ pub(super) fn response(answer: &Answer) -> Result<Bytes, String> {
     check_status(answer.status)?;
     let length = BodyLength::Length(answer.body.len() as u64);
     let phrase = reply::phrase(answer.status).as_bytes();
-    Ok(response_head(answer.status, phrase, &from_text(&answer.headers), length))
+    Ok(response_head(answer.status, phrase, &from_text(&answer.headers)?, length))
 }
 
 /// The head of an answer without fields and without a body.
 pub(super) fn bare_response(status: u16) -> Bytes {
     response_head(status, reply::phrase(status).as_bytes(), &Vec::new(), BodyLength::Length(0))
+}
+
+fn check_method(method: &[u8]) -> Result<(), String> {
+    let token = !method.is_empty() && method.iter().all(|&byte| head::is_token_byte(byte));
+    match token {
+        false => Err(format!("{:?} is no method", String::from_utf8_lossy(method))),
+        true if method == b"CONNECT" => {
+            Err("CONNECT opens tunnels and cannot be sent as a request".to_owned())
+        }
+        true => Ok(()),
+    }
 }
 
 fn check_status(status: u16) -> Result<(), String> {
@@ -184,9 +200,20 @@ fn raw_fields(fields: &[head::Field], bytes: &[u8]) -> Fields {
     fields.iter().map(pair).collect()
 }
 
-fn from_text(fields: &[Field]) -> Fields {
-    let bytes = |field: &Field| (field.name.clone().into_bytes(), field.value.clone().into_bytes());
-    fields.iter().map(bytes).collect()
+/// The fields that a tool has written. What would be more than one field is refused here: once
+/// written it could not be told from fields that were meant.
+fn from_text(fields: &[Field]) -> Result<Fields, String> {
+    let mut checked = Fields::with_capacity(fields.len());
+    for Field { name, value } in fields {
+        if name.is_empty() || !name.bytes().all(head::is_token_byte) {
+            return Err(format!("{name:?} is no name of a header field"));
+        }
+        if value.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(format!("the value of the header field {name} holds a control character"));
+        }
+        checked.push((name.clone().into_bytes(), value.trim().as_bytes().to_vec()));
+    }
+    Ok(checked)
 }
 
 fn find(fields: &Fields, name: &str) -> Option<Vec<u8>> {
@@ -272,9 +299,8 @@ fn read_request(
         Ok(_) => return Err("a header field holds a line end, or the head is too long".to_owned()),
         Err(error) => return Err(format!("the request cannot be sent: {error}")),
     }
-    if heads.request.method.of(&bytes) == b"CONNECT" {
-        return Err("CONNECT opens tunnels and cannot be sent as a request".to_owned());
-    }
+    request_host(&heads.request, &bytes)
+        .map_err(|error| format!("the request cannot be sent: {error}"))?;
     let outgoing = Outgoing { route, path, host: None, length };
     let facts = facts(&bytes, &heads.request, outgoing, began, recorded, options);
     Ok(RequestFacts { version: Version::Http11, ..facts })

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
-use crate::http::head::{RequestHead, Version, has_token};
+use crate::http::credentials::shows_credentials;
+use crate::http::head::{RequestHead, Version, has_token, values};
 use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
 use crate::http::target::{Target, host_value, parse_target, request_host};
 use crate::options::Options;
@@ -64,6 +65,12 @@ pub fn decide(
 ) -> Decision {
     let head = &cx.heads.request;
     let inside_route = || inside.map(|inside| inside.route.clone());
+    if inside.is_none()
+        && let Some(expected) = &cx.options.proxyauth
+        && !shows_credentials(values(&head.fields, bytes, "Proxy-Authorization"), expected)
+    {
+        return refuse(407, "this proxy wants a user name and password", None);
+    }
     let target = match parse_target(head.method.of(bytes), head.target.of(bytes)) {
         Ok(target) => target,
         Err(error) => return refuse(400, error.to_string(), inside_route()),
@@ -103,7 +110,8 @@ pub fn decide(
         return device_page(bytes, head, &path, length);
     }
     let host = rewrite_host.as_deref().map(str::as_bytes);
-    let recorded = cx.records(&route);
+    // What agents say to the tools is not traffic that anybody looks into.
+    let recorded = cx.records(&route) && !cx.shared.is_mcp(&route.authority);
     let outgoing = Outgoing { route, path: &path, host, length };
     let facts = facts(bytes, head, outgoing, began, recorded, cx.options);
     Decision::Forward(Box::new(facts))

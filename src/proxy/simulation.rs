@@ -100,6 +100,7 @@ impl World {
                 discovered: None,
                 records: true,
                 live: true,
+                mcp: None,
                 held: Arc::default(),
                 options: Arc::new(SharedOptions::new(Options::default())),
                 listen: "127.0.0.1:1".parse().unwrap(),
