@@ -185,6 +185,25 @@ pub const INSPECTED_JSON_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes of a binary body that `inspect` shows.
 pub const INSPECTED_BINARY_BYTES: usize = 256;
 
+// Filters and patterns.
+
+/// A filter expression that is longer is refused: a page of text, and nobody writes one.
+pub const FILTER_CHARS: usize = 8 * 1024;
+/// Parentheses of an expression inside each other; each costs the parser stack.
+pub const FILTER_NESTING: usize = 64;
+/// Patterns in one expression, each of which may take [`PATTERN_COMPILED_BYTES`].
+pub const FILTER_PATTERNS: usize = 32;
+/// A pattern that is longer is refused.
+pub const PATTERN_CHARS: usize = 4 * 1024;
+/// Groups of a pattern inside each other; the parser of `regex` stops at four times as many
+/// levels, of which a group is up to four.
+pub const PATTERN_NESTING: usize = 50;
+/// A compiled pattern. Each `\w` of a text pattern takes 46 KiB: an e-mail address with bounded
+/// parts, as validators have it, comes to 6 MiB.
+pub const PATTERN_COMPILED_BYTES: usize = 8 * 1024 * 1024;
+/// The cache with which each thread searches for one pattern.
+pub const PATTERN_CACHE_BYTES: usize = 1024 * 1024;
+
 // TLS.
 
 /// Leaf certificates that are kept.

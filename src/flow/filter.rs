@@ -1,13 +1,34 @@
 //! Filter expressions: mitmproxy's language, compiled once.
+//!
+//! ```text
+//! filter   = or { or }            one behind the other is AND, of the lowest precedence
+//! or       = and { "|" and }
+//! and      = not { "&" not }
+//! not      = "!" not | primary
+//! primary  = "(" filter ")" | "~" name | "~" name value | "~c" digits | value
+//! value    = word | 'quoted' | "quoted"
+//! ```
+//!
+//! A value alone is a pattern for the URL. Patterns are those of [`crate::flow::pattern`]. The
+//! answer has three values, because a loop asks before a message's body has come.
 
 use std::fmt;
 
+use crate::flow::filter::operator::Test;
+use crate::flow::filter::parse::Parser;
+use crate::flow::filter::subject::Subject;
 use crate::flow::view::FlowView;
+
+mod head;
+mod operator;
+mod parse;
+mod subject;
 
 /// A compiled filter expression.
 #[derive(Clone, Debug)]
 pub struct Filter {
     text: String,
+    root: Node,
 }
 
 /// Why an expression is refused.
@@ -31,10 +52,11 @@ impl Filter {
     /// Compiles an expression; `None` for an empty or blank one, which switches a filter off.
     ///
     /// # Errors
-    /// When it does not parse, or holds a pattern that cannot be compiled.
+    /// When it does not parse, holds a pattern that cannot be compiled, or is larger than
+    /// [`crate::limits`] allows.
     pub fn parse(text: &str) -> Result<Option<Filter>, FilterError> {
-        let text = text.trim();
-        Ok((!text.is_empty()).then(|| Filter { text: text.to_owned() }))
+        let root = Parser::new(text)?.parse()?;
+        Ok(root.map(|root| Filter { text: text.to_owned(), root }))
     }
 
     /// The expression as it was written.
@@ -43,8 +65,11 @@ impl Filter {
     }
 
     /// Whether a flow matches; `None` while that depends on a body that is still to come.
-    pub fn evaluate(&self, _flow: &FlowView<'_>) -> Option<bool> {
-        Some(false)
+    ///
+    /// What is not asked for is not looked at: only an expression with a `~b` that decides reads
+    /// or decodes a body.
+    pub fn evaluate(&self, flow: &FlowView<'_>) -> Option<bool> {
+        self.root.evaluate(&Subject::new(flow))
     }
 
     /// Whether a flow matches as far as it has come.
@@ -52,3 +77,40 @@ impl Filter {
         self.evaluate(flow) == Some(true)
     }
 }
+
+/// A part of an expression.
+#[derive(Clone, Debug)]
+enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Not(Box<Node>),
+    Test(Test),
+}
+
+impl Node {
+    /// Kleene's logic: what is unknown leaves an answer unknown only if it could change it.
+    fn evaluate(&self, flow: &Subject<'_>) -> Option<bool> {
+        match self {
+            Node::All(parts) => first(parts.iter().map(|part| part.evaluate(flow)), false),
+            Node::Any(parts) => first(parts.iter().map(|part| part.evaluate(flow)), true),
+            Node::Not(part) => part.evaluate(flow).map(|answer| !answer),
+            Node::Test(test) => test.evaluate(flow),
+        }
+    }
+}
+
+/// `decisive` if one of the answers is, else unknown if one is, else the opposite.
+fn first(answers: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
+    let mut result = Some(!decisive);
+    for answer in answers {
+        match answer {
+            Some(answer) if answer == decisive => return Some(decisive),
+            Some(_) => {}
+            None => result = None,
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;
