@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod limits;
+pub mod near;
 
 pub mod notice;
 pub mod stats;
