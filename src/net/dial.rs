@@ -24,6 +24,7 @@ use crate::proxy::context::{Connected, Dial, DialError, Now, Reuse};
 use crate::proxy::exchange::micros;
 use crate::proxy::link::End;
 use crate::tls::session::TlsError;
+use crate::tls::version::TlsVersion;
 
 /// A connection that is being made.
 #[derive(Debug)]
@@ -293,7 +294,8 @@ impl EventLoop {
         dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
         dialing.stage =
             Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
-        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name)) {
+        let min = TlsVersion::default();
+        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name, min)) {
             Some(Ok(session)) => session,
             Some(Err(error)) => return self.fail_dial(key, tls_failed(&name, &error)),
             None => {

@@ -12,6 +12,7 @@ use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
 use crate::proxy::context::{Command, Now};
 use crate::proxy::link::End;
+use crate::tls::version::TlsVersion;
 
 /// A connection and what it has in this loop.
 #[derive(Debug)]
@@ -276,7 +277,8 @@ impl EventLoop {
     }
 
     fn start_client_tls(&mut self, entry: &mut ConnEntry, name: Option<&str>, host: &str) {
-        let session = match self.server_tls.as_ref().map(|tls| tls.session(name, host)) {
+        let min = TlsVersion::default();
+        let session = match self.server_tls.as_ref().map(|tls| tls.session(name, host, min)) {
             Some(Ok(session)) => session,
             None => return,
             Some(Err(error)) => {
