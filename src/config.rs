@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::options::Options;
+
 pub use crate::hosts::HostRules;
 
 /// What a proxy is to do. Made by the command line or by an embedder; already checked.
@@ -30,4 +32,8 @@ pub struct Config {
     pub capture_body_bytes: u64,
     /// Traces in one part of the bundle.
     pub part_traces: u64,
+    /// Flows that are kept in memory for tools.
+    pub max_flows: usize,
+    /// The options that are in force at first.
+    pub options: Options,
 }

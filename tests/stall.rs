@@ -14,6 +14,7 @@ use flowtap::flow::record::FlowEvent;
 use flowtap::hosts::HostRules;
 use flowtap::net::server::{Bound, Server, ServerParts};
 use flowtap::notice::Notices;
+use flowtap::options::Options;
 use flowtap::proxy::context::DeviceCertificate;
 use flowtap::stats::Stats;
 
@@ -61,6 +62,8 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         loops: 1,
         capture_body_bytes: u64::MAX,
         part_traces: 1,
+        max_flows: 1,
+        options: Options::default(),
     };
     let parts = ServerParts {
         server_tls: None,

@@ -86,6 +86,12 @@ pub enum Id {
     CaptureBodyLimit,
     /// `--bundle-traces`
     BundleTraces,
+    /// `--max-flows`
+    MaxFlows,
+    /// `--no-redact`
+    NoRedact,
+    /// `--set`
+    Set,
     /// `--loops`
     Loops,
     /// `--no-mcp`
@@ -225,6 +231,33 @@ pub const FLAGS: &[Flag] = &[
         value: "N",
         default: "9999",
         about: "Begin the bundle's next part after this many traces, 9999 at most",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::MaxFlows,
+        long: "max-flows",
+        short: None,
+        value: "N",
+        default: "1000",
+        about: "Keep this many flows in memory for MCP; the oldest go first",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::NoRedact,
+        long: "no-redact",
+        short: None,
+        value: "",
+        default: "",
+        about: "Show secrets in MCP replies instead of ***",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::Set,
+        long: "set",
+        short: None,
+        value: "KEY=VALUE",
+        default: "none",
+        about: "Set an option of docs/options.md, repeatable; a key that is repeated makes a list",
         commands: PROXY,
     },
     Flag {

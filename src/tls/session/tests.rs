@@ -404,7 +404,8 @@ proptest! {
         let position = position % from_client.len();
         from_client[position] ^= flip;
         for ciphertext in [from_client, bytes] {
-            let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+            let min = TlsVersion::Tls12;
+            let mut server = server.session(Some("a.example"), "a.example", min).unwrap();
             let _ = server.receive(&ciphertext, &mut Vec::new());
             output(&mut server);
         }
