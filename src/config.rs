@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::options::Options;
+
 pub use crate::hosts::HostRules;
 
 /// What a proxy is to do. Made by the command line or by an embedder; already checked.
@@ -26,8 +28,10 @@ pub struct Config {
     pub insecure_upstream: bool,
     /// Event loops.
     pub loops: usize,
-    /// Bytes of each body that are kept.
-    pub capture_body_bytes: u64,
     /// Traces in one part of the bundle.
     pub part_traces: u64,
+    /// Flows that are kept in memory for tools.
+    pub max_flows: usize,
+    /// The options that are in force at first.
+    pub options: Options,
 }

@@ -217,6 +217,27 @@ pub const RESUMPTION_HOSTS: usize = 4_096;
 /// Bytes of a ClientHello that are read before it is refused.
 pub const CLIENT_HELLO_BYTES: usize = 64 * 1024;
 
+// Flows in memory.
+
+/// Flows that are kept for tools by default; the oldest go first.
+pub const KEPT_FLOWS: usize = 1_000;
+/// Flows that a user may have kept: a million takes gigabytes even when all bodies are empty.
+pub const KEPT_FLOWS_MOST: usize = 1_000_000;
+
+// Options.
+
+/// Items of an option that is a list: they are tried one after the other for each request.
+pub const OPTION_ITEMS: usize = 256;
+/// Bytes of an option's text, or of one item of its list; far longer than any filter.
+pub const OPTION_TEXT_BYTES: usize = 8 * 1024;
+/// The shortest wait that an option may set. Deadlines are looked at in steps of
+/// [`SWEEP_INTERVAL`]; below this no exchange would ever come to its end.
+pub const OPTION_WAIT_SHORTEST: Duration = Duration::from_millis(100);
+/// The longest wait that an option may set: a day is as good as for ever.
+pub const OPTION_WAIT_LONGEST: Duration = Duration::from_secs(86_400);
+/// Bytes that one compiled pattern on hosts takes; `\w{20}` takes 400 KiB.
+pub const HOST_REGEX_BYTES: usize = 1024 * 1024;
+
 // Words to the user.
 
 /// Notices that wait to be printed; more are counted and not printed.

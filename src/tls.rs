@@ -13,6 +13,7 @@ pub mod server;
 pub mod session;
 pub mod upstream;
 pub(crate) mod verifier;
+pub mod version;
 
 #[cfg(test)]
 mod testing;

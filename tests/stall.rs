@@ -60,8 +60,9 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         ca: None,
         insecure_upstream: false,
         loops: 1,
-        capture_body_bytes: u64::MAX,
         part_traces: 1,
+        max_flows: 1,
+        options: Options::default(),
     };
     let parts = ServerParts {
         server_tls: None,

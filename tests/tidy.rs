@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowtap::cli::flags;
+use flowtap::options;
 
 const FILE_LINES: usize = 600;
 const FUNCTION_LINES: usize = 70;
@@ -171,10 +172,16 @@ fn every_dependency_has_its_reason() {
     }
 }
 
-#[test]
-fn the_readme_has_the_table_of_options() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+/// Whether a document has this table at its place.
+fn assert_has_table(document: &str, table: &str) {
+    let text = fs::read_to_string(root().join(document)).unwrap();
     let (begin, end) = ("<!-- options -->\n", "<!-- /options -->");
-    let inside = readme.split(begin).nth(1).and_then(|rest| rest.split(end).next());
-    assert_eq!(inside.unwrap().trim(), flags::readme_table().trim(), "put this into README.md");
+    let inside = text.split(begin).nth(1).and_then(|rest| rest.split(end).next());
+    assert_eq!(inside.unwrap().trim(), table.trim(), "put this into {document}");
+}
+
+#[test]
+fn the_documents_have_the_tables_of_options() {
+    assert_has_table("README.md", &flags::readme_table());
+    assert_has_table("docs/options.md", &options::docs_table());
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::error::{Error, Result};
+use crate::near::nearest;
 
 /// A command of flowtap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,12 @@ pub enum Id {
     CaptureBodyLimit,
     /// `--bundle-traces`
     BundleTraces,
+    /// `--max-flows`
+    MaxFlows,
+    /// `--no-redact`
+    NoRedact,
+    /// `--set`
+    Set,
     /// `--loops`
     Loops,
     /// `--no-mcp`
@@ -227,6 +234,33 @@ pub const FLAGS: &[Flag] = &[
         commands: PROXY,
     },
     Flag {
+        id: Id::MaxFlows,
+        long: "max-flows",
+        short: None,
+        value: "N",
+        default: "1000",
+        about: "Keep this many flows in memory for MCP; the oldest go first",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::NoRedact,
+        long: "no-redact",
+        short: None,
+        value: "",
+        default: "",
+        about: "Show secrets in MCP replies instead of ***",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::Set,
+        long: "set",
+        short: None,
+        value: "KEY=VALUE",
+        default: "none",
+        about: "Set an option of docs/options.md, repeatable; a key that is repeated makes a list",
+        commands: PROXY,
+    },
+    Flag {
         id: Id::Loops,
         long: "loops",
         short: None,
@@ -338,36 +372,11 @@ fn unknown(command: Option<Command>, name: &str) -> Error {
     let Some(command) = command else {
         return Error::usage(format!("the option {name} must follow a command"));
     };
-    let near = FLAGS
-        .iter()
-        .filter(|flag| flag.commands.contains(&command))
-        .map(|flag| (distance(flag.long, name.trim_start_matches('-')), flag.long))
-        .min()
-        .filter(|(distance, _)| *distance <= NEAR && name.starts_with("--"))
-        .map(|(_, long)| format!("; did you mean --{long}?"));
+    let known = FLAGS.iter().filter(|flag| flag.commands.contains(&command));
+    let near = name.strip_prefix("--").and_then(|name| nearest(name, known.map(|flag| flag.long)));
+    let near = near.map(|long| format!("; did you mean --{long}?"));
     let command = text(command).name;
     Error::usage(format!("{command} has no option {name}{}", near.unwrap_or_default()))
-}
-
-/// Edits between two names that still suggest the one for the other.
-const NEAR: usize = 2;
-
-/// The edit distance of Levenshtein.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut before = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (to, above) in b.chars().zip(row.iter().skip(1)) {
-            let changed = before + usize::from(from != to);
-            left = changed.min(left + 1).min(above + 1);
-            before = *above;
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 /// The words about a command.

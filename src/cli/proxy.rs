@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::limits::WEBSOCKET_MESSAGES;
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::{Notice, Notices};
-use crate::options::{Options, SharedOptions};
+use crate::options::SharedOptions;
 use crate::proxy::context::DeviceCertificate;
 use crate::stats::Stats;
 use crate::tls::authority::{Authority, AuthoritySource, Origin};
@@ -48,7 +48,6 @@ pub fn run(config: &Config) -> Result<()> {
     // What comes before leaves nothing behind and may be interrupted as any program.
     let signals = running::signals()?;
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
-    let options = Options { capture_body_limit: config.capture_body_bytes, ..Options::default() };
     let parts = ServerParts {
         server_tls: Some(server_tls),
         upstream_tls: Some(upstream_tls),
@@ -56,7 +55,7 @@ pub fn run(config: &Config) -> Result<()> {
         flows,
         live: None,
         mcp: None,
-        options: Arc::new(SharedOptions::new(options)),
+        options: Arc::new(SharedOptions::new(config.options.clone())),
         discovered: None,
         stats: stats.clone(),
         notices,

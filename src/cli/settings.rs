@@ -9,7 +9,8 @@ use crate::cli::flags::Id;
 use crate::config::{Config, HostRules};
 use crate::error::{Error, Result};
 use crate::hosts::HostPattern;
-use crate::limits::{CAPTURE_BODY_BYTES, LOOPS_MAX, PART_TRACES};
+use crate::limits::{KEPT_FLOWS, KEPT_FLOWS_MOST, LOOPS_MAX, PART_TRACES};
+use crate::options::Options;
 
 /// What `inspect` is to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,13 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
             }
             Id::Ca => config.ca = Some(path("--ca", value)?),
             Id::InsecureUpstream => config.insecure_upstream = true,
-            Id::CaptureBodyLimit => config.capture_body_bytes = size(&value)?,
+            Id::CaptureBodyLimit | Id::NoRedact | Id::Set => {
+                option(&mut config.options, id, &value)?;
+            }
+            Id::MaxFlows => {
+                let flows = number("--max-flows", &value, 1, KEPT_FLOWS_MOST as u64)?;
+                config.max_flows = usize::try_from(flows).unwrap_or(KEPT_FLOWS);
+            }
             Id::BundleTraces => {
                 config.part_traces = number("--bundle-traces", &value, 1, PART_TRACES)?;
             }
@@ -101,8 +108,9 @@ fn defaults() -> Config {
         ca: None,
         insecure_upstream: false,
         loops: thread::available_parallelism().map_or(1, usize::from).min(LOOPS_MAX),
-        capture_body_bytes: CAPTURE_BODY_BYTES,
         part_traces: PART_TRACES,
+        max_flows: KEPT_FLOWS,
+        options: Options::default(),
     }
 }
 
@@ -175,26 +183,23 @@ fn number(flag: &str, value: &OsString, least: u64, most: u64) -> Result<u64> {
     })
 }
 
-/// Reads `512k`, `16m`, `1g`, plain bytes, or `none`.
-fn size(value: &OsString) -> Result<u64> {
-    let text = value.to_string_lossy().to_ascii_lowercase();
-    if text == "none" {
-        return Ok(u64::MAX);
-    }
-    let (digits, shift) = match text.char_indices().last() {
-        Some((at, 'k')) => (text.get(..at), 10),
-        Some((at, 'm')) => (text.get(..at), 20),
-        Some((at, 'g')) => (text.get(..at), 30),
-        _ => (Some(text.as_str()), 0),
+/// Sets the option that a flag names or stands for.
+fn option(options: &mut Options, id: Id, value: &OsString) -> Result<()> {
+    let (flag, set) = match id {
+        Id::NoRedact => ("--no-redact", options.set_text("redact", "false")),
+        Id::CaptureBodyLimit => {
+            let flag = "--capture-body-limit";
+            (flag, options.set_text("capture_body_limit", &text(flag, value)?))
+        }
+        _ => {
+            let pair = text("--set", value)?;
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                Error::usage(format!("--set takes KEY=VALUE, as anticache=true, not '{pair}'"))
+            })?;
+            ("--set", options.set_text(key.trim(), value))
+        }
     };
-    let number = digits.and_then(|digits| digits.parse::<u64>().ok());
-    let bytes = number.and_then(|number| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| {
-        let reason = format!(
-            "--capture-body-limit takes a size such as 512k, 16m, 1g or none, not '{text}'"
-        );
-        Error::usage(reason)
-    })
+    set.map_err(|error| Error::usage(format!("{flag}: {error}")))
 }
 
 #[cfg(test)]
@@ -215,7 +220,7 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.output, Some(PathBuf::from("capture.zip")));
         assert_eq!((config.app.as_str(), config.part_traces), ("capture", 9_999));
-        assert_eq!(config.capture_body_bytes, 16 << 20);
+        assert_eq!(config.options.capture_body_limit, 16 << 20);
         assert!((1..=LOOPS_MAX).contains(&config.loops));
     }
 
@@ -226,12 +231,29 @@ mod tests {
         let config = read(line).unwrap();
         assert_eq!(config.listen.to_string(), "[::1]:0");
         assert_eq!((config.app.as_str(), config.loops, config.part_traces), ("my", 3, 10));
-        assert_eq!(config.capture_body_bytes, 512 << 10);
+        assert_eq!(config.options.capture_body_limit, 512 << 10);
         assert!(config.insecure_upstream && config.confdir_given);
         assert_eq!(read("proxy --confdir /c --no-output").unwrap().output, None);
         assert_eq!(read("proxy --confdir /c --app x").unwrap().app, "x");
         let all = read("proxy --confdir /c --capture-body-limit none").unwrap();
-        assert_eq!(all.capture_body_bytes, u64::MAX);
+        assert_eq!(all.options.capture_body_limit, u64::MAX);
+    }
+
+    #[test]
+    fn options_are_set_and_have_shorthands() {
+        let line = "proxy --confdir /c --set anticache=true --set block_list=/~q/404 \
+                    --set block_list=|~d=|444 --no-redact --max-flows 5 \
+                    --capture-body-limit 1k --set capture_body_limit=2k";
+        let config = read(line).unwrap();
+        let Config { options, max_flows, .. } = config;
+        assert!(options.anticache && !options.redactor.is_on());
+        let rules: Vec<_> = options.block_list.iter().map(|rule| rule.text.as_str()).collect();
+        assert_eq!(rules, ["/~q/404", "|~d=|444"]);
+        assert_eq!(options.capture_body_limit, 2 << 10);
+        assert_eq!(max_flows, 5);
+        assert_eq!(read("proxy --confdir /c").unwrap().max_flows, 1_000);
+        let error = read("proxy --confdir /c --set antichache=true").unwrap_err().to_string();
+        assert!(error.contains("did you mean anticache?"), "{error}");
     }
 
     #[test]
@@ -245,6 +267,11 @@ mod tests {
             ("--loops 0", "--loops"),
             ("--capture-body-limit 1x", "--capture-body-limit"),
             ("--capture-body-limit 99999999999g", "--capture-body-limit"),
+            ("--max-flows 0", "--max-flows"),
+            ("--max-flows 1000001", "--max-flows"),
+            ("--set anticache", "KEY=VALUE"),
+            ("--set anticache=yes", "--set: anticache takes true or false"),
+            ("--set listen_port=80", "--port"),
             ("-d http://a", "http://a"),
             ("extra", "extra"),
         ];

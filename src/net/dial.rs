@@ -304,7 +304,8 @@ impl EventLoop {
         dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
         dialing.stage =
             Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
-        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name)) {
+        let min = self.desk.options.tls_version_server_min;
+        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name, min)) {
             Some(Ok(session)) => session,
             Some(Err(error)) => return self.fail_dial(key, tls_failed(&name, &error)),
             None => {

@@ -292,7 +292,8 @@ impl EventLoop {
     }
 
     fn start_client_tls(&mut self, entry: &mut ConnEntry, name: Option<&str>, host: &str) {
-        let session = match self.server_tls.as_ref().map(|tls| tls.session(name, host)) {
+        let min = self.desk.options.tls_version_client_min;
+        let session = match self.server_tls.as_ref().map(|tls| tls.session(name, host, min)) {
             Some(Ok(session)) => session,
             None => return,
             Some(Err(error)) => {

@@ -151,7 +151,9 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Whether a host is intercepted. `server_name` is the name in a ClientHello.
     pub fn intercepts(&self, authority: &Authority, server_name: Option<&str>) -> bool {
-        self.shared.hosts.decide(&authority.host, authority.port, server_name)
+        let Authority { host, port } = authority;
+        self.shared.hosts.decide(host, *port, server_name)
+            && self.options.intercepts(host, *port, server_name)
     }
 
     /// Whether what goes this way is recorded.

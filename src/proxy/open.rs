@@ -24,7 +24,8 @@ impl Conn {
         let hosts = &cx.shared.hosts;
         let by_name = cx.shared.discovered.is_some()
             || cx.shared.serves_pages_of(&authority.host)
-            || hosts.needs_server_name(&authority.host);
+            || hosts.needs_server_name(&authority.host)
+            || cx.options.needs_server_name();
         let intercepts = cx.intercepts(&authority, None);
         if by_name || intercepts {
             self.client.send(reply::CONNECTION_ESTABLISHED);

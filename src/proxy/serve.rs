@@ -293,7 +293,8 @@ impl Conn {
         let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
         // Whose secrets a head of nobody knows what host holds is not known either: where hosts
         // are left out, such a head is as well.
-        let head = if route.is_none() && !cx.shared.hosts.is_empty() { b"" } else { head };
+        let left_out = !cx.shared.hosts.is_empty() || cx.options.needs_server_name();
+        let head = if route.is_none() && left_out { b"" } else { head };
         let recorded = cx.shared.records && route.as_ref().is_none_or(|route| cx.records(route));
         if recorded {
             let record = Record {

@@ -19,6 +19,7 @@ use super::leaf::LeafName;
 use super::provider::provider;
 use super::session::{HTTP_1_1, Session, TlsError};
 use super::verifier::{TakesAny, Verifier};
+use super::version::TlsVersion;
 
 /// The variable that names a file of roots, in place of the system's.
 const CERT_FILE: &str = "SSL_CERT_FILE";
@@ -29,7 +30,8 @@ const NO_ROOTS: &str = "no trusted root certificates were found; install the sys
 
 /// The TLS client that all loops share: TLS 1.2 and 1.3, ALPN http/1.1, sessions resumed.
 pub struct UpstreamTls {
-    config: Arc<ClientConfig>,
+    from_tls12: Arc<ClientConfig>,
+    from_tls13: Arc<ClientConfig>,
 }
 
 impl fmt::Debug for UpstreamTls {
@@ -75,23 +77,37 @@ impl UpstreamTls {
     }
 
     fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<Self> {
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| Error::new(format!("cannot set up TLS: {e}")))?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        config.resumption = Resumption::in_memory_sessions(RESUMPTION_HOSTS * TICKETS_PER_HOST);
-        Ok(UpstreamTls { config: Arc::new(config) })
+        let config = |min: TlsVersion| {
+            let mut config = ClientConfig::builder_with_provider(provider())
+                .with_protocol_versions(min.and_above())
+                .map_err(|e| Error::new(format!("cannot set up TLS: {e}")))?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier.clone())
+                .with_no_client_auth();
+            config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+            // A store each: no session of a version below `min` is ever offered.
+            config.resumption = Resumption::in_memory_sessions(RESUMPTION_HOSTS * TICKETS_PER_HOST);
+            Ok(Arc::new(config))
+        };
+        let (from_tls12, from_tls13) = (config(TlsVersion::Tls12)?, config(TlsVersion::Tls13)?);
+        Ok(UpstreamTls { from_tls12, from_tls13 })
     }
 
     /// A session towards `server_name`, a DNS name (IDNA is applied) or an IP address, which is
-    /// verified but not sent as SNI (RFC 6066 section 3).
+    /// verified but not sent as SNI (RFC 6066 section 3). The handshake fails below the version
+    /// `min`.
     ///
     /// # Errors
     /// When the name is neither.
-    pub fn session(&self, server_name: &str) -> std::result::Result<Session, TlsError> {
+    pub fn session(
+        &self,
+        server_name: &str,
+        min: TlsVersion,
+    ) -> std::result::Result<Session, TlsError> {
+        let config = match min {
+            TlsVersion::Tls12 => &self.from_tls12,
+            TlsVersion::Tls13 => &self.from_tls13,
+        };
         let name = LeafName::parse(server_name)?;
         let (name, sent) = match name {
             LeafName::Ip(address) => (ServerName::from(address), None),
@@ -101,7 +117,7 @@ impl UpstreamTls {
                 (parsed, Some(name))
             }
         };
-        let connection = ClientConnection::new(Arc::clone(&self.config), name)
+        let connection = ClientConnection::new(Arc::clone(config), name)
             .map_err(|e| TlsError::other(format!("cannot begin a TLS session: {e}")))?;
         Ok(Session::new(connection.into(), sent.as_deref()))
     }

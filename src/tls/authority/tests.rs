@@ -10,6 +10,7 @@ use super::*;
 use crate::tls::testing::{
     P256_KEY, handshake, join, open_file, open_in, openssl, openssl_ca, pair_of,
 };
+use crate::tls::version::TlsVersion;
 
 const RSA_KEY: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
 
@@ -35,8 +36,8 @@ fn check_leaf(authority: Authority, folder: &Path) {
     assert_eq!(leaf.raw_serial().len(), 20);
     assert!(leaf.raw_serial()[0] < 0x80);
     let (server, client) = pair_of(Arc::new(authority));
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::server::ResolvesServerCertUsingSni;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 use super::*;
 use crate::tls::authority::Authority;
@@ -13,6 +14,8 @@ use crate::tls::testing::{
     P256_KEY, carry, handshake, new_authority, open_file, openssl_ca, output, pair_of,
 };
 use crate::tls::upstream::UpstreamTls;
+use crate::tls::verifier::TakesAny;
+use crate::tls::version::TlsVersion;
 
 /// A client of these versions and protocols that trusts `authority`.
 fn custom_client(
@@ -39,8 +42,8 @@ fn client_of(config: &Arc<ClientConfig>, host: &str) -> Session {
 #[test]
 fn a_handshake_agrees_on_facts() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "192.0.2.1").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "192.0.2.1", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     assert!(client.is_handshaking() && server.is_handshaking());
     let (client_end, server_end) = handshake(&mut client, &mut server);
     assert_eq!((client_end.done, server_end.done), (1, 1), "told exactly once");
@@ -57,7 +60,7 @@ fn a_handshake_agrees_on_facts() {
 #[test]
 fn facts_are_empty_before_the_handshake() {
     let (_, client) = pair_of(new_authority());
-    let facts = client.session("a.example").unwrap().facts();
+    let facts = client.session("a.example", TlsVersion::Tls12).unwrap().facts();
     assert_eq!((facts.version, facts.cipher.as_str(), facts.resumed), ("", "", false));
 }
 
@@ -68,7 +71,7 @@ fn tls_1_2_is_spoken_too() {
     let config = custom_client(&authority, &[&rustls::version::TLS12], &[b"http/1.1"]);
     for resumed in [false, true] {
         let mut client = client_of(&config, "a.example");
-        let mut server = server.session(Some("a.example"), "a.example").unwrap();
+        let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
         handshake(&mut client, &mut server);
         assert_eq!(client.facts().version, "TLSv1.2");
         assert!(client.facts().cipher.starts_with("TLS_ECDHE_ECDSA_"));
@@ -77,16 +80,75 @@ fn tls_1_2_is_spoken_too() {
 }
 
 #[test]
+fn a_version_below_the_lowest_is_refused() {
+    let authority = new_authority();
+    let (server, client) = pair_of(Arc::clone(&authority));
+    let config = custom_client(&authority, &[&rustls::version::TLS12], &[b"http/1.1"]);
+    let mut old_client = client_of(&config, "a.example");
+    let mut strict = server.session(Some("a.example"), "a.example", TlsVersion::Tls13).unwrap();
+    let (_, server_end) = carry(&mut old_client, &mut strict, usize::MAX);
+    assert!(server_end.is_err());
+
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    let old_server = ServerConnection::new(Arc::new(config)).unwrap();
+    let mut old_server = Session::new(old_server.into(), None);
+    let mut strict = client.session("a.example", TlsVersion::Tls13).unwrap();
+    let (client_end, server_end) = carry(&mut strict, &mut old_server, usize::MAX);
+    assert!(client_end.is_err() && server_end.is_err());
+    for min in [TlsVersion::Tls12, TlsVersion::Tls13] {
+        let mut client = client.session("a.example", min).unwrap();
+        let mut server = server.session(Some("a.example"), "a.example", min).unwrap();
+        handshake(&mut client, &mut server);
+        assert_eq!((client.facts().version, client.facts().resumed), ("TLSv1.3", false));
+    }
+}
+
+#[test]
+fn no_session_of_a_lower_version_is_resumed() {
+    let (server, _) = pair_of(new_authority());
+    let algorithms = provider().signature_verification_algorithms;
+    let verifier = Arc::new(TakesAny { algorithms });
+    let config = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+        ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
+            .with_no_client_auth()
+    };
+    let old = config(&[&rustls::version::TLS12]);
+    let mut both = config(rustls::ALL_VERSIONS);
+    // What rustls wants of configurations that share their sessions.
+    both.resumption = old.resumption.clone();
+    both.client_auth_cert_resolver = old.client_auth_cert_resolver.clone();
+    let (old, both) = (Arc::new(old), Arc::new(both));
+    let meet = |config: &Arc<ClientConfig>, min| {
+        let mut client = client_of(config, "a.example");
+        let mut server = server.session(Some("a.example"), "a.example", min).unwrap();
+        handshake(&mut client, &mut server);
+        (client.facts().version, server.facts().resumed)
+    };
+    assert_eq!(meet(&old, TlsVersion::Tls12), ("TLSv1.2", false));
+    assert_eq!(meet(&old, TlsVersion::Tls12), ("TLSv1.2", true));
+    assert_eq!(meet(&both, TlsVersion::Tls13), ("TLSv1.3", false));
+    assert_eq!(meet(&both, TlsVersion::Tls13), ("TLSv1.3", true), "its own session is");
+}
+
+#[test]
 fn sessions_resume() {
     let (server, client) = pair_of(new_authority());
     for resumed in [false, true, true] {
-        let mut server = server.session(Some("a.example"), "a.example").unwrap();
-        let mut client = client.session("a.example").unwrap();
+        let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+        let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
         handshake(&mut client, &mut server);
         assert_eq!((client.facts().resumed, server.facts().resumed), (resumed, resumed));
     }
-    let mut server = server.session(Some("b.example"), "b.example").unwrap();
-    let mut client = client.session("b.example").unwrap();
+    let mut server = server.session(Some("b.example"), "b.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("b.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     assert!(!client.facts().resumed, "another host has a session of its own");
 }
@@ -95,8 +157,8 @@ fn sessions_resume() {
 fn the_connect_host_serves_where_there_is_no_sni() {
     let (server, client) = pair_of(new_authority());
     for host in ["127.0.0.1", "::1", "[2001:db8::1]"] {
-        let mut server = server.session(None, host).unwrap();
-        let mut client = client.session(host).unwrap();
+        let mut server = server.session(None, host, TlsVersion::Tls12).unwrap();
+        let mut client = client.session(host, TlsVersion::Tls12).unwrap();
         handshake(&mut client, &mut server);
         assert_eq!(client.facts().server_name, None, "addresses are not sent as SNI");
         assert_eq!(server.facts().server_name, None);
@@ -112,19 +174,20 @@ fn a_client_without_sni_gets_the_name_it_connected_to() {
     config.enable_sni = false;
     let config = Arc::new(config);
     let mut client = client_of(&config, "a.example");
-    let mut unnamed = server.session(None, "a.example").unwrap();
+    let mut unnamed = server.session(None, "a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut unnamed);
     // An SNI that is no DNS name is as good as none.
     let mut client = client_of(&config, "a.example");
-    let mut misnamed = server.session(Some("not a name"), "a.example").unwrap();
+    let mut misnamed = server.session(Some("not a name"), "a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut misnamed);
 }
 
 #[test]
 fn names_outside_ascii_are_encoded_on_both_sides() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("xn--bcher-kva.example"), "bücher.example").unwrap();
-    let mut client = client.session("bücher.example").unwrap();
+    let mut server =
+        server.session(Some("xn--bcher-kva.example"), "bücher.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("bücher.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     assert_eq!(server.facts().server_name.as_deref(), Some("xn--bcher-kva.example"));
     assert_eq!(client.facts().server_name.as_deref(), Some("xn--bcher-kva.example"));
@@ -133,16 +196,16 @@ fn names_outside_ascii_are_encoded_on_both_sides() {
 #[test]
 fn what_is_no_host_is_an_error() {
     let (server, client) = pair_of(new_authority());
-    assert!(client.session("a b").is_err());
-    assert!(server.session(None, "").is_err());
+    assert!(client.session("a b", TlsVersion::Tls12).is_err());
+    assert!(server.session(None, "", TlsVersion::Tls12).is_err());
 }
 
 #[test]
 fn another_authority_of_the_same_name_is_distrusted() {
     let (server, _) = pair_of(new_authority());
     let (_, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     let (client_end, server_end) = carry(&mut client, &mut server, usize::MAX);
     let refusal = client_end.unwrap_err();
     assert!(refusal.is_certificate_refused(), "{refusal}");
@@ -158,8 +221,8 @@ fn unknown_authorities_are_told_by_their_alert() {
     let folder = tempfile::TempDir::new().unwrap();
     let other = Arc::new(open_file(&openssl_ca(folder.path(), P256_KEY)).unwrap());
     let (_, client) = pair_of(other);
-    let mut client = client.session("a.example").unwrap();
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     let (_, server_end) = carry(&mut client, &mut server, usize::MAX);
     assert_eq!(server_end.unwrap_err().distrust_alert(), Some("unknown_ca"));
 }
@@ -190,7 +253,7 @@ fn a_client_without_http_1_1_is_answered_with_an_alert() {
     let (server, _) = pair_of(Arc::clone(&authority));
     let config = custom_client(&authority, rustls::ALL_VERSIONS, &[b"h2"]);
     let mut client = client_of(&config, "a.example");
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     let (client_end, server_end) = carry(&mut client, &mut server, usize::MAX);
     assert!(server_end.unwrap_err().is_no_common_protocol());
     assert!(client_end.unwrap_err().is_no_common_protocol());
@@ -202,7 +265,7 @@ fn a_client_without_alpn_is_served() {
     let (server, _) = pair_of(Arc::clone(&authority));
     let config = custom_client(&authority, rustls::ALL_VERSIONS, &[]);
     let mut client = client_of(&config, "a.example");
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     assert_eq!(server.facts().alpn, None);
 }
@@ -224,8 +287,8 @@ fn transfer(from: &mut Session, to: &mut Session, data: &[u8]) -> Vec<u8> {
 #[test]
 fn a_mebibyte_goes_both_ways() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     let data: Vec<u8> = (0..1024 * 1024_u32).map(|i| (i % 251) as u8).collect();
     assert!(transfer(&mut client, &mut server, &data) == data);
@@ -236,8 +299,8 @@ fn a_mebibyte_goes_both_ways() {
 #[test]
 fn one_call_takes_all_ciphertext() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     let mut ciphertext = Vec::new();
     for _ in 0..64 {
@@ -252,8 +315,8 @@ fn one_call_takes_all_ciphertext() {
 #[test]
 fn unsent_plaintext_is_bounded() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     let data = vec![0; 1024 * 1024];
     let taken = client.send(&data).unwrap();
@@ -266,8 +329,8 @@ fn unsent_plaintext_is_bounded() {
 #[test]
 fn a_close_is_told_and_what_follows_is_ignored() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     client.send(b"last words").unwrap();
     client.close();
@@ -284,7 +347,7 @@ fn a_close_is_told_and_what_follows_is_ignored() {
 #[test]
 fn garbage_is_an_error_with_an_alert() {
     let (server, _) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     let garbage = [0x16, 3, 1, 0, 4, 20, 0, 0, 0];
     let error = server.receive(&garbage, &mut Vec::new()).unwrap_err();
     assert!(!error.to_string().is_empty());
@@ -294,8 +357,8 @@ fn garbage_is_an_error_with_an_alert() {
 #[test]
 fn altered_ciphertext_is_an_error() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(Some("a.example"), "a.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     client.send(b"secret").unwrap();
     let mut ciphertext = output(&mut client);
@@ -314,8 +377,8 @@ proptest! {
         data in proptest::collection::vec(any::<u8>(), 0..40_000),
     ) {
         let (server, client) = shared_pair();
-        let mut server = server.session(Some("a.example"), "a.example").unwrap();
-        let mut client = client.session("a.example").unwrap();
+        let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+        let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
         client.send(&data[..data.len().min(20_000)]).unwrap();
         let (client_end, server_end) = carry(&mut client, &mut server, piece);
         prop_assert_eq!(client_end.unwrap().done, 1);
@@ -337,11 +400,12 @@ proptest! {
         flip in 1_u8..,
     ) {
         let (server, client) = shared_pair();
-        let mut from_client = output(&mut client.session("a.example").unwrap());
+        let mut from_client = output(&mut client.session("a.example", TlsVersion::Tls12).unwrap());
         let position = position % from_client.len();
         from_client[position] ^= flip;
         for ciphertext in [from_client, bytes] {
-            let mut server = server.session(Some("a.example"), "a.example").unwrap();
+            let min = TlsVersion::Tls12;
+            let mut server = server.session(Some("a.example"), "a.example", min).unwrap();
             let _ = server.receive(&ciphertext, &mut Vec::new());
             output(&mut server);
         }

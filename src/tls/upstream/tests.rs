@@ -6,8 +6,8 @@ use crate::tls::testing::{P256_KEY, carry, new_authority, openssl, pair_of};
 #[test]
 fn a_wrong_name_is_told_with_both_names() {
     let (server, client) = pair_of(new_authority());
-    let mut server = server.session(None, "other.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(None, "other.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     let (client_end, _) = carry(&mut client, &mut server, usize::MAX);
     let refusal = client_end.unwrap_err();
     assert!(refusal.is_certificate_refused());
@@ -19,8 +19,8 @@ fn a_wrong_name_is_told_with_both_names() {
 fn insecure_takes_any_certificate() {
     let (server, _) = pair_of(new_authority());
     let (client, _) = UpstreamTls::new(true).unwrap();
-    let mut server = server.session(None, "other.example").unwrap();
-    let mut client = client.session("a.example").unwrap();
+    let mut server = server.session(None, "other.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     let (client_end, _) = carry(&mut client, &mut server, usize::MAX);
     assert_eq!(client_end.unwrap().done, 1);
 }
@@ -59,7 +59,7 @@ fn self_signed(host: &str, trusted: bool, authority: &str) -> std::result::Resul
         false => CertificateDer::from(new_authority().certificate_der().to_vec()),
     };
     let client = UpstreamTls::with_roots(vec![root]).unwrap();
-    let mut client = client.session(host).unwrap();
+    let mut client = client.session(host, TlsVersion::Tls12).unwrap();
     let server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
     let mut server = Session::new(server.into(), None);
     carry(&mut client, &mut server, usize::MAX).0.map(|_| ())

@@ -1,0 +1,37 @@
+//! Regular expressions on `host:port`: the patterns of `allow_hosts` and `ignore_hosts`.
+
+use regex::{Regex, RegexBuilder};
+
+use crate::limits::HOST_REGEX_BYTES;
+
+/// A regular expression that is searched in `host:port`, without regard to case.
+#[derive(Clone, Debug)]
+pub struct HostRegex {
+    text: String,
+    regex: Regex,
+}
+
+impl HostRegex {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// When it cannot be compiled: where and why.
+    pub fn new(text: &str) -> Result<Self, String> {
+        Ok(HostRegex { text: text.to_owned(), regex: compile(text)? })
+    }
+
+    /// The expression as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is found in this `host:port`.
+    pub fn matches(&self, host_and_port: &str) -> bool {
+        self.regex.is_match(host_and_port)
+    }
+}
+
+fn compile(text: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).case_insensitive(true).size_limit(HOST_REGEX_BYTES).build();
+    built.map_err(|error| error.to_string())
+}
