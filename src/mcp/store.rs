@@ -33,9 +33,9 @@ mod unended;
 /// What a store keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreLimits {
-    /// Flows; the oldest go first. Flows that are held stay, and may be more.
+    /// Flows; the oldest go first. Those that are held stay, beside so many others.
     pub flows: usize,
-    /// Bytes of all flows.
+    /// Bytes of all flows but those that are held.
     pub bytes: usize,
     /// Bytes of each body.
     pub body_bytes: usize,
@@ -166,6 +166,11 @@ impl Store {
         Some((*inner.slots.first_key_value()?.0, *inner.slots.last_key_value()?.0))
     }
 
+    /// Keeps another flow, as one that a tool has made.
+    pub fn add(&self, flow: StoredFlow) {
+        self.current().put_flow(flow);
+    }
+
     /// Forgets all flows but those that are held; how many.
     pub fn clear(&self) -> usize {
         let mut inner = self.current();
@@ -230,7 +235,7 @@ struct Inner {
     /// The flows that may go, by when something was heard of them last.
     order: BTreeMap<u64, FlowId>,
     next_place: u64,
-    /// Bytes of all slots.
+    /// Bytes of the flows that may go.
     bytes: usize,
     unended: Unended,
     sockets: Sockets,
@@ -321,25 +326,32 @@ impl Inner {
             self.awaited.swap_remove(at);
         }
         self.place(id);
-        self.bound();
+    }
+
+    /// Takes a flow out of the order, before it is changed.
+    fn displace(&mut self, id: FlowId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(&id)?;
+        if let Some(place) = slot.place.take() {
+            self.order.remove(&place);
+            self.bytes = self.bytes.saturating_sub(slot.bytes);
+        }
+        Some(slot)
     }
 
     /// Something was heard of a flow: it goes after all others, or may not go.
     fn place(&mut self, id: FlowId) {
         let may_not_go = !self.awaited.is_empty() && self.awaited.contains(&id);
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        if let Some(place) = slot.place.take() {
-            self.order.remove(&place);
+        let place = self.next_place;
+        let Some(slot) = self.displace(id) else { return };
+        if may_not_go || slot.is_held() {
+            return;
         }
-        if !may_not_go && !slot.is_held() {
-            slot.place = Some(self.next_place);
-            self.order.insert(self.next_place, id);
-            self.next_place += 1;
-        }
-    }
-
-    fn bound(&mut self) {
-        while self.slots.len() > self.limits.flows || self.bytes > self.limits.bytes {
+        slot.place = Some(place);
+        let bytes = slot.bytes;
+        self.bytes += bytes;
+        self.order.insert(place, id);
+        self.next_place += 1;
+        while self.order.len() > self.limits.flows || self.bytes > self.limits.bytes {
             if !self.evict() {
                 return;
             }

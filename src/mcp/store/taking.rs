@@ -138,14 +138,15 @@ impl Inner {
     fn message(&mut self, message: WebSocketMessage) {
         let id = message.flow;
         let Some(message) = self.sockets.message(message) else { return };
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        let Kept::Flow(flow) = &mut slot.kept else { return };
-        let Some(socket) = &mut Arc::make_mut(flow).websocket else { return };
-        let (added, freed) = self.sockets.add(id, socket, message);
-        slot.bytes = (slot.bytes + added).saturating_sub(freed);
-        self.bytes = (self.bytes + added).saturating_sub(freed);
+        self.displace(id);
+        if let Some(slot) = self.slots.get_mut(&id)
+            && let Kept::Flow(flow) = &mut slot.kept
+            && let Some(socket) = &mut Arc::make_mut(flow).websocket
+        {
+            let (added, freed) = self.sockets.add(id, socket, message);
+            slot.bytes = (slot.bytes + added).saturating_sub(freed);
+        }
         self.place(id);
-        self.bound();
     }
 
     fn closed(&mut self, close: &WebSocketClose) {
@@ -157,34 +158,27 @@ impl Inner {
         });
     }
 
-    fn put_flow(&mut self, flow: StoredFlow) {
+    pub(super) fn put_flow(&mut self, flow: StoredFlow) {
         let (id, bytes) = (flow.id, flow_bytes(&flow));
         self.put(id, Kept::Flow(Arc::new(flow)), bytes);
     }
 
     fn put(&mut self, id: FlowId, kept: Kept, bytes: usize) {
-        let place = self.slots.remove(&id).and_then(|before| {
-            self.bytes = self.bytes.saturating_sub(before.bytes);
-            before.place
-        });
-        self.bytes += bytes;
-        self.slots.insert(id, Slot { kept, place, bytes, is_behind: false });
+        self.displace(id);
+        self.slots.insert(id, Slot { kept, place: None, bytes, is_behind: false });
         self.place(id);
-        self.bound();
     }
 
     /// Changes a flow that is under way; one that went to make room stays away.
     fn change(&mut self, id: FlowId, change: impl FnOnce(&mut StoredFlow)) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        let Kept::Flow(flow) = &mut slot.kept else { return };
-        let flow = Arc::make_mut(flow);
-        let before = flow_bytes(flow);
-        change(flow);
-        let grown = flow_bytes(flow);
-        slot.bytes = (slot.bytes + grown).saturating_sub(before);
-        self.bytes = (self.bytes + grown).saturating_sub(before);
+        let Some(slot) = self.displace(id) else { return };
+        if let Kept::Flow(flow) = &mut slot.kept {
+            let flow = Arc::make_mut(flow);
+            let before = flow_bytes(flow);
+            change(flow);
+            slot.bytes = (slot.bytes + flow_bytes(flow)).saturating_sub(before);
+        }
         self.place(id);
-        self.bound();
     }
 }
 
