@@ -140,8 +140,7 @@ impl FlowSender {
         if sent.is_err() {
             self.room.queued_bytes.fetch_sub(weight, Ordering::SeqCst);
         }
-        if self.room.is_resting.load(Ordering::SeqCst)
-            && self.room.is_half_full(self.sender.len())
+        if self.room.is_resting.load(Ordering::SeqCst) && self.room.is_half_full(self.sender.len())
         {
             self.room.wake_resting();
         }

@@ -192,8 +192,7 @@ fn inflate(way: &mut Way, blocks: &[Bytes], wire: u64) -> Option<(Bytes, u64)> {
     }
     let mut source = Blocks(blocks.iter().cloned().collect());
     let mut kept = Beginning(Vec::new());
-    let caps =
-        Caps { bytes: INFLATED_MESSAGE_BYTES, ratio: DECODED_RATIO, free_bytes: way.free };
+    let caps = Caps { bytes: INFLATED_MESSAGE_BYTES, ratio: DECODED_RATIO, free_bytes: way.free };
     let size = inflate_message(inflate, &mut source, &mut kept, caps, 0).ok()?;
     let judged = wire.saturating_mul(DECODED_RATIO);
     way.free = way.free.saturating_sub(size.saturating_sub(judged));

@@ -107,10 +107,8 @@ impl Inner {
         self.unended.take(open.id);
         self.sockets.close(open.id);
         self.sockets.open(open);
-        let message = |head: &bytes::Bytes| StoredMessage {
-            head: head.clone(),
-            ..StoredMessage::default()
-        };
+        let message =
+            |head: &bytes::Bytes| StoredMessage { head: head.clone(), ..StoredMessage::default() };
         let mut flow = StoredFlow {
             id: open.id,
             state: FlowState::UnderWay,
