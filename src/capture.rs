@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod entry;
 pub mod frame;
+pub mod har;
 pub mod journal;
 mod packer;
 mod patch;

@@ -203,6 +203,61 @@ pub const PATTERN_NESTING: usize = 50;
 pub const PATTERN_COMPILED_BYTES: usize = 8 * 1024 * 1024;
 /// The cache with which each thread searches for one pattern.
 pub const PATTERN_CACHE_BYTES: usize = 1024 * 1024;
+// The flow store.
+
+/// Flows that are kept for agents by default; the oldest go first.
+pub const STORED_FLOWS: usize = 1_000;
+/// Flows that a user may have kept: a million takes gigabytes even when all bodies are empty.
+pub const STORED_FLOWS_MOST: usize = 1_000_000;
+/// Bytes of all flows that are kept: what a thousand ordinary ones take, many times over.
+pub const STORED_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that are kept of each body. An agent reads it 10 KB at a time; the bundle has the rest.
+pub const STORED_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of bodies whose flows have not ended, in all; beyond it the oldest are not kept.
+pub const UNENDED_BYTES: usize = 16 * 1024 * 1024;
+/// Flows that have not ended and of whose bodies something came; more than there are sockets.
+pub const UNENDED_FLOWS: usize = 16 * 1024;
+/// WebSocket messages of one connection that are kept; the oldest go first.
+pub const STORED_MESSAGES: usize = 1_000;
+/// Bytes that are kept of each message.
+pub const STORED_MESSAGE_BYTES: usize = 256 * 1024;
+/// Bytes of all messages of one connection that are kept; the oldest go first.
+pub const STORED_SOCKET_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of one message under way that are held, as they came on the wire.
+pub const UNENDED_MESSAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of all messages under way that are held.
+pub const UNENDED_MESSAGES_BYTES: usize = 8 * 1024 * 1024;
+/// Directions of WebSocket connections whose compressed messages are read at the same time; each
+/// takes about 48 KiB.
+pub const STORED_INFLATERS: usize = 256;
+/// Inflated bytes of one message. A longer one ends the reading of its direction, since the store
+/// has no time to look for its end.
+pub const INFLATED_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
+/// Ranges of ids that are remembered as evicted, to tell them from ids that never were.
+pub const GONE_RANGES: usize = 4_096;
+/// How long events gather before the store takes them: a fifth of the 50 ms that a flow may take
+/// to be seen, and long enough that loops seldom wake it.
+pub const COLLECT_INTERVAL: Duration = Duration::from_millis(10);
+/// How often a call that waits for a flow looks whether its caller has given it up.
+pub const WAIT_STEP: Duration = Duration::from_millis(50);
+
+// Tools for agents.
+
+/// Bytes of a body's text that a reply shows where nothing else is asked for. What an agent reads
+/// fills its context.
+pub const BODY_WINDOW_BYTES: usize = 10 * 1024;
+/// The same of a body that is no text, which few can read.
+pub const BINARY_WINDOW_BYTES: usize = 4 * 1024;
+/// Bytes of a body that one reply can show. It stands there twice, escaped, and clients take no
+/// event of more than 1 MiB.
+pub const BODY_WINDOW_MOST_BYTES: usize = 100_000;
+/// Decoded bytes of a body that tools read, to show, search or compare it.
+pub const READ_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Characters of a whole reply where nothing else is asked for.
+pub const REPLY_CHARS: usize = 40_000;
+/// Characters of a whole reply in any case: it travels twice, and clients take no event of more
+/// than 1 MiB.
+pub const REPLY_MOST_CHARS: usize = 400_000;
 
 // TLS.
 
@@ -216,13 +271,6 @@ pub const CA_FILE_BYTES: u64 = 1024 * 1024;
 pub const RESUMPTION_HOSTS: usize = 4_096;
 /// Bytes of a ClientHello that are read before it is refused.
 pub const CLIENT_HELLO_BYTES: usize = 64 * 1024;
-
-// Flows in memory.
-
-/// Flows that are kept for tools by default; the oldest go first.
-pub const KEPT_FLOWS: usize = 1_000;
-/// Flows that a user may have kept: a million takes gigabytes even when all bodies are empty.
-pub const KEPT_FLOWS_MOST: usize = 1_000_000;
 
 // Options.
 

@@ -6,9 +6,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, bounded,
+};
 
 use crate::flow::record::FlowEvent;
 use crate::limits::{QUEUE_BATCHES, QUEUE_BYTES};
@@ -28,8 +31,11 @@ pub fn queue_with_bounds(batches: usize, bytes: usize) -> (FlowSender, FlowRecei
     let room = Arc::new(Room {
         queued_bytes: AtomicUsize::new(0),
         bytes,
+        batches,
         any_stalled: AtomicBool::new(false),
         stalled: Mutex::default(),
+        is_resting: AtomicBool::new(false),
+        resting: Mutex::default(),
     });
     let sender = FlowSender { sender, room: room.clone(), wake: Arc::new(|| {}) };
     (sender, FlowReceiver { receiver, room })
@@ -40,12 +46,30 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 struct Room {
     queued_bytes: AtomicUsize,
     bytes: usize,
+    batches: usize,
     /// Whether `stalled` holds anything: saves the lock on every receive.
     any_stalled: AtomicBool,
     stalled: Mutex<Vec<Wake>>,
+    /// Whether `resting` wants to be woken: saves the lock on every send.
+    is_resting: AtomicBool,
+    resting: Mutex<Option<Thread>>,
 }
 
 impl Room {
+    fn is_half_full(&self, queued_batches: usize) -> bool {
+        self.queued_bytes.load(Ordering::SeqCst) > self.bytes / 2
+            || queued_batches > self.batches / 2
+    }
+
+    fn wake_resting(&self) {
+        if self.is_resting.swap(false, Ordering::SeqCst) {
+            let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(thread) = &*resting {
+                thread.unpark();
+            }
+        }
+    }
+
     fn take_stalled(&self) -> Vec<Wake> {
         let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
         self.any_stalled.store(false, Ordering::SeqCst);
@@ -116,6 +140,10 @@ impl FlowSender {
         if sent.is_err() {
             self.room.queued_bytes.fetch_sub(weight, Ordering::SeqCst);
         }
+        if self.room.is_resting.load(Ordering::SeqCst) && self.room.is_half_full(self.sender.len())
+        {
+            self.room.wake_resting();
+        }
         sent.map_err(|error| match error {
             TrySendError::Full(queued) => SendError::Full(queued.batch),
             TrySendError::Disconnected(queued) => SendError::Closed(queued.batch),
@@ -128,7 +156,7 @@ impl FlowSender {
 pub enum Received {
     /// The next batch.
     Batch(Batch),
-    /// Nothing came in time.
+    /// Nothing came in time, or nothing was there.
     Timeout,
     /// Every loop is gone and the queue is empty.
     Closed,
@@ -149,15 +177,35 @@ impl fmt::Debug for FlowReceiver {
 impl FlowReceiver {
     /// Waits for the next batch, but no longer than `timeout`.
     pub fn receive(&self, timeout: Duration) -> Received {
-        let queued = match self.receiver.recv_timeout(timeout) {
-            Ok(queued) => queued,
-            Err(RecvTimeoutError::Timeout) => {
-                // Loops that try at the same moment can keep each other out of an empty queue.
-                self.wake_stalled();
-                return Received::Timeout;
-            }
-            Err(RecvTimeoutError::Disconnected) => return Received::Closed,
-        };
+        match self.receiver.recv_timeout(timeout) {
+            Ok(queued) => self.taken(queued),
+            Err(RecvTimeoutError::Timeout) => self.nothing(),
+            Err(RecvTimeoutError::Disconnected) => Received::Closed,
+        }
+    }
+
+    /// Takes the next batch if there is one.
+    pub fn try_receive(&self) -> Received {
+        match self.receiver.try_recv() {
+            Ok(queued) => self.taken(queued),
+            Err(TryRecvError::Empty) => self.nothing(),
+            Err(TryRecvError::Disconnected) => Received::Closed,
+        }
+    }
+
+    /// A watch on this queue, for whoever shares this receiver with others behind a lock and may
+    /// not wait while holding it.
+    pub fn watch(&self) -> QueueWatch {
+        QueueWatch { receiver: self.receiver.clone(), room: self.room.clone() }
+    }
+
+    fn nothing(&self) -> Received {
+        // Loops that try at the same moment can keep each other out of an empty queue.
+        self.wake_stalled();
+        Received::Timeout
+    }
+
+    fn taken(&self, queued: Queued) -> Received {
         let before = self.room.queued_bytes.fetch_sub(queued.weight, Ordering::SeqCst);
         let left = before.saturating_sub(queued.weight);
         // Waking at half lets a loop work for a while before it stalls again.
@@ -174,6 +222,47 @@ impl FlowReceiver {
                 wake();
             }
         }
+    }
+}
+
+/// Waits for a queue without taking from it. One thread at a time may rest on a queue.
+pub struct QueueWatch {
+    receiver: Receiver<Queued>,
+    room: Arc<Room>,
+}
+
+impl fmt::Debug for QueueWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueWatch").finish_non_exhaustive()
+    }
+}
+
+impl QueueWatch {
+    /// Waits until a batch is there or every loop is gone, but no longer than `timeout`. Whoever
+    /// sends meanwhile pays for waking this thread.
+    pub fn wait(&self, timeout: Duration) {
+        let mut select = Select::new();
+        select.recv(&self.receiver);
+        let _ = select.ready_timeout(timeout);
+    }
+
+    /// Lets batches gather for `time`, or until the queue is more than half full. Senders wake
+    /// nobody before that, so that a batch costs them no system call.
+    pub fn rest(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let thread = Some(thread::current());
+        *self.room.resting.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+        self.room.is_resting.store(true, Ordering::SeqCst);
+        // Looked at after it is known that this thread rests: what fills the queue from here on
+        // wakes it.
+        while !self.room.is_half_full(self.receiver.len()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.room.is_resting.load(Ordering::SeqCst) {
+                break;
+            }
+            thread::park_timeout(left);
+        }
+        self.room.is_resting.store(false, Ordering::SeqCst);
     }
 }
 
@@ -239,5 +328,49 @@ mod tests {
         drop(sender);
         assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
         assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Closed));
+    }
+
+    #[test]
+    fn taking_what_is_there_does_not_wait() {
+        let (sender, receiver) = queue();
+        assert!(matches!(receiver.try_receive(), Received::Timeout));
+        sender.try_send(block(1)).unwrap();
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
+        drop(sender);
+        assert!(matches!(receiver.try_receive(), Received::Closed));
+    }
+
+    #[test]
+    fn a_watch_sees_what_comes_and_takes_nothing() {
+        let (sender, receiver) = queue();
+        let watch = receiver.watch();
+        let watching = thread::spawn(move || watch.wait(Duration::from_secs(60)));
+        sender.try_send(block(1)).unwrap();
+        watching.join().unwrap();
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
+        let watch = receiver.watch();
+        drop(sender);
+        watch.wait(Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_queue_that_is_more_than_half_full_ends_a_rest() {
+        for (batches, bytes, sent) in [(16, 1_000, 600), (4, 1_000_000, 1)] {
+            let (sender, receiver) = queue_with_bounds(batches, bytes);
+            let watch = receiver.watch();
+            let resting = thread::spawn(move || watch.rest(Duration::from_secs(60)));
+            for _ in 0..3 {
+                let _ = sender.try_send(block(sent));
+            }
+            resting.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_rest_ends_by_itself() {
+        let (sender, receiver) = queue();
+        sender.try_send(block(1)).unwrap();
+        receiver.watch().rest(Duration::from_millis(1));
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::flags::Id;
 use crate::config::{Config, HostRules};
 use crate::error::{Error, Result};
 use crate::hosts::HostPattern;
-use crate::limits::{KEPT_FLOWS, KEPT_FLOWS_MOST, LOOPS_MAX, PART_TRACES};
+use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
 
 /// What `inspect` is to show.
@@ -51,8 +51,8 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
                 option(&mut config.options, id, &value)?;
             }
             Id::MaxFlows => {
-                let flows = number("--max-flows", &value, 1, KEPT_FLOWS_MOST as u64)?;
-                config.max_flows = usize::try_from(flows).unwrap_or(KEPT_FLOWS);
+                let flows = number("--max-flows", &value, 1, STORED_FLOWS_MOST as u64)?;
+                config.max_flows = usize::try_from(flows).unwrap_or(STORED_FLOWS);
             }
             Id::BundleTraces => {
                 config.part_traces = number("--bundle-traces", &value, 1, PART_TRACES)?;
@@ -109,7 +109,7 @@ fn defaults() -> Config {
         insecure_upstream: false,
         loops: thread::available_parallelism().map_or(1, usize::from).min(LOOPS_MAX),
         part_traces: PART_TRACES,
-        max_flows: KEPT_FLOWS,
+        max_flows: STORED_FLOWS,
         options: Options::default(),
     }
 }

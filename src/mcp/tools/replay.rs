@@ -1,0 +1,245 @@
+//! Sending: a request again, a changed one, or one of the agent's own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::flow::control::{ControlError, NewRequest};
+use crate::flow::head::{Field, HeadText};
+use crate::flow::record::Intervention;
+use crate::flow::stored::{FlowState, StoredFlow};
+use crate::limits::REPLAY_TIMEOUT;
+use crate::mcp::store::Waited;
+use crate::mcp::tools::Work;
+use crate::mcp::tools::body::media_type;
+use crate::mcp::tools::edit::{FieldEdits, body, unmasked_body, unmasked_url};
+use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
+use crate::mcp::tools::shown::{Shown, url, words};
+
+pub(super) fn replay_request(work: &Work<'_>) -> Outcome {
+    let flow = work.flow("flow_id")?;
+    let (request, _) = again(&flow)?;
+    let mut reply = Reply::default();
+    reply.put("original_flow_id", id_text(flow.id));
+    send(work, request, "new_flow_id", reply)
+}
+
+pub(super) fn send_request(work: &Work<'_>) -> Outcome {
+    let arguments = work.arguments;
+    let url = checked_url(arguments.required_text("url")?)?;
+    let method = checked_method(arguments.text("method")?.unwrap_or("GET"))?;
+    let request = NewRequest {
+        origin: None,
+        method: method.clone(),
+        url: url.clone(),
+        headers: arguments.fields("headers")?.unwrap_or_default(),
+        body: body(arguments)?.unwrap_or_default(),
+    };
+    let mut reply = Reply::default();
+    reply.put("method", method);
+    reply.put("url", shorten(&work.options.redactor.url(&url), 1_000));
+    send(work, request, "flow_id", reply)
+}
+
+pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
+    let flow = work.flow("flow_id")?;
+    let arguments = work.arguments;
+    let redactor = &work.options.redactor;
+    let given_body = body(arguments)?;
+    let (mut request, head) = match &given_body {
+        None => again(&flow)?,
+        // A body that is given need not have been kept.
+        Some(_) => without_body(&flow)?,
+    };
+    let edits = FieldEdits::read(arguments)?;
+    let mut done = Vec::new();
+    if let Some(method) = arguments.text("method")? {
+        request.method = checked_method(method)?;
+        done.push(format!("method {}", request.method));
+    }
+    if let Some(url) = arguments.text("url")? {
+        request.url = checked_url(&unmasked_url(url, &request.url, redactor)?)?;
+        request.headers.retain(|field| !field.name.eq_ignore_ascii_case("host"));
+        done.push(format!("url {}", shorten(&redactor.url(&request.url), 200)));
+    }
+    if let Some(given) = given_body {
+        let (body, is_masked) = unmasked_body(given, &flow.request.body, &head, redactor);
+        done.push(format!("body {} bytes", body.len()));
+        if is_masked {
+            done.push("the body holds *** where a secret was masked, and is sent so".to_owned());
+        }
+        request.body = body;
+        if !edits.sets("content-encoding") {
+            request.headers.retain(|it| !it.name.eq_ignore_ascii_case("content-encoding"));
+        }
+    }
+    request.headers = edits.apply(request.headers, redactor, &mut done)?;
+    if done.is_empty() {
+        done.push("none: sent as it was".to_owned());
+    }
+    let mut reply = Reply::default();
+    reply.put("original_flow_id", id_text(flow.id));
+    reply.put("modifications", done);
+    send(work, request, "new_flow_id", reply)
+}
+
+pub(super) fn duplicate_flow(work: &Work<'_>) -> Outcome {
+    let original = work.flow("flow_id")?;
+    let id = (work.tools.surroundings.new_flow_id)();
+    let intervention = Intervention { origin: Some(original.id), ..original.intervention };
+    let copy = StoredFlow {
+        id,
+        // What becomes of the original does not become of it.
+        state: FlowState::Ended,
+        held_until_us: 0,
+        intervention,
+        ..StoredFlow::clone(&original)
+    };
+    let shown = Shown::new(&copy, &work.options).summary();
+    work.tools.store().add(copy.clone());
+    let mut reply = Reply::default();
+    reply.put("original_flow_id", id_text(original.id));
+    reply.put("new_flow_id", id_text(id));
+    reply.put(
+        "message",
+        format!("flow {} is copied as flow {}; nothing was sent", original.id.0, id.0),
+    );
+    reply.put("flow", shown);
+    reply.put("next", next_call("replay_request", id));
+    reply.untrusted("flow");
+    Ok(reply)
+}
+
+/// A flow's request as it was, and its head.
+fn again(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
+    let stored = &flow.request.body;
+    if stored.is_cut() {
+        return Err(Failure::new(format!(
+            "only {} of the {} bytes of the request body of flow {} are kept, so it cannot be \
+             sent again; modify_and_send takes another body",
+            stored.kept(),
+            stored.size,
+            flow.id.0
+        ))
+        .then(next_call("modify_and_send", flow.id)));
+    }
+    let (mut request, head) = without_body(flow)?;
+    request.body = match stored.pieces.as_slice() {
+        [only] => only.clone(),
+        pieces => Bytes::from(pieces.concat()),
+    };
+    Ok((request, head))
+}
+
+fn without_body(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
+    if flow.websocket.is_some() {
+        return Err(Failure::new(format!(
+            "flow {} is a WebSocket, which cannot be sent again",
+            flow.id.0
+        ))
+        .then(next_call("get_websocket_messages", flow.id)));
+    }
+    let head = HeadText::read(&flow.request.head);
+    let request = NewRequest {
+        origin: Some(flow.id),
+        method: head.request_line().0.to_owned(),
+        url: url(flow, &head, false),
+        headers: head.fields.iter().filter(|field| !is_framing(field)).cloned().collect(),
+        body: Bytes::new(),
+    };
+    Ok((request, head))
+}
+
+/// Whether a field belongs to the connection or to the framing of the captured request
+/// (RFC 9110 section 7.6.1).
+fn is_framing(field: &Field) -> bool {
+    const NAMES: [&str; 8] = [
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+    ];
+    NAMES.iter().any(|name| field.name.eq_ignore_ascii_case(name))
+}
+
+pub(super) fn checked_url(url: &str) -> Result<String, Failure> {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let is_known = matches!(scheme.as_deref(), Some("http" | "https"));
+    if !is_known || url.chars().any(|c| c.is_control() || c == ' ') {
+        return Err(Failure::new(format!(
+            "the argument \"url\" must be an absolute URL of http or https without blanks, such \
+             as \"https://example.com/path\", not {:?}",
+            shorten(url, 200)
+        )));
+    }
+    Ok(url.to_owned())
+}
+
+pub(super) fn checked_method(method: &str) -> Result<String, Failure> {
+    if method.is_empty() || !method.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') {
+        return Err(Failure::new(format!(
+            "the argument \"method\" must be a method such as \"POST\", not {:?}",
+            shorten(method, 40)
+        )));
+    }
+    Ok(method.to_owned())
+}
+
+/// Sends a request, waits for what comes of it, and tells of it.
+fn send(work: &Work<'_>, request: NewRequest, id_name: &str, mut reply: Reply) -> Outcome {
+    let id = work.tools.control.send(request).map_err(|error| match error {
+        ControlError::Refused(reason) => Failure::new(format!("nothing was sent: {reason}")),
+        ControlError::NotHeld => Failure::new("nothing was sent"),
+    })?;
+    reply.put(id_name, id_text(id));
+    (work.call.progress)(0.0, None, "sent, waiting for the answer");
+    let deadline = Instant::now() + REPLAY_TIMEOUT;
+    let waited = work.tools.store().wait_for_end(id, deadline, work.call.cancellation);
+    let error = match waited {
+        Waited::Ended(flow) => put_answer(work, &flow, &mut reply),
+        Waited::TimedOut => Some(format!(
+            "no answer within {} s; flow {} may still go on",
+            REPLAY_TIMEOUT.as_secs(),
+            id.0
+        )),
+        Waited::Gone => Some(format!("flow {} ended, and is no longer kept", id.0)),
+        Waited::Cancelled => return Err(Failure::cancelled()),
+    };
+    reply.has_failed = error.is_some();
+    reply.put("status", if error.is_some() { "error" } else { "success" });
+    if !reply.content.contains_key("status_code") {
+        reply.put("status_code", Value::Null);
+    }
+    let next = if error.is_some() { "get_flow_by_id" } else { "get_flow_response" };
+    reply.put("error", error);
+    reply.put("next", next_call(next, id));
+    reply.untrusted("error");
+    Ok(reply)
+}
+
+/// Tells of an answer in short; gives the error where it is none.
+fn put_answer(work: &Work<'_>, flow: &Arc<StoredFlow>, reply: &mut Reply) -> Option<String> {
+    let shown = Shown::new(flow, &work.options);
+    reply.put("status_code", shown.status());
+    reply.put("ms", flow.timing.total_us / 1_000);
+    if let (Some(response), Some(head)) = (&flow.response, &shown.response) {
+        reply.put(
+            "response",
+            json!({
+                "content_type": media_type(head),
+                "body_bytes": response.body.size,
+            }),
+        );
+    }
+    match (&flow.error, shown.status()) {
+        (Some(error), _) => Some(words(&work.options.redactor, error)),
+        (None, None) => Some("the flow ended without a response".to_owned()),
+        (None, Some(_)) => None,
+    }
+}
