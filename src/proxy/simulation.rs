@@ -2,10 +2,13 @@
 //! sockets and without TLS. It splits bytes anywhere, stalls either side, fails dials and cuts
 //! connections; what must hold whatever happens is checked at every step.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use crate::flow::control::{ControlError, Verdict};
+use crate::flow::filter::Filter;
 use crate::flow::record::{FlowEvent, FlowId, TlsFacts};
 use crate::hosts::HostRules;
 use crate::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES, READ_BYTES};
@@ -81,6 +84,9 @@ pub(super) struct World {
     pending_dial: Option<Reuse>,
     /// The flow that is held.
     pub(super) held: Option<FlowId>,
+    /// What will be decided about flows that are held, and what came of it.
+    verdicts: VecDeque<Verdict>,
+    pub(super) answers: Vec<Result<(), ControlError>>,
 }
 
 impl World {
@@ -127,12 +133,21 @@ impl World {
             events: Vec::new(),
             pending_dial: None,
             held: None,
+            verdicts: VecDeque::new(),
+            answers: Vec::new(),
         }
     }
 
     /// The client half-closes once all its bytes are sent.
     pub(super) fn client_ends(mut self) -> Self {
         self.client_ends = true;
+        self
+    }
+
+    /// Holds flows that match, and decides about one after the other.
+    pub(super) fn holding(mut self, filter: &str, verdicts: Vec<Verdict>) -> Self {
+        self.options.intercept = Filter::parse(filter).unwrap();
+        self.verdicts = verdicts.into();
         self
     }
 
@@ -158,7 +173,7 @@ impl World {
                 return self;
             }
             quiet = if moved { 0 } else { quiet + 1 };
-            if quiet > 40 {
+            if quiet > 80 {
                 let deadline = self.conn.deadline(&self.options);
                 if deadline > self.now.instant + self.patience {
                     return self;
@@ -179,13 +194,23 @@ impl World {
 
     /// Lets one thing happen, chosen at random. Returns whether anything moved.
     fn step(&mut self) -> bool {
-        match self.random.below(5) {
+        match self.random.below(6) {
             0 => self.client_sends(),
             1 => self.server_sends(),
             2 => self.client_takes(),
             3 => self.server_takes(),
+            4 => self.decides(),
             _ => self.dial_ends(),
         }
+    }
+
+    fn decides(&mut self) -> bool {
+        let Some(flow) = self.held else { return false };
+        let Some(verdict) = self.verdicts.pop_front() else { return false };
+        let mut answer = None;
+        self.with(|conn, cx| answer = Some(conn.decide(flow, verdict, false, cx)));
+        self.answers.extend(answer);
+        true
     }
 
     fn client_sends(&mut self) -> bool {

@@ -6,6 +6,8 @@ use crate::limits::{BODY_TIMEOUT, KEEP_ALIVE_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::proxy::context::Command;
 use crate::proxy::link::End;
 
+mod held;
+
 const SEEDS: u64 = 256;
 
 fn exchanges(world: &World) -> Vec<&Exchange> {

@@ -1,0 +1,222 @@
+//! Flows that are held: what goes on, what does not, and what is told of it.
+
+use super::*;
+use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
+use crate::flow::head::Field;
+use crate::flow::record::Side;
+use crate::limits::INTERCEPT_TIMEOUT;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const CHUNKED: &str =
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n1;x\r\n!\r\n0\r\nT: 1\r\n\r\n";
+
+/// A server that answers with what it got.
+fn mirror() -> Script {
+    Box::new(|got| {
+        let whole = got.windows(4).any(|window| window == b"\r\n\r\n")
+            && (!got.starts_with(b"POST") || got.ends_with(b"!") || got.ends_with(b"T: 1\r\n\r\n"));
+        let body = String::from_utf8_lossy(got).into_owned();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let sent = if whole { (head + &body).into_bytes() } else { Vec::new() };
+        Reply { sent, ends: None }
+    })
+}
+
+fn post(body: &str) -> String {
+    let length = body.len();
+    format!("POST http://h/p HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn run(seed: u64, client: &str, server: Script, filter: &str, verdicts: Vec<Verdict>) -> World {
+    let world = World::new(seed, client.as_bytes(), vec![server]).client_ends();
+    world.holding(filter, verdicts).run()
+}
+
+fn text(world: &World) -> String {
+    String::from_utf8(world.client_got.clone()).unwrap()
+}
+
+fn held(world: &World) -> Vec<(Side, String)> {
+    let events = world.events.iter().filter_map(|event| match event {
+        FlowEvent::Held(held) => {
+            let body = String::from_utf8(held.message.body.tail.to_vec()).unwrap();
+            Some((held.side, body))
+        }
+        _ => None,
+    });
+    events.collect()
+}
+
+#[test]
+fn what_is_resumed_passes_as_it_came() {
+    let chunked = "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3;a=b\r\nabc\r\n0\r\nT: 1\r\n\r\n";
+    for seed in 0..SEEDS {
+        let plain = run(seed, chunked, mirror(), "~q & ~m nothing", Vec::new());
+        let through = run(seed, chunked, mirror(), "~q", vec![Verdict::Resume]);
+        assert_eq!(text(&through), text(&plain), "seed {seed}");
+        assert_eq!(held(&through), [(Side::Request, "abc".to_owned())]);
+        assert!(held(&plain).is_empty());
+        let exchange = exchanges(&through)[0];
+        assert_eq!(
+            (&exchange.request.body.tail[..], &exchange.request.trailers[..]),
+            (&b"abc"[..], &b"T: 1\r\n"[..])
+        );
+        assert!(!exchange.intervention.request_edited);
+
+        let server = || answers(&[CHUNKED], None);
+        let through = run(seed, &get("/"), server(), "~s", vec![Verdict::Resume]);
+        assert_eq!(text(&through), CHUNKED, "seed {seed}");
+        assert_eq!(held(&through), [(Side::Response, "ok!".to_owned())]);
+        let exchange = exchanges(&through)[0];
+        assert_eq!(&exchange.response.as_ref().unwrap().body.tail[..], b"ok!");
+    }
+}
+
+#[test]
+fn a_filter_without_a_side_holds_both() {
+    for seed in 0..SEEDS {
+        let verdicts = vec![Verdict::Resume, Verdict::Resume];
+        let world = run(seed, &get("/"), answers(&[OK], None), "~u h", verdicts);
+        assert_eq!(text(&world), OK);
+        let sides: Vec<_> = held(&world).into_iter().map(|(side, _)| side).collect();
+        assert_eq!(sides, [Side::Request, Side::Response], "seed {seed}");
+    }
+}
+
+#[test]
+fn bodies_are_gathered_only_where_the_filter_asks_for_them() {
+    for seed in 0..SEEDS {
+        let world = run(seed, &post("secret!"), mirror(), "~bq secret & ~q", vec![Verdict::Resume]);
+        assert_eq!(held(&world), [(Side::Request, "secret!".to_owned())]);
+        let world = run(seed, &post("harmless!"), mirror(), "~bq secret & ~q", Vec::new());
+        assert!(held(&world).is_empty() && text(&world).ends_with("harmless!"), "seed {seed}");
+        let world = run(seed, &get("/"), answers(&[CHUNKED], None), "~bs nothing", Vec::new());
+        assert_eq!(text(&world), CHUNKED, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_edited_request_goes_out_instead() {
+    let edit = || RequestEdit {
+        method: None,
+        url: Some("http://other.example/q".into()),
+        headers: Some(vec![Field { name: "X-New".into(), value: "1".into() }]),
+        body: Some("longer than before!".into()),
+    };
+    for seed in 0..SEEDS {
+        let verdicts = vec![Verdict::ResumeRequest(edit())];
+        let world = run(seed, &post("short!"), mirror(), "~q", verdicts);
+        let expected = "POST /q HTTP/1.1\r\nHost: other.example\r\nX-New: 1\r\n\
+                        Content-Length: 19\r\n\r\nlonger than before!";
+        assert!(text(&world).ends_with(expected), "seed {seed}: {}", text(&world));
+        let exchange = exchanges(&world)[0];
+        assert!(exchange.intervention.request_edited);
+        assert_eq!(exchange.target.as_ref().unwrap().host, "other.example");
+        assert_eq!(exchange.request.body.tail, "longer than before!");
+    }
+}
+
+#[test]
+fn an_edit_that_is_not_possible_leaves_the_flow_held() {
+    let bad = RequestEdit { method: Some("NO WAY".into()), ..RequestEdit::default() };
+    let late = ResponseEdit { status: Some(500), ..ResponseEdit::default() };
+    for seed in 0..SEEDS {
+        let verdicts = vec![
+            Verdict::ResumeRequest(bad.clone()),
+            Verdict::ResumeResponse(late.clone()),
+            Verdict::Resume,
+        ];
+        let world = run(seed, &get("/"), answers(&[OK], None), "~q", verdicts);
+        assert_eq!(text(&world), OK);
+        assert!(matches!(
+            world.answers[..],
+            [Err(ControlError::Refused(_)), Err(ControlError::Refused(_)), Ok(())]
+        ));
+    }
+}
+
+#[test]
+fn an_edited_response_comes_instead() {
+    let edit =
+        || ResponseEdit { status: Some(503), headers: None, body: Some("out of order".into()) };
+    for seed in 0..SEEDS {
+        for server in [OK, CHUNKED] {
+            let replies: &'static [&'static str] = if server == OK { &[OK] } else { &[CHUNKED] };
+            let verdicts = vec![Verdict::ResumeResponse(edit())];
+            let world = run(seed, &get("/"), answers(replies, None), "~s", verdicts);
+            let expected =
+                "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 12\r\n\r\nout of order";
+            assert_eq!(text(&world), expected, "seed {seed}");
+            let exchange = exchanges(&world)[0];
+            assert!(exchange.intervention.response_edited);
+            assert_eq!(exchange.response.as_ref().unwrap().body.tail, "out of order");
+        }
+    }
+}
+
+#[test]
+fn an_answer_needs_no_server() {
+    let answer = || Answer {
+        status: 418,
+        headers: vec![Field { name: "X-By".into(), value: "me".into() }],
+        body: "tea".into(),
+    };
+    for seed in 0..SEEDS {
+        let verdicts = vec![Verdict::Answer(answer()), Verdict::Answer(answer())];
+        let requests = post("a!") + &get("/2");
+        let world = World::new(seed, requests.as_bytes(), Vec::new()).client_ends();
+        let world = world.holding("~q", verdicts).run();
+        let one = "HTTP/1.1 418 \r\nX-By: me\r\nContent-Length: 3\r\n\r\ntea";
+        assert_eq!(text(&world), one.repeat(2), "seed {seed}");
+        assert_eq!((world.dials, exchanges(&world).len()), (0, 2));
+        assert!(exchanges(&world)[0].error.is_none());
+
+        let head = get("/").replace("GET", "HEAD");
+        let verdicts = vec![Verdict::Answer(answer())];
+        let world = run(seed, &head, answers(&[OK], None), "~s", verdicts);
+        assert!(text(&world).ends_with("\r\n\r\n"), "{}", text(&world));
+    }
+}
+
+#[test]
+fn what_is_dropped_goes_nowhere() {
+    for seed in 0..SEEDS {
+        for filter in ["~q", "~s"] {
+            let world = run(seed, &get("/"), answers(&[OK], None), filter, vec![Verdict::Drop]);
+            assert_eq!(text(&world), "", "seed {seed}");
+            assert_eq!(world.client_closed, Some(Command::CloseClient));
+            assert!(world.held.is_none());
+            assert!(exchanges(&world)[0].error.as_ref().unwrap().contains("dropped"));
+            assert_eq!(world.dials, usize::from(filter == "~s"));
+        }
+    }
+}
+
+#[test]
+fn nobody_is_held_for_ever() {
+    for filter in ["~q", "~s"] {
+        let world = World::new(1, get("/").as_bytes(), vec![answers(&[OK], None)]).client_ends();
+        let world = world.patient(INTERCEPT_TIMEOUT).holding(filter, Vec::new()).run();
+        assert_eq!(text(&world), OK);
+        let released = world.events.iter().any(|event| match event {
+            FlowEvent::Released(released) => released.timed_out,
+            _ => false,
+        });
+        assert!(released && world.held.is_none());
+    }
+}
+
+#[test]
+fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
+    let request = "POST http://h/ HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+                   Content-Length: 2\r\n\r\na!";
+    let script =
+        || answers(&["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"], None);
+    for seed in 0..SEEDS {
+        let world = run(seed, request, script(), "~q", vec![Verdict::Resume]);
+        let got = text(&world);
+        assert!(got.starts_with("HTTP/1.1 100 Continue\r\n\r\n"), "seed {seed}: {got}");
+        assert_eq!(got.matches("100 Continue").count(), 1, "seed {seed}: {got}");
+    }
+}
