@@ -8,10 +8,12 @@ use crate::error::Result;
 pub mod discover;
 pub mod flags;
 pub mod inspect;
+pub mod lines;
 pub mod proxy;
 mod running;
 pub mod settings;
 pub mod status;
+pub mod words;
 
 use flags::{Command, Request};
 

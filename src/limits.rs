@@ -290,6 +290,9 @@ pub const HOST_REGEX_BYTES: usize = 1024 * 1024;
 
 /// Notices that wait to be printed; more are counted and not printed.
 pub const QUEUE_NOTICES: usize = 1_024;
+/// Bytes of a body, or of a WebSocket message, that the terminal shows where bodies are cut: about
+/// a screenful.
+pub const PRINTED_BODY_BYTES: usize = 4 * 1024;
 /// Hosts that `discover` lists; more are counted together.
 pub const DISCOVERED_HOSTS: usize = 100_000;
 

@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use crate::cli::running;
-use crate::cli::status::{Status, printable};
+use crate::cli::status::Status;
+use crate::cli::words::visible;
 use crate::config::Config;
 use crate::discovered::{Discovered, Table};
 use crate::error::Result;
@@ -59,7 +60,7 @@ fn render(table: &Table) -> String {
     let mut text = String::from("\ncount  host\n");
     for (host, count) in &table.hosts {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{count:>5}  {}", printable(host));
+        let _ = writeln!(text, "{count:>5}  {}", visible(host));
     }
     if table.others > 0 {
         let _ = writeln!(text, "{:>5}  (other hosts)", table.others);
@@ -67,7 +68,7 @@ fn render(table: &Table) -> String {
     if !table.hosts.is_empty() {
         text.push_str("\nflowtap proxy");
         for (host, _) in &table.hosts {
-            let _ = write!(text, " -d '{}'", printable(host));
+            let _ = write!(text, " -d '{}'", visible(host));
         }
         text.push('\n');
     }

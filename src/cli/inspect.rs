@@ -1,11 +1,11 @@
 //! `flowtap inspect`: what a bundle holds, as a table; one trace or connection in full.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
 use crate::capture::read::{self, Bundle, Header, Message, Trace};
+use crate::cli::words::{duration, size, visible};
 use crate::error::{Error, Result};
 use crate::limits::INSPECTED_BINARY_BYTES;
 
@@ -307,71 +307,9 @@ fn show_bytes(bytes: &[u8], page: &mut Page<'_>) -> io::Result<()> {
     }
 }
 
-/// Captured text with every character escaped that could drive the user's terminal: controls,
-/// and marks that turn the direction of writing. Tabs stay.
-fn visible(text: &str) -> Cow<'_, str> {
-    let drives = |character: char| {
-        (character.is_control() && character != '\t')
-            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
-            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(drives) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        match character {
-            character if !drives(character) => escaped.push(character),
-            character if u32::from(character) < 0x100 => {
-                escaped.push_str(&format!("\\x{:02x}", u32::from(character)));
-            }
-            character => escaped.push_str(&format!("\\u{{{:x}}}", u32::from(character))),
-        }
-    }
-    Cow::Owned(escaped)
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1_024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1_024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    while value >= 1_024.0
-        && let Some(next) = units.next()
-    {
-        value /= 1_024.0;
-        unit = next;
-    }
-    format!("{value:.1} {unit}")
-}
-
-fn duration(ms: f64) -> String {
-    if ms >= 1_000.0 { format!("{:.2} s", ms / 1_000.0) } else { format!("{ms:.1} ms") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn characters_that_drive_a_terminal_are_escaped() {
-        assert_eq!(visible("a\tb \u{e9}"), "a\tb \u{e9}");
-        assert_eq!(visible("\x1b]0;title\x07\r\u{9b}31m"), "\\x1b]0;title\\x07\\x0d\\x9b31m");
-        assert_eq!(visible("a\u{202e}b\x7f"), "a\\u{202e}b\\x7f");
-    }
-
-    #[test]
-    fn sizes_and_durations_are_short() {
-        assert_eq!(
-            (size(0), size(1_023), size(1_536)),
-            ("0 B".into(), "1023 B".into(), "1.5 KiB".into())
-        );
-        assert_eq!(size(5 << 30), "5.0 GiB");
-        assert_eq!((duration(0.25), duration(61_500.0)), ("0.2 ms".into(), "61.50 s".into()));
-    }
 
     #[test]
     fn the_next_part_follows_from_the_name() {

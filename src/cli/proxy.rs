@@ -10,7 +10,8 @@ use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
 use crate::cli::running;
 use crate::cli::settings;
-use crate::cli::status::{Status, bytes};
+use crate::cli::status::Status;
+use crate::cli::words::size;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::WEBSOCKET_MESSAGES;
@@ -155,7 +156,7 @@ fn sum_up(summary: &Summary, messages_left_out: u64) -> String {
         summary.traces,
         summary.websockets,
         summary.messages,
-        bytes(summary.bytes),
+        size(summary.bytes),
         summary.duration.as_secs_f64()
     );
     for path in &summary.paths {

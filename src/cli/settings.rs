@@ -242,13 +242,13 @@ mod tests {
     #[test]
     fn options_are_set_and_have_shorthands() {
         let line = "proxy --confdir /c --set anticache=true --set block_list=/~q/404 \
-                    --set block_list=|~d=|444 --no-redact --max-flows 5 \
+                    --set block_list=|a=b|444 --no-redact --max-flows 5 \
                     --capture-body-limit 1k --set capture_body_limit=2k";
         let config = read(line).unwrap();
         let Config { options, max_flows, .. } = config;
         assert!(options.anticache && !options.redactor.is_on());
         let rules: Vec<_> = options.block_list.iter().map(|rule| rule.text.as_str()).collect();
-        assert_eq!(rules, ["/~q/404", "|~d=|444"]);
+        assert_eq!(rules, ["/~q/404", "|a=b|444"]);
         assert_eq!(options.capture_body_limit, 2 << 10);
         assert_eq!(max_flows, 5);
         assert_eq!(read("proxy --confdir /c").unwrap().max_flows, 1_000);

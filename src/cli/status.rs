@@ -1,4 +1,4 @@
-//! The live line on a terminal, notices as lines, and words that are safe to print.
+//! The live line on a terminal, and notices as lines.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IsTerminal, Write};
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cli::words::{size, visible};
 use crate::notice::Notice;
 use crate::stats::Stats;
 
@@ -66,27 +67,27 @@ impl Status {
     /// anybody still reads.
     pub fn result(&mut self, text: &str) -> bool {
         self.clear();
-        io::stdout().write_all(format!("{}\n", printable(text)).as_bytes()).is_ok()
+        io::stdout().write_all(format!("{}\n", visible(text)).as_bytes()).is_ok()
     }
 
     /// Prints what the loops or the recorder had to say, each thing once.
     pub fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::ExchangeFailed { what, reason } => {
-                let line = format!("failed {}: {}", printable(&what), printable(&reason));
+                let line = format!("failed {}: {}", visible(&what), visible(&reason));
                 self.failure(line);
             }
             Notice::ClientDistrusts { host, alert } => {
                 if self.distrusted.len() < FAILURES && self.distrusted.insert(host.clone()) {
-                    let (host, ca) = (printable(&host), self.ca.display());
-                    let alert = printable(&alert);
+                    let (host, ca) = (visible(&host), self.ca.display());
+                    let alert = visible(&alert);
                     self.line(&format!(
                         "a client does not trust the CA for {host} ({alert}): make it trust {ca}, \
                          or pass the host through with -e {host}"
                     ));
                 }
             }
-            Notice::Warning(text) => self.failure(format!("warning: {}", printable(&text))),
+            Notice::Warning(text) => self.failure(format!("warning: {}", visible(&text))),
         }
     }
 
@@ -116,7 +117,7 @@ impl Status {
         self.last = (now, exchanges);
         let mut text = format!(
             "{exchanges} flows  {rate:.0}/s  {}  {} connections",
-            bytes(self.stats.bytes.get()),
+            size(self.stats.bytes.get()),
             self.stats.connections.get()
         );
         for (count, what) in [
@@ -166,51 +167,5 @@ impl Status {
             self.shown = false;
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
-    }
-}
-
-/// A number of bytes for people.
-pub fn bytes(count: u64) -> String {
-    let mut value = count as f64;
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    for unit in ["KiB", "MiB", "GiB"] {
-        value /= 1024.0;
-        if value < 1024.0 {
-            return format!("{value:.1} {unit}");
-        }
-    }
-    format!("{:.1} TiB", value / 1024.0)
-}
-
-/// Text from outside in a form that cannot drive a terminal.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let plain = (!c.is_control()).then_some(c);
-            let escaped = c.is_control().then(|| c.escape_default());
-            plain.into_iter().chain(escaped.into_iter().flatten())
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_told_in_the_nearest_unit() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(3 << 30), "3.0 GiB");
-        assert_eq!(bytes(5 << 40), "5.0 TiB");
-        assert_eq!(bytes(5 << 50), "5120.0 TiB");
-    }
-
-    #[test]
-    fn control_characters_are_escaped() {
-        assert_eq!(printable("a\x1b[2Jb\r\nü"), "a\\u{1b}[2Jb\\r\\nü");
     }
 }
