@@ -283,8 +283,6 @@ pub const OPTION_TEXT_BYTES: usize = 8 * 1024;
 pub const OPTION_WAIT_SHORTEST: Duration = Duration::from_millis(100);
 /// The longest wait that an option may set: a day is as good as for ever.
 pub const OPTION_WAIT_LONGEST: Duration = Duration::from_secs(86_400);
-/// Bytes that one compiled pattern on hosts takes; `\w{20}` takes 400 KiB.
-pub const HOST_REGEX_BYTES: usize = 1024 * 1024;
 
 // Words to the user.
 

@@ -24,6 +24,7 @@ use crate::proxy::context::{Connected, Dial, DialError, Now, Reuse};
 use crate::proxy::exchange::micros;
 use crate::proxy::link::End;
 use crate::tls::session::TlsError;
+use crate::tls::version::TlsVersion;
 
 /// A connection that is being made.
 #[derive(Debug)]
@@ -136,7 +137,12 @@ impl EventLoop {
                 let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
                 !unasked.is_empty() || outcome.end.is_some() || outcome.tls_error.is_some()
             };
-            let Some(facts) = entry.facts.as_mut().filter(|_| !stale) else {
+            // The lowest version may have been raised since the connection was made.
+            let lowest = self.desk.options.tls_version_server_min;
+            let tls = entry.facts.as_ref().and_then(|facts| facts.tls.as_ref());
+            let outdated =
+                lowest == TlsVersion::Tls13 && tls.is_some_and(|tls| tls.version == "TLSv1.2");
+            let Some(facts) = entry.facts.as_mut().filter(|_| !stale && !outdated) else {
                 self.sockets.remove(key);
                 continue;
             };

@@ -1,8 +1,8 @@
 //! Regular expressions on `host:port`: the patterns of `allow_hosts` and `ignore_hosts`.
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
-use crate::limits::HOST_REGEX_BYTES;
+use crate::flow::pattern::{Flags, text_regex};
 
 /// A regular expression that is searched in `host:port`, without regard to case.
 #[derive(Clone, Debug)]
@@ -17,7 +17,9 @@ impl HostRegex {
     /// # Errors
     /// When it cannot be compiled: where and why.
     pub fn new(text: &str) -> Result<Self, String> {
-        Ok(HostRegex { text: text.to_owned(), regex: compile(text)? })
+        let flags = Flags { ignore_case: true, ..Flags::default() };
+        let regex = text_regex(text, flags).map_err(|error| error.to_string())?;
+        Ok(HostRegex { text: text.to_owned(), regex })
     }
 
     /// The expression as it was written.
@@ -29,9 +31,4 @@ impl HostRegex {
     pub fn matches(&self, host_and_port: &str) -> bool {
         self.regex.is_match(host_and_port)
     }
-}
-
-fn compile(text: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(text).case_insensitive(true).size_limit(HOST_REGEX_BYTES).build();
-    built.map_err(|error| error.to_string())
 }
