@@ -146,8 +146,7 @@ fn split_target(target: &str) -> (Option<&str>, Cow<'_, str>) {
 
 /// What the Host fields say; `None` where they say nothing.
 fn host_value(head: &[u8]) -> Option<String> {
-    let values: Vec<_> = head::values(head, "host").map(text).collect();
-    let value = values.join(", ");
+    let value = head::values(head, "host").map(text).reduce(|all, next| all + ", " + &next)?;
     (!value.is_empty()).then_some(value)
 }
 
