@@ -191,16 +191,19 @@ pub const INSPECTED_BINARY_BYTES: usize = 256;
 pub const FILTER_CHARS: usize = 8 * 1024;
 /// Parentheses of an expression inside each other; each costs the parser stack.
 pub const FILTER_NESTING: usize = 64;
-/// Patterns in one expression, each of which may take [`PATTERN_COMPILED_BYTES`].
+/// Patterns in one expression, each of which may take [`TEXT_PATTERN_BYTES`].
 pub const FILTER_PATTERNS: usize = 32;
 /// A pattern that is longer is refused.
 pub const PATTERN_CHARS: usize = 4 * 1024;
 /// Groups of a pattern inside each other; the parser of `regex` stops at four times as many
 /// levels, of which a group is up to four.
 pub const PATTERN_NESTING: usize = 50;
-/// A compiled pattern. Each `\w` of a text pattern takes 46 KiB: an e-mail address with bounded
-/// parts, as validators have it, comes to 6 MiB.
-pub const PATTERN_COMPILED_BYTES: usize = 8 * 1024 * 1024;
+/// A compiled pattern for text. Each `\w` takes 46 KiB, for the sake of all scripts: an e-mail
+/// address with bounded parts, as validators have it, comes to 6 MiB.
+pub const TEXT_PATTERN_BYTES: usize = 8 * 1024 * 1024;
+/// A compiled pattern for bytes, as for bodies. The worst search takes time in proportion to it
+/// for each byte of a body; the e-mail address comes to 18 KiB here, `.{1,1000}` to 100 KiB.
+pub const BYTES_PATTERN_BYTES: usize = 256 * 1024;
 /// The cache with which each thread searches for one pattern.
 pub const PATTERN_CACHE_BYTES: usize = 1024 * 1024;
 // The flow store.

@@ -1,7 +1,7 @@
 //! Filter expressions against the answers of mitmproxy's own filters, which
 //! `tests/filters/record.py` has recorded.
 // Clippy takes what stands beside the test functions for production code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -225,4 +225,18 @@ fn differences_are_those_that_are_meant() {
             }
         }
     }
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_accepted() {
+    let page = include_str!("../docs/filters.md");
+    let examples = page.split("```").nth(1).unwrap().lines().filter(|line| !line.is_empty());
+    let mut accepted = 0;
+    for line in examples {
+        let (expression, _) = line.split_once("   ").expect(line);
+        let parsed = Filter::parse(expression);
+        assert!(matches!(parsed, Ok(Some(_))), "{expression}: {parsed:?}");
+        accepted += 1;
+    }
+    assert!(accepted >= 5);
 }

@@ -1,6 +1,8 @@
 //! What must hold for any bytes. Each function is one fuzz target, panics on a finding, and is
 //! replayed over its corpus by `tests/fuzz_corpus.rs`.
 
+pub mod filter;
+
 use flowtap::capture::entry;
 use flowtap::capture::frame::{FrameReader, FrameType};
 use flowtap::flow::decode::{Caps, Coding, decode};

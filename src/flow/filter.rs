@@ -72,6 +72,11 @@ impl Filter {
         self.root.evaluate(&Subject::new(flow))
     }
 
+    /// Whether an answer can depend on a body at all, a WebSocket message included.
+    pub fn reads_body(&self) -> bool {
+        self.root.reads_body()
+    }
+
     /// Whether a flow matches as far as it has come.
     pub fn matches(&self, flow: &FlowView<'_>) -> bool {
         self.evaluate(flow) == Some(true)
@@ -95,6 +100,15 @@ impl Node {
             Node::Any(parts) => first(parts.iter().map(|part| part.evaluate(flow)), true),
             Node::Not(part) => part.evaluate(flow).map(|answer| !answer),
             Node::Test(test) => test.evaluate(flow),
+        }
+    }
+
+    /// Whether bodies may have to be looked at.
+    fn reads_body(&self) -> bool {
+        match self {
+            Node::All(parts) | Node::Any(parts) => parts.iter().any(Node::reads_body),
+            Node::Not(part) => part.reads_body(),
+            Node::Test(test) => test.reads_body(),
         }
     }
 }

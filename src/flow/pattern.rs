@@ -10,7 +10,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder, bytes};
 
 use crate::flow::pattern::translate::translate;
-use crate::limits::{PATTERN_CACHE_BYTES, PATTERN_COMPILED_BYTES};
+use crate::limits::{BYTES_PATTERN_BYTES, PATTERN_CACHE_BYTES, TEXT_PATTERN_BYTES};
 
 mod escape;
 mod set;
@@ -66,7 +66,7 @@ enum Units {
 pub fn text_regex(pattern: &str, flags: Flags) -> Result<Regex, PatternError> {
     let translated = translate(pattern, flags, Units::Characters)?;
     RegexBuilder::new(&translated)
-        .size_limit(PATTERN_COMPILED_BYTES)
+        .size_limit(TEXT_PATTERN_BYTES)
         .dfa_size_limit(PATTERN_CACHE_BYTES)
         .build()
         .map_err(refused)
@@ -80,7 +80,7 @@ pub fn bytes_regex(pattern: &str, flags: Flags) -> Result<bytes::Regex, PatternE
     let translated = translate(pattern, flags, Units::Bytes)?;
     bytes::RegexBuilder::new(&translated)
         .unicode(false)
-        .size_limit(PATTERN_COMPILED_BYTES)
+        .size_limit(BYTES_PATTERN_BYTES)
         .dfa_size_limit(PATTERN_CACHE_BYTES)
         .build()
         .map_err(refused)

@@ -122,6 +122,11 @@ pub(super) enum Test {
 }
 
 impl Test {
+    /// Whether bodies are looked at.
+    pub(super) fn reads_body(&self) -> bool {
+        matches!(self, Test::Bytes(BytesField::Body(_), _))
+    }
+
     /// The answer; `None` while it depends on a body that is still to come.
     pub(super) fn evaluate(&self, flow: &Subject<'_>) -> Option<bool> {
         match self {

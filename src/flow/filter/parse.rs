@@ -303,6 +303,8 @@ fn joined(mut parts: Vec<Node>, node: fn(Vec<Node>) -> Node) -> Node {
         Some(only) if parts.is_empty() => only,
         last => {
             parts.extend(last);
+            // The order does not change the answer, and often a head decides already.
+            parts.sort_by_key(Node::reads_body);
             node(parts)
         }
     }

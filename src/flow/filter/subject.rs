@@ -89,7 +89,8 @@ fn decoded<'a>(head: &[u8], pieces: &'a [bytes::Bytes]) -> Cow<'a, [u8]> {
         pieces => Cow::Owned(pieces.concat()),
     };
     let names = head::values(head, "content-encoding");
-    let names = names.map(|value| std::str::from_utf8(value).unwrap_or("unknown"));
+    // What is no text names no known coding.
+    let names = names.map(|value| std::str::from_utf8(value).unwrap_or("?"));
     let Some(codings) = codings(names).filter(|codings| !codings.is_empty()) else { return raw };
     let mut bytes = Vec::new();
     match decode(&codings, &mut &*raw, &mut bytes, Caps::default()) {
@@ -146,8 +147,7 @@ fn split_target(target: &str) -> (Option<&str>, Cow<'_, str>) {
 
 /// What the Host fields say; `None` where they say nothing.
 fn host_value(head: &[u8]) -> Option<String> {
-    let values: Vec<_> = head::values(head, "host").map(text).collect();
-    let value = values.join(", ");
+    let value = head::values(head, "host").map(text).reduce(|all, next| all + ", " + &next)?;
     (!value.is_empty()).then_some(value)
 }
 

@@ -223,6 +223,17 @@ fn an_awaited_body_leaves_open_only_what_it_could_change() {
 }
 
 #[test]
+fn bodies_are_asked_last() {
+    for text in ["~b x ~q", "~q & !~bs x", "(~m a | ~b b) & c"] {
+        assert!(filter(text).reads_body(), "{text}");
+    }
+    assert!(!filter("~h x | !(~t y & z)").reads_body());
+    // Nothing is decoded for a request that is no POST.
+    let order = tree("~b x & ~m POST");
+    assert!(order.find("Method") < order.find("Body"), "{order}");
+}
+
+#[test]
 fn bodies_in_pieces_are_searched_as_one() {
     let pieces = ["needle in t".into(), "wo pieces".into()];
     let request = get("a");

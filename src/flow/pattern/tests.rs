@@ -184,7 +184,7 @@ fn bytes_errors_have_positions_in_characters() {
 
 #[test]
 fn patterns_are_bounded_in_length_depth_and_size() {
-    use crate::limits::{PATTERN_CHARS, PATTERN_COMPILED_BYTES, PATTERN_NESTING};
+    use crate::limits::{BYTES_PATTERN_BYTES, PATTERN_CHARS, PATTERN_NESTING, TEXT_PATTERN_BYTES};
 
     let nested = |depth: usize| format!("{}a{}", "(b|a".repeat(depth), ")+".repeat(depth));
     assert!(found(&nested(PATTERN_NESTING), "", "b"));
@@ -199,8 +199,12 @@ fn patterns_are_bounded_in_length_depth_and_size() {
 
     let (at, reason) = refused(r"(\w{100}){100}");
     assert_eq!(at, 0);
-    let kib = format!("{} KiB", PATTERN_COMPILED_BYTES / 1024);
-    assert!(reason.contains(&kib), "{reason}");
+    assert!(reason.contains(&format!("{} KiB", TEXT_PATTERN_BYTES / 1024)), "{reason}");
+    let error = bytes_regex("(.{100}x){100}", Flags::default()).unwrap_err();
+    let most = format!("{} KiB", BYTES_PATTERN_BYTES / 1024);
+    assert!(error.reason.contains(&most), "{error}");
     // What people write fits.
-    assert!(found(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.\w+)+", "i", "Ann@example.org"));
+    let address = r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.\w+)+";
+    assert!(found(address, "i", "Ann@example.org"));
+    assert!(found_bytes(address, "i", b"Ann@example.org") && found_bytes(".{1,1000}x", "s", b"ax"));
 }
