@@ -142,7 +142,8 @@ fn an_id_deep_in_a_large_body_is_found_with_its_place() {
     let found = bench.call("search_flows", arguments);
     assert_eq!(ids(&found["flows"]), ["21"]);
     let place = text.find("ORD-4711").unwrap();
-    let expected = format!("response body line 7000 offset {place}: order id=ORD-4711-x7 was her…");
+    let expected =
+        format!("response body line 7000 offset {place}: order id=ORD-4711-x7 was here…");
     assert_eq!(found["flows"][0]["matches"], json!([expected]));
     let arguments = json!({"flow_id": 21, "body_offset": place, "body_limit": 11});
     let window = bench.call("get_flow_response", arguments);
