@@ -261,6 +261,9 @@ pub const REPLY_CHARS: usize = 40_000;
 /// Characters of a whole reply in any case: it travels twice, and clients take no event of more
 /// than 1 MiB.
 pub const REPLY_MOST_CHARS: usize = 400_000;
+/// Bytes of a body that is read as a resource: as base64 it stays below the 1 MiB that clients
+/// take.
+pub const RESOURCE_BYTES: usize = 700_000;
 
 // TLS.
 

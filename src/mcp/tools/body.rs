@@ -13,10 +13,14 @@ use crate::flow::head::{HeadText, text};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredBody;
 use crate::limits::{
-    BINARY_WINDOW_BYTES, BODY_WINDOW_BYTES, BODY_WINDOW_MOST_BYTES, READ_BODY_BYTES,
+    BINARY_WINDOW_BYTES, BODY_WINDOW_BYTES, BODY_WINDOW_MOST_BYTES, READ_BODY_BYTES, REPLY_CHARS,
 };
 use crate::mcp::tools::arguments::Arguments;
 use crate::mcp::tools::reply::Failure;
+
+/// Characters that a body's text may take in a reply, escaped, where nothing else is asked for: a
+/// whole reply has two bodies.
+const JSON_WINDOW_CHARS: usize = REPLY_CHARS * 7 / 20;
 
 /// A body with its content coding undone.
 #[derive(Debug)]
@@ -206,7 +210,11 @@ impl ShownBody {
         let (shown, start, end) = match &self.content {
             Content::Text(text) => {
                 let limit = window.limit.unwrap_or(BODY_WINDOW_BYTES);
-                let (part, start, end) = text_window(text, window.offset, limit);
+                let (mut part, start, mut end) = text_window(text, window.offset, limit);
+                if window.limit.is_none() {
+                    part = within_json(part, JSON_WINDOW_CHARS);
+                    end = start + part.len();
+                }
                 (part.to_owned(), start, end)
             }
             Content::Binary(bytes) => {
@@ -239,6 +247,22 @@ impl ShownBody {
         }
         (left > 0).then_some(end)
     }
+}
+
+/// The beginning of a text that takes so many characters as a JSON string.
+fn within_json(text: &str, most: usize) -> &str {
+    let mut chars = 0;
+    for (at, c) in text.char_indices() {
+        chars += match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            c if c.is_ascii_control() => 6,
+            _ => 1,
+        };
+        if chars > most {
+            return text.get(..at).unwrap_or(text);
+        }
+    }
+    text
 }
 
 /// A part of a text, moved and grown to whole characters; where it begins and ends.
@@ -310,13 +334,7 @@ mod tests {
         let bad = shown(b"abc", "X\r\nContent-Encoding: gzip\r\n\r\n");
         assert!(bad.note.unwrap().contains("shown as it came"));
         let none = shown(b"", "X\r\nContent-Encoding: gzip\r\n\r\n");
-        assert!(none.content_is_empty() && none.note.is_none());
-    }
-
-    impl ShownBody {
-        fn content_is_empty(&self) -> bool {
-            self.len() == 0
-        }
+        assert_eq!((none.len(), none.note), (0, None));
     }
 
     #[test]

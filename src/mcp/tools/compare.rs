@@ -64,10 +64,10 @@ fn heads(first: &Shown<'_>, second: &Shown<'_>, side: Side) -> Map<String, Value
     };
     match side {
         Side::Request => {
-            pair("method", first.method().into(), second.method().into());
+            pair("method", first.method.as_str().into(), second.method.as_str().into());
             pair("url", cut(&first.url), cut(&second.url));
         }
-        Side::Response => pair("status_code", first.status().into(), second.status().into()),
+        Side::Response => pair("status_code", first.status.into(), second.status.into()),
     }
     let headers = fields(first.head(side), second.head(side));
     if !headers.is_empty() {

@@ -7,11 +7,13 @@ use crate::flow::record::{FlowId, Side};
 use crate::flow::stored::{FlowState, StoredFlow, StoredMessage};
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::{ShownBody, Window};
-use crate::mcp::tools::reply::{Outcome, Reply, id_text, next_call, shorten};
-use crate::mcp::tools::shown::{Shown, headers, held_words, mask_fields, message, seconds};
+use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
+use crate::mcp::tools::shown::{Headers, Shown, held_words, mask_fields, message, seconds};
 
 /// Characters of a URL and of a header's value where nothing else is asked for.
 const HEAD_VALUE_CHARS: usize = 1_000;
+/// Characters of all headers of a message where nothing else is asked for.
+const HEAD_CHARS: usize = 5_000;
 
 pub(super) fn get_flow_by_id(work: &Work<'_>) -> Outcome {
     let flow = work.flow("flow_id")?;
@@ -132,13 +134,15 @@ struct Page<'a> {
     work: &'a Work<'a>,
     window: Window,
     value_chars: usize,
+    head_chars: usize,
 }
 
 impl<'a> Page<'a> {
-    fn read(work: &'a Work<'a>) -> Result<Self, crate::mcp::tools::reply::Failure> {
+    fn read(work: &'a Work<'a>) -> Result<Self, Failure> {
         let is_full = work.arguments.boolean("full_heads")?;
-        let value_chars = if is_full { usize::MAX } else { HEAD_VALUE_CHARS };
-        Ok(Page { work, window: Window::read(work.arguments)?, value_chars })
+        let (value_chars, head_chars) =
+            if is_full { (usize::MAX, usize::MAX) } else { (HEAD_VALUE_CHARS, HEAD_CHARS) };
+        Ok(Page { work, window: Window::read(work.arguments)?, value_chars, head_chars })
     }
 
     /// One message as an object; `None` where there is none.
@@ -151,7 +155,7 @@ impl<'a> Page<'a> {
         match side {
             Side::Request => {
                 is_cut = shown.url.chars().nth(self.value_chars).is_some();
-                put("method", shown.method().into());
+                put("method", shown.method.as_str().into());
                 put("url", shorten(&shown.url, self.value_chars).into());
                 put("timestamp", seconds(shown.flow.timing.began_us).into());
             }
@@ -162,15 +166,21 @@ impl<'a> Page<'a> {
                 put("timestamp", answered(shown.flow).map(seconds).into());
             }
         }
-        let (fields, any_cut) = headers(&head.fields, self.value_chars);
-        put("headers", fields);
+        let headers = Headers::new(&head.fields, self.value_chars, self.head_chars);
+        let (is_cut, mut left_out) = (is_cut || headers.is_cut, headers.left_out);
+        put("headers", headers.object.into());
         if !stored.trailers.is_empty() {
             let mut trailers = HeadText::read_fields(&stored.trailers);
             mask_fields(&mut trailers, &self.work.options.redactor);
-            put("trailers", headers(&trailers, self.value_chars).0);
+            let trailers = Headers::new(&trailers, self.value_chars, self.head_chars);
+            left_out += trailers.left_out;
+            put("trailers", trailers.object.into());
         }
-        if is_cut || any_cut {
-            put("note", "values that end in …[+N] are cut; full_heads: true shows them".into());
+        if left_out > 0 {
+            put("headers_left_out", left_out.into());
+        }
+        if is_cut || left_out > 0 {
+            put("note", "full_heads: true shows what is cut at …[+N], and all headers".into());
         }
         self.put_body(stored, (shown.flow.id, side), reply, &mut object);
         Some(object.into())

@@ -13,7 +13,7 @@ use crate::mcp::tools::list::{held_side, is_held};
 use crate::mcp::tools::replay::{checked_method, checked_url};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
 use crate::mcp::tools::select::parse_filter;
-use crate::mcp::tools::shown::{Shown, held_words, message, url, words};
+use crate::mcp::tools::shown::{Brief, held_words, message, url, words};
 
 pub(super) fn set_intercept_filter(work: &Work<'_>) -> Outcome {
     let text = work.arguments.text("filter")?.unwrap_or_default();
@@ -67,7 +67,7 @@ pub(super) fn get_intercepted_flows(work: &Work<'_>) -> Outcome {
         .iter()
         .filter(|flow| is_held(flow))
         .map(|flow| {
-            let mut line = Shown::new(flow, &work.options).summary();
+            let mut line = Brief::new(flow, &work.options).summary();
             line.insert("intercepted".to_owned(), true.into());
             let left_s = flow.held_until_us.saturating_sub(now_us) / 1_000_000;
             line.insert("resumes_by_itself_in_s".to_owned(), left_s.into());
@@ -234,7 +234,7 @@ fn request_edit(
         done.push(format!("method {}", shorten(method, 40)));
     }
     if let Some(given) = arguments.text("url")? {
-        let original = url(flow, &HeadText::read(&flow.request.head), false);
+        let original = url(flow, false);
         let url = checked_url(&unmasked_url(given, &original, redactor)?)?;
         done.push(format!("url {}", shorten(&redactor.url(&url), 200)));
         edit.url = Some(url);

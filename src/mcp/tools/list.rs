@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use regex::Regex;
 use serde_json::Value;
 
 use crate::flow::record::Side;
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::mcp::tools::Work;
-use crate::mcp::tools::reply::{Outcome, Reply, shorten};
+use crate::mcp::tools::reply::{Failure, Outcome, Reply, shorten};
 use crate::mcp::tools::select::{going_on, pattern, select};
-use crate::mcp::tools::shown::{Shown, held_words};
+use crate::mcp::tools::shown::{Brief, held_words, method, status};
 
 /// Characters of a path in a table.
 const TABLE_PATH_CHARS: usize = 120;
@@ -19,15 +20,16 @@ pub(super) fn get_flows(work: &Work<'_>) -> Outcome {
     let arguments = work.arguments;
     let offset = arguments.size("offset", 0..=usize::MAX)?.unwrap_or(0);
     let limit = arguments.size("limit", 1..=500)?.unwrap_or(100);
-    let method = arguments.text("method")?;
+    let wanted_method = arguments.text("method")?;
     let urls = arguments.text("url_pattern")?.map(|text| pattern("url_pattern", text));
     let urls = urls.transpose()?;
-    let status = arguments.integer("status_code", 100..=999)?;
+    let wanted_status = arguments.integer("status_code", 100..=999)?;
     let as_table = is_table(work)?;
     let flows = select(work, |flow| {
-        method.is_none_or(|method| flow.method().eq_ignore_ascii_case(method))
-            && status.is_none_or(|status| flow.status().map(u64::from) == Some(status))
-            && urls.as_ref().is_none_or(|urls| urls.is_match(&flow.url))
+        let is_url = |urls: &Regex| urls.is_match(&Brief::new(flow, &work.options).url);
+        wanted_method.is_none_or(|wanted| method(flow).eq_ignore_ascii_case(wanted))
+            && wanted_status.is_none_or(|wanted| status(flow).map(u64::from) == Some(wanted))
+            && urls.as_ref().is_none_or(is_url)
     })?;
     let mut reply = Reply::default();
     let page: Vec<_> = flows.iter().skip(offset).take(limit).collect();
@@ -35,7 +37,7 @@ pub(super) fn get_flows(work: &Work<'_>) -> Outcome {
     reply.put("offset", offset);
     reply.put("limit", limit);
     reply.put("count", page.len());
-    let shown = page.iter().map(|flow| Shown::new(flow, &work.options));
+    let shown = page.iter().map(|flow| Brief::new(flow, &work.options));
     let is_cut = if as_table {
         put_table(&mut reply, &shown.collect::<Vec<_>>())
     } else {
@@ -54,11 +56,11 @@ pub(super) fn get_flows(work: &Work<'_>) -> Outcome {
 }
 
 /// Whether the caller asked for the short form.
-pub(super) fn is_table(work: &Work<'_>) -> Result<bool, crate::mcp::tools::reply::Failure> {
+fn is_table(work: &Work<'_>) -> Result<bool, Failure> {
     match work.arguments.text("format")? {
         None | Some("objects") => Ok(false),
         Some("table") => Ok(true),
-        Some(other) => Err(crate::mcp::tools::reply::Failure::new(format!(
+        Some(other) => Err(Failure::new(format!(
             "the argument \"format\" must be \"objects\" or \"table\", not {:?}",
             shorten(other, 40)
         ))),
@@ -66,7 +68,7 @@ pub(super) fn is_table(work: &Work<'_>) -> Result<bool, crate::mcp::tools::reply
 }
 
 /// Says what a listing left out, and the call that goes on.
-pub(super) fn put_rest(work: &Work<'_>, reply: &mut Reply, end: usize, total: usize) {
+fn put_rest(work: &Work<'_>, reply: &mut Reply, end: usize, total: usize) {
     if end < total {
         reply.put("left_out", total - end);
         reply.put("next", going_on(work, &[("offset", end)]));
@@ -77,7 +79,7 @@ pub(super) fn put_rest(work: &Work<'_>, reply: &mut Reply, end: usize, total: us
 }
 
 /// The short form: what the URLs begin with stands above them once, and each flow is one line.
-fn put_table(reply: &mut Reply, flows: &[Shown<'_>]) -> bool {
+fn put_table(reply: &mut Reply, flows: &[Brief<'_>]) -> bool {
     let mut origins: BTreeMap<&str, usize> = BTreeMap::new();
     for flow in flows {
         *origins.entry(origin(&flow.url)).or_default() += 1;
@@ -101,9 +103,9 @@ fn put_table(reply: &mut Reply, flows: &[Shown<'_>]) -> bool {
     is_cut
 }
 
-fn table_line(flow: &Shown<'_>, url: &str) -> String {
+fn table_line(flow: &Brief<'_>, url: &str) -> String {
     let stored = flow.flow;
-    let status = match (stored.state, flow.status()) {
+    let status = match (stored.state, flow.status) {
         (FlowState::Paused(side), _) => held_words(side).replace(' ', "-"),
         (_, Some(status)) => status.to_string(),
         (FlowState::Ended, None) => "failed".to_owned(),
@@ -114,7 +116,7 @@ fn table_line(flow: &Shown<'_>, url: &str) -> String {
         FlowState::Ended => (stored.timing.total_us / 1_000).to_string(),
         _ => "-".to_owned(),
     };
-    format!("{} {} {status} {bytes} {time} {url}", stored.id.0, flow.method())
+    format!("{} {} {status} {bytes} {time} {url}", stored.id.0, flow.method)
 }
 
 /// Scheme and authority of a URL.

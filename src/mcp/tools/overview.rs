@@ -11,7 +11,7 @@ use crate::mcp::tools::list::origin;
 use crate::mcp::tools::overview::template::path_template;
 use crate::mcp::tools::reply::{Outcome, Reply, json_chars, shorten};
 use crate::mcp::tools::select::{going_on, select};
-use crate::mcp::tools::shown::Shown;
+use crate::mcp::tools::shown::Brief;
 
 mod authentication;
 mod template;
@@ -32,7 +32,7 @@ pub(super) fn get_overview(work: &Work<'_>) -> Outcome {
     let flows = select(work, |_| true)?;
     let mut summary = Summary::default();
     for flow in &flows {
-        summary.add(&Shown::new(flow, &work.options));
+        summary.add(&Brief::new(flow, &work.options));
     }
     let mut reply = Reply::default();
     reply.put("flows", flows.len());
@@ -86,15 +86,15 @@ struct Endpoint {
 }
 
 impl Summary {
-    fn add(&mut self, flow: &Shown<'_>) {
+    fn add(&mut self, flow: &Brief<'_>) {
         let stored = flow.flow;
-        let status = match (flow.status(), &stored.error) {
+        let status = match (flow.status, &stored.error) {
             (Some(status), _) => status.to_string(),
             (None, Some(_)) => "failed".to_owned(),
             (None, None) => "-".to_owned(),
         };
         *self.statuses.entry(status.clone()).or_default() += 1;
-        *self.methods.entry(shorten(flow.method(), 20)).or_default() += 1;
+        *self.methods.entry(shorten(&flow.method, 20)).or_default() += 1;
         self.websockets += usize::from(stored.websocket.is_some());
         match stored.state {
             FlowState::UnderWay => self.under_way += 1,
@@ -103,9 +103,9 @@ impl Summary {
         }
         let line = || {
             let url = shorten(&flow.url, URL_CHARS);
-            format!("#{} {} {url}", stored.id.0, flow.method())
+            format!("#{} {} {url}", stored.id.0, flow.method)
         };
-        if flow.status().is_some_and(|status| status >= 400) || stored.error.is_some() {
+        if flow.status.is_some_and(|status| status >= 400) || stored.error.is_some() {
             self.failures += 1;
             if self.failing.len() < EXAMPLES {
                 let error = flow.error().map(|it| format!(": {}", shorten(&it, URL_CHARS)));
@@ -191,13 +191,13 @@ impl Summary {
 }
 
 impl Host {
-    fn add(&mut self, flow: &Shown<'_>, status: String) {
+    fn add(&mut self, flow: &Brief<'_>, status: String) {
         self.flows += 1;
         let rest = flow.url.strip_prefix(origin(&flow.url)).unwrap_or_default();
         let rest = rest.split('#').next().unwrap_or_default();
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = shorten(&path_template(path), URL_CHARS);
-        let endpoint = self.endpoints.entry((shorten(flow.method(), 20), path)).or_default();
+        let endpoint = self.endpoints.entry((shorten(&flow.method, 20), path)).or_default();
         endpoint.flows += 1;
         *endpoint.statuses.entry(status).or_default() += 1;
         // The newest comes first.
@@ -213,7 +213,7 @@ impl Host {
                 endpoint.keys.insert(shorten(key, 30));
             }
         }
-        for place in authentication::places(flow, query) {
+        for place in authentication::places(flow.flow, query) {
             *self.authentication.entry(place).or_default() += 1;
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::flow::control::{ControlError, NewRequest};
 use crate::flow::head::{Field, HeadText};
-use crate::flow::record::Intervention;
+use crate::flow::record::{Intervention, Side};
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::limits::REPLAY_TIMEOUT;
 use crate::mcp::store::Waited;
@@ -16,7 +16,7 @@ use crate::mcp::tools::Work;
 use crate::mcp::tools::body::media_type;
 use crate::mcp::tools::edit::{FieldEdits, body, unmasked_body, unmasked_url};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
-use crate::mcp::tools::shown::{Shown, url, words};
+use crate::mcp::tools::shown::{Brief, Shown, url, words};
 
 pub(super) fn replay_request(work: &Work<'_>) -> Outcome {
     let flow = work.flow("flow_id")?;
@@ -97,7 +97,7 @@ pub(super) fn duplicate_flow(work: &Work<'_>) -> Outcome {
         intervention,
         ..StoredFlow::clone(&original)
     };
-    let shown = Shown::new(&copy, &work.options).summary();
+    let shown = Brief::new(&copy, &work.options).summary();
     work.tools.store().add(copy.clone());
     let mut reply = Reply::default();
     reply.put("original_flow_id", id_text(original.id));
@@ -145,7 +145,7 @@ fn without_body(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
     let request = NewRequest {
         origin: Some(flow.id),
         method: head.request_line().0.to_owned(),
-        url: url(flow, &head, false),
+        url: url(flow, false),
         headers: head.fields.iter().filter(|field| !is_framing(field)).cloned().collect(),
         body: Bytes::new(),
     };
@@ -226,9 +226,9 @@ fn send(work: &Work<'_>, request: NewRequest, id_name: &str, mut reply: Reply) -
 /// Tells of an answer in short; gives the error where it is none.
 fn put_answer(work: &Work<'_>, flow: &Arc<StoredFlow>, reply: &mut Reply) -> Option<String> {
     let shown = Shown::new(flow, &work.options);
-    reply.put("status_code", shown.status());
+    reply.put("status_code", shown.status);
     reply.put("ms", flow.timing.total_us / 1_000);
-    if let (Some(response), Some(head)) = (&flow.response, &shown.response) {
+    if let (Some(response), Some(head)) = (&flow.response, shown.head(Side::Response)) {
         reply.put(
             "response",
             json!({
@@ -237,7 +237,7 @@ fn put_answer(work: &Work<'_>, flow: &Arc<StoredFlow>, reply: &mut Reply) -> Opt
             }),
         );
     }
-    match (&flow.error, shown.status()) {
+    match (&flow.error, shown.status) {
         (Some(error), _) => Some(words(&work.options.redactor, error)),
         (None, None) => Some("the flow ended without a response".to_owned()),
         (None, Some(_)) => None,

@@ -2,9 +2,10 @@
 
 use crate::flow::head::HeadText;
 use crate::flow::record::{FlowId, Side};
+use crate::limits::RESOURCE_BYTES;
 use crate::mcp::toolbox::Resource;
 use crate::mcp::tools::FlowTools;
-use crate::mcp::tools::body::{Content, ShownBody};
+use crate::mcp::tools::body::{Content, ShownBody, text_window};
 use crate::mcp::tools::reply::shorten;
 use crate::mcp::tools::shown::message;
 
@@ -29,10 +30,22 @@ pub(super) fn read(tools: &FlowTools, uri: &str) -> Result<Resource, String> {
             Content::Binary(_) => "application/octet-stream",
         });
     }
-    Ok(match content {
-        Content::Text(text) => Resource::Text { media_type, text },
-        Content::Binary(bytes) => Resource::Binary { media_type, bytes },
-    })
+    match content {
+        Content::Text(text) => {
+            let (part, _, end) = text_window(&text, 0, RESOURCE_BYTES);
+            let text = match text.len() - end {
+                0 => text,
+                left => format!("{part}\n[{left} bytes left out: body_offset {end} reads on]"),
+            };
+            Ok(Resource::Text { media_type, text })
+        }
+        Content::Binary(bytes) if bytes.len() > RESOURCE_BYTES => Err(format!(
+            "the body has {} bytes and a resource {RESOURCE_BYTES} at most; get_flow_request and \
+             get_flow_response read it in parts, with body_offset",
+            bytes.len()
+        )),
+        Content::Binary(bytes) => Ok(Resource::Binary { media_type, bytes }),
+    }
 }
 
 fn parse(uri: &str) -> Option<(FlowId, Side)> {

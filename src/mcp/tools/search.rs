@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::Value;
 
-use crate::flow::head::HeadText;
+use crate::flow::head::{Field, HeadText};
 use crate::flow::record::{Direction, Side};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::{StoredFlow, StoredMessage};
@@ -13,7 +13,7 @@ use crate::mcp::tools::body::{as_text, decoded, media_type};
 use crate::mcp::tools::messages::{is_text_message, masked_text};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, json_chars};
 use crate::mcp::tools::select::{each, excerpt, filter, going_on, matches, pattern};
-use crate::mcp::tools::shown::{Shown, message};
+use crate::mcp::tools::shown::{Brief, Shown, message, url};
 
 /// Matches that are shown of one flow.
 const SHOWN_MATCHES: usize = 3;
@@ -29,6 +29,7 @@ pub(super) fn search_flows(work: &Work<'_>) -> Outcome {
         pattern: &pattern("pattern", text)?,
         redactor: &work.options.redactor,
         around: arguments.size("context", 0..=1_000)?.unwrap_or(40),
+        by_host: work.options.showhost,
     };
     let (in_head, in_body) = match arguments.text("in")? {
         None | Some("head") => (true, false),
@@ -48,10 +49,9 @@ pub(super) fn search_flows(work: &Work<'_>) -> Outcome {
         if !matched {
             return true;
         }
-        let shown = Shown::new(&flow, &work.options);
         let mut found = Found::default();
-        if in_head {
-            search.head(&shown, &mut found);
+        if in_head && search.may_be_in_head(&flow) {
+            search.head(&Shown::new(&flow, &work.options), &mut found);
         }
         if in_body {
             search.bodies(&flow, &mut found);
@@ -63,7 +63,7 @@ pub(super) fn search_flows(work: &Work<'_>) -> Outcome {
             skipped += 1;
             return true;
         }
-        let line = found.line(&shown);
+        let line = found.line(&Brief::new(&flow, &work.options));
         chars += json_chars(&line);
         is_more = lines.len() == limit || (chars > most_chars && !lines.is_empty());
         if !is_more {
@@ -114,7 +114,7 @@ impl Found {
         }
     }
 
-    fn line(self, flow: &Shown<'_>) -> Value {
+    fn line(self, flow: &Brief<'_>) -> Value {
         let mut line = flow.summary();
         if self.count > self.shown.len() {
             line.insert("more_matches".to_owned(), (self.count - self.shown.len()).into());
@@ -129,22 +129,43 @@ struct Search<'a> {
     redactor: &'a Redactor,
     /// Characters shown around a match.
     around: usize,
+    /// Whether URLs show the Host field.
+    by_host: bool,
 }
 
 impl Search<'_> {
+    /// Whether the pattern occurs in the heads as they came. Masking is dear, so only those are
+    /// masked in which there is something to find. What counts is what is found in the masked
+    /// ones: who may not read a secret may not find out about it by searching for it either.
+    fn may_be_in_head(&self, flow: &StoredFlow) -> bool {
+        let request = HeadText::read(&flow.request.head);
+        let line = format!("{} {}", request.request_line().0, url(flow, self.by_host));
+        let in_fields = |head: &HeadText| {
+            let mut lines = head.fields.iter().map(field_line);
+            lines.any(|line| self.pattern.is_match(&line))
+        };
+        if self.pattern.is_match(&line) || in_fields(&request) {
+            return true;
+        }
+        let Some(response) = &flow.response else { return false };
+        let response = HeadText::read(&response.head);
+        self.pattern.is_match(&status_text(&response)) || in_fields(&response)
+    }
+
     fn head(&self, flow: &Shown<'_>, found: &mut Found) {
-        self.line("request", &format!("{} {}", flow.method(), flow.url), found);
-        self.fields("request", &flow.request, found);
-        if let Some(response) = &flow.response {
-            let (_, status, reason) = response.status_line();
-            self.line("response", &format!("{status} {reason}"), found);
+        self.line("request", &format!("{} {}", flow.method, flow.url), found);
+        if let Some(request) = flow.head(Side::Request) {
+            self.fields("request", request, found);
+        }
+        if let Some(response) = flow.head(Side::Response) {
+            self.line("response", &status_text(response), found);
             self.fields("response", response, found);
         }
     }
 
     fn fields(&self, side: &str, head: &HeadText, found: &mut Found) {
         for field in &head.fields {
-            self.line(side, &format!("{}: {}", field.name, field.value), found);
+            self.line(side, &field_line(field), found);
         }
     }
 
@@ -183,9 +204,7 @@ impl Search<'_> {
         let head = HeadText::read(&message.head);
         let (body, media_type) = (decoded(&message.body, &head), media_type(&head));
         let Some(text) = as_text(&body.bytes, &media_type, body.is_cut) else { return };
-        // Masking a body is dear, so only those are masked in which there is something to find.
-        // What counts is what is found in the masked text: who may not read a secret may not
-        // find out about it by searching for it either.
+        // As with heads.
         if !self.pattern.is_match(&text) {
             return;
         }
@@ -210,4 +229,13 @@ impl Search<'_> {
             });
         }
     }
+}
+
+fn field_line(field: &Field) -> String {
+    format!("{}: {}", field.name, field.value)
+}
+
+fn status_text(response: &HeadText) -> String {
+    let (_, status, reason) = response.status_line();
+    format!("{status} {reason}")
 }

@@ -19,7 +19,7 @@ use crate::mcp::tools::arguments::Arguments;
 use crate::mcp::tools::body::{Content, ShownBody};
 use crate::mcp::tools::messages::masked_payload;
 use crate::mcp::tools::reply::{Failure, shorten};
-use crate::mcp::tools::shown::{Shown, masked_bytes};
+use crate::mcp::tools::shown::masked_bytes;
 
 /// How many flows are looked at between two looks at whether the call was given up.
 const STRIDE: usize = 64;
@@ -54,15 +54,13 @@ pub(super) fn parse_filter(name: &str, text: &str) -> Result<Option<Filter>, Fai
 /// The flows for which `keep` holds and that match the filter in the argument `filter`, in order.
 pub(super) fn select(
     work: &Work<'_>,
-    keep: impl Fn(&Shown<'_>) -> bool,
+    keep: impl Fn(&StoredFlow) -> bool,
 ) -> Result<Vec<Arc<StoredFlow>>, Failure> {
     let filter = filter(work.arguments, "filter")?;
     let redactor = &work.options.redactor;
     let mut kept = Vec::new();
     each(work.call.cancellation, work.tools.store().snapshot(), |flow| {
-        if keep(&Shown::new(&flow, &work.options))
-            && filter.as_ref().is_none_or(|filter| matches(filter, &flow, redactor))
-        {
+        if keep(&flow) && filter.as_ref().is_none_or(|filter| matches(filter, &flow, redactor)) {
             kept.push(flow);
         }
         true

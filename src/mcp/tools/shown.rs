@@ -1,5 +1,7 @@
 //! A flow as agents see it: taken apart, with its secrets masked.
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -15,54 +17,28 @@ pub(super) const LISTED_URL_CHARS: usize = 160;
 /// Characters of an error in a listing.
 const LISTED_ERROR_CHARS: usize = 80;
 
-/// A flow with its heads read and masked.
+/// What a listing shows of a flow. The secrets in it are masked.
 #[derive(Debug)]
-pub(super) struct Shown<'a> {
+pub(super) struct Brief<'a> {
     pub(super) flow: &'a StoredFlow,
-    pub(super) request: HeadText,
-    pub(super) response: Option<HeadText>,
-    /// The URL, masked.
+    pub(super) method: String,
     pub(super) url: String,
+    /// The status; `None` while there is no response, or one that has none.
+    pub(super) status: Option<u16>,
     redactor: &'a Redactor,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Brief<'a> {
     pub(super) fn new(flow: &'a StoredFlow, options: &'a Options) -> Self {
         let redactor = &options.redactor;
-        let request = HeadText::read(&flow.request.head);
-        let url = redactor.url(&url(flow, &request, options.showhost)).into_owned();
-        Shown {
-            flow,
-            request: masked_head(request, redactor),
-            response: flow
-                .response
-                .as_ref()
-                .map(|response| masked_head(HeadText::read(&response.head), redactor)),
-            url,
-            redactor,
-        }
-    }
-
-    pub(super) fn method(&self) -> &str {
-        self.request.request_line().0
-    }
-
-    /// The status; `None` while there is no response, or one that has none.
-    pub(super) fn status(&self) -> Option<u16> {
-        let status = self.response.as_ref()?.status_line().1;
-        (status > 0).then_some(status)
+        let method = method(flow);
+        let url = url(flow, options.showhost);
+        let url = redactor.url(&url).into_owned();
+        Brief { flow, method, url, status: status(flow), redactor }
     }
 
     pub(super) fn error(&self) -> Option<String> {
         self.flow.error.as_deref().map(|error| words(self.redactor, error))
-    }
-
-    /// The head of one side.
-    pub(super) fn head(&self, side: Side) -> Option<&HeadText> {
-        match side {
-            Side::Request => Some(&self.request),
-            Side::Response => self.response.as_ref(),
-        }
     }
 
     /// The flow's line in a listing. What is as usual is not said.
@@ -70,9 +46,9 @@ impl<'a> Shown<'a> {
         let mut line = Map::new();
         let mut put = |name: &str, value: Value| line.insert(name.to_owned(), value);
         put("id", id_text(self.flow.id).into());
-        put("method", self.method().into());
+        put("method", self.method.as_str().into());
         put("url", shorten(&self.url, LISTED_URL_CHARS).into());
-        put("status_code", self.status().into());
+        put("status_code", self.status.into());
         put("timestamp", (self.flow.timing.began_us / 1_000_000).into());
         match self.flow.state {
             FlowState::Ended => {}
@@ -94,6 +70,60 @@ impl<'a> Shown<'a> {
         }
         line
     }
+}
+
+/// A flow with its heads read and masked.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    brief: Brief<'a>,
+    request: HeadText,
+    response: Option<HeadText>,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn new(flow: &'a StoredFlow, options: &'a Options) -> Self {
+        let head = |head| masked_head(HeadText::read(head), &options.redactor);
+        Shown {
+            brief: Brief::new(flow, options),
+            request: head(&flow.request.head),
+            response: flow.response.as_ref().map(|response| head(&response.head)),
+        }
+    }
+
+    /// The head of one side.
+    pub(super) fn head(&self, side: Side) -> Option<&HeadText> {
+        match side {
+            Side::Request => Some(&self.request),
+            Side::Response => self.response.as_ref(),
+        }
+    }
+}
+
+impl<'a> Deref for Shown<'a> {
+    type Target = Brief<'a>;
+
+    fn deref(&self) -> &Brief<'a> {
+        &self.brief
+    }
+}
+
+/// The method of a flow's request.
+pub(super) fn method(flow: &StoredFlow) -> String {
+    HeadText::read(first_line(&flow.request.head)).request_line().0.to_owned()
+}
+
+/// The status of a flow's response; `None` while there is no response, or one that has none.
+pub(super) fn status(flow: &StoredFlow) -> Option<u16> {
+    let response = flow.response.as_ref()?;
+    let status = HeadText::read(first_line(&response.head)).status_line().1;
+    (status > 0).then_some(status)
+}
+
+/// The first line of a head: taking all its fields apart for that would be dear in a listing.
+fn first_line(head: &[u8]) -> &[u8] {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+    let line = head.get(start..).unwrap_or_default();
+    line.split(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
 pub(super) fn held_words(side: Side) -> &'static str {
@@ -118,14 +148,13 @@ pub(super) fn message(flow: &StoredFlow, side: Side) -> Option<&StoredMessage> {
 
 /// The URL of a flow, unmasked: by its Host field where the user wants that, else by the address
 /// that was connected to.
-pub(super) fn url(flow: &StoredFlow, request: &HeadText, by_host: bool) -> String {
+pub(super) fn url(flow: &StoredFlow, by_host: bool) -> String {
     let kind = if flow.websocket.is_some() { UriKind::WebSocket } else { UriKind::Http };
     let target = flow.target.as_deref();
-    if by_host || target.is_none() {
-        return target_uri(request, flow.scheme, target, kind);
-    }
-    let bare = HeadText { start: request.start.clone(), fields: Vec::new() };
-    target_uri(&bare, flow.scheme, target, kind)
+    let needs_fields = by_host || target.is_none();
+    let head =
+        if needs_fields { flow.request.head.as_ref() } else { first_line(&flow.request.head) };
+    target_uri(&HeadText::read(head), flow.scheme, target, kind)
 }
 
 fn masked_head(mut head: HeadText, redactor: &Redactor) -> HeadText {
@@ -177,23 +206,43 @@ pub(super) fn seconds(us: u64) -> f64 {
     (us / 1_000) as f64 / 1_000.0
 }
 
-/// Fields as an object; several values of one name as an array. Long values are cut at `most`
-/// characters; whether one was.
-pub(super) fn headers(fields: &[Field], most: usize) -> (Value, bool) {
-    let mut object = Map::new();
-    let mut is_cut = false;
-    for field in fields {
-        let value = Value::from(shorten(&field.value, most));
-        is_cut |= field.value.chars().nth(most).is_some();
+/// Fields as an object; several values of one name as an array.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    pub(super) object: Map<String, Value>,
+    /// Whether a value is cut.
+    pub(super) is_cut: bool,
+    /// Fields that are left out.
+    pub(super) left_out: usize,
+}
+
+impl Headers {
+    /// Cuts each value at `most_of_each` characters, and leaves out what comes after `most`.
+    pub(super) fn new(fields: &[Field], most_of_each: usize, most: usize) -> Self {
+        let mut headers = Headers::default();
+        let mut chars = 0;
+        for field in fields {
+            let value = shorten(&field.value, most_of_each);
+            chars += field.name.len() + value.len() + 8;
+            if chars > most {
+                headers.left_out += 1;
+                continue;
+            }
+            headers.is_cut |= field.value.chars().nth(most_of_each).is_some();
+            headers.add(&field.name, value.into());
+        }
+        headers
+    }
+
+    fn add(&mut self, name: &str, value: Value) {
         // Names differ in case and mean the same (RFC 9110 section 5.1).
-        let same = object.keys().find(|name| name.eq_ignore_ascii_case(&field.name)).cloned();
-        match same.and_then(|name| object.get_mut(&name)) {
+        let same = self.object.keys().find(|known| known.eq_ignore_ascii_case(name)).cloned();
+        match same.and_then(|known| self.object.get_mut(&known)) {
             None => {
-                object.insert(field.name.clone(), value);
+                self.object.insert(name.to_owned(), value);
             }
             Some(Value::Array(values)) => values.push(value),
             Some(single) => *single = Value::Array(vec![single.take(), value]),
         }
     }
-    (object.into(), is_cut)
 }

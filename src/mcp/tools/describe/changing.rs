@@ -14,8 +14,8 @@ fn replay() -> Vec<ToolDescription> {
         sends(
             "replay_request",
             "Send a request again",
-            "Sends a flow's request again as it was, and waits up to 30 s for the answer, which is \
-             a flow of its own. Redirects are not followed. To change something first use \
+            "Sends a flow's request again as it was, and waits up to 30 s for the answer, which \
+             is a flow of its own. Redirects are not followed. To change something first use \
              modify_and_send. Example: {\"flow_id\": \"12\"}.",
             object([("flow_id", flow_id())], &["flow_id"]),
         ),
@@ -33,8 +33,8 @@ fn replay() -> Vec<ToolDescription> {
                     (
                         "headers",
                         headers(
-                            "Headers, as names and values. Host and the body's length \
-                        are added.",
+                            "Headers, as names and values. Host and the body's length are \
+                             added.",
                         ),
                     ),
                     ("body", text("The body as text. Default: none.")),
@@ -46,10 +46,10 @@ fn replay() -> Vec<ToolDescription> {
         sends(
             "modify_and_send",
             "Change a request and send it",
-            "Sends a flow's request again with changes, and waits up to 30 s for the answer, which \
-             is a flow of its own. What is not named stays, secrets too. Example: {\"flow_id\": \
-             \"12\", \"method\": \"PUT\", \"headers\": {\"X-Debug\": \"1\"}, \"remove_headers\": \
-             [\"Cookie\"]}.",
+            "Sends a flow's request again with changes, and waits up to 30 s for the answer, \
+             which is a flow of its own. What is not named stays, secrets too. Example: \
+             {\"flow_id\": \"12\", \"method\": \"PUT\", \"headers\": {\"X-Debug\": \"1\"}, \
+             \"remove_headers\": [\"Cookie\"]}.",
             object(
                 [
                     ("flow_id", flow_id()),
@@ -85,8 +85,8 @@ fn intercept() -> Vec<ToolDescription> {
                 "Hold matching traffic",
                 "Holds live requests and responses that match a filter, until they are resumed or \
                  dropped. ~q holds requests alone, ~s responses; everything else flows on. Empty \
-                 switches it off. Held flows go on by themselves after intercept_timeout. Example: \
-                 {\"filter\": \"~d example.com & ~u /login & ~q\"}.",
+                 switches it off. Held flows go on by themselves after intercept_timeout. \
+                 Example: {\"filter\": \"~d example.com & ~u /login & ~q\"}.",
                 object(
                     [(
                         "filter",
@@ -109,11 +109,11 @@ fn intercept() -> Vec<ToolDescription> {
             ..looks(
                 "resume_flow",
                 "Let a held flow go on",
-                "Lets a held flow go on, as it is or with edits. While its request is held: method, \
-             url, headers, remove_headers, body. While its response is held: status, headers, \
-             remove_headers, body. With answer: true the client gets the status, headers and body \
-             given here, and a held request is not sent. Example: {\"flow_id\": \"12\", \"status\": \
-             503, \"body\": \"down\"}.",
+                "Lets a held flow go on, as it is or with edits. While its request is held: \
+                 method, url, headers, remove_headers, body. While its response is held: status, \
+                 headers, remove_headers, body. With answer: true the client gets the status, \
+                 headers and body given here, and a held request is not sent. Example: \
+                 {\"flow_id\": \"12\", \"status\": 503, \"body\": \"down\"}.",
                 resume_schema(),
             )
         },
@@ -123,8 +123,8 @@ fn intercept() -> Vec<ToolDescription> {
             ..looks(
                 "resume_all",
                 "Let all held flows go on",
-                "Lets all held flows go on as they are. The filter stays in force; switch it off first \
-             with set_intercept_filter. Example: {}.",
+                "Lets all held flows go on as they are. The filter stays in force; switch it off \
+                 first with set_intercept_filter. Example: {}.",
                 object([], &[]),
             )
         },
@@ -154,15 +154,15 @@ fn resume_schema() -> Value {
                 integer(
                     200,
                     Some(599),
-                    "Another status, while the response is held; with \
-                answer the status, default 200.",
+                    "Another status, while the response is held; with answer the status, default \
+                     200.",
                 ),
             ),
             (
                 "headers",
                 headers(
-                    "Headers that are added, or replaced where they exist; with answer \
-                all there are.",
+                    "Headers that are added, or replaced where they exist; with answer all there \
+                     are.",
                 ),
             ),
             ("remove_headers", texts("Names of headers that are removed.")),
@@ -171,8 +171,8 @@ fn resume_schema() -> Value {
             (
                 "answer",
                 boolean(
-                    "Whether status, headers and body are a whole answer to give \
-                instead. Default false.",
+                    "Whether status, headers and body are a whole answer to give instead. Default \
+                     false.",
                 ),
             ),
         ],
@@ -214,8 +214,8 @@ fn options() -> Vec<ToolDescription> {
         looks(
             "get_status",
             "Status of the proxy",
-            "Tells where the proxy listens, what it captures to, for how long it runs, and what it \
-             lost. For the traffic itself use get_overview. Example: {}.",
+            "Tells where the proxy listens, what it captures to, for how long it runs, and what \
+             it lost. For the traffic itself use get_overview. Example: {}.",
             object([], &[]),
         ),
     ]

@@ -56,8 +56,8 @@ fn overview() -> ToolDescription {
         "Overview of the traffic",
         "Sums the traffic up in one small reply. Hosts, endpoints with path templates such as \
          /users/{id}, counts, statuses, where authentication sits, errors, and the slowest calls. \
-         Use it first, rather than paging through get_flows. Example: {\"filter\": \
-         \"~d api.example.com\"}.",
+         Use it first, rather than paging through get_flows. Example: {\"filter\": \"~d \
+         api.example.com\"}.",
         object(
             [
                 ("filter", filter()),
@@ -120,8 +120,8 @@ fn by_id() -> ToolDescription {
         "get_flow_by_id",
         "One flow in full",
         "Shows one flow: request, response, times and error. Use get_flow_request or \
-         get_flow_response when one half is enough. Example: {\"flow_id\": \"12\", \"body_limit\": \
-         2000}.",
+         get_flow_response when one half is enough. Example: {\"flow_id\": \"12\", \
+         \"body_limit\": 2000}.",
         object(
             [
                 ("flow_id", flow_id()),
@@ -155,9 +155,9 @@ fn compare() -> ToolDescription {
     looks(
         "compare_flows",
         "Compare two flows",
-        "Tells what differs between two flows: request line, headers, status, and bodies, JSON by \
-         its structure and other text by lines. Use it rather than reading both flows. Example: \
-         {\"flow_id\": \"12\", \"other_flow_id\": \"15\"}.",
+        "Tells what differs between two flows. It compares request line, headers, status and \
+         bodies, JSON by its structure and other text by lines. Use it rather than reading both \
+         flows. Example: {\"flow_id\": \"12\", \"other_flow_id\": \"15\"}.",
         object(
             [
                 ("flow_id", flow_id_of("The first flow's id, such as \"12\".")),
@@ -173,8 +173,9 @@ fn messages() -> ToolDescription {
     looks(
         "get_websocket_messages",
         "WebSocket messages",
-        "Shows the messages of a WebSocket flow in the order in which they came. Use get_flow_by_id \
-         for its handshake. Example: {\"flow_id\": \"12\", \"pattern\": \"error\"}.",
+        "Shows the messages of a WebSocket flow in the order in which they came. Use \
+         get_flow_by_id for its handshake. Example: {\"flow_id\": \"12\", \"pattern\": \
+         \"error\"}.",
         object(
             [
                 ("flow_id", flow_id()),
@@ -183,8 +184,8 @@ fn messages() -> ToolDescription {
                     integer(
                         0,
                         None,
-                        "Matching messages to skip; those kept no more count as \
-                        skipped. Default 0.",
+                        "Matching messages to skip; those kept no more count as skipped. Default \
+                         0.",
                     ),
                 ),
                 ("limit", integer(1, Some(1_000), "Messages to show. Default 50.")),
@@ -228,23 +229,20 @@ fn export() -> ToolDescription {
             "export_flows",
             "Export as HAR",
             "Gives flows as HAR 1.2, or writes them to a file with path. Use path for more than a \
-             few flows: a HAR is large, and the reply is then a short summary. Example: {\"filter\": \
-             \"~d example.com\", \"path\": \"example.har\"}.",
+             few flows: a HAR is large, and the reply is then a short summary. Example: \
+             {\"filter\": \"~d example.com\", \"path\": \"example.har\"}.",
             object(
                 [
                     (
                         "flow_ids",
-                        flow_ids(
-                            "The ids of the flows, such as [\"12\", \"13\"]. \
-                        Left out: all.",
-                        ),
+                        flow_ids("The ids of the flows, such as [\"12\", \"13\"]. Left out: all."),
                     ),
                     ("filter", filter()),
                     (
                         "path",
                         text(
                             "File to write, below the folder in which flowtap runs, such as \
-                            \"api.har\". Left out: the HAR is the reply.",
+                             \"api.har\". Left out: the HAR is the reply.",
                         ),
                     ),
                     ("overwrite", boolean("Whether path may replace a file. Default false.")),

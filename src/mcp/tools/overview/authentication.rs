@@ -1,7 +1,8 @@
 //! Where authentication sits in a request: the names, never the values.
 
+use crate::flow::head::HeadText;
+use crate::flow::stored::StoredFlow;
 use crate::mcp::tools::reply::shorten;
-use crate::mcp::tools::shown::Shown;
 
 /// Schemes of Authorization (RFC 9110 section 16.4.1) that may be named: an unknown first word
 /// could be the secret itself.
@@ -16,10 +17,10 @@ const HINTS: [&str; 10] = [
 /// Names that are credentials as a whole.
 const NAMES: [&str; 6] = ["sid", "sig", "signature", "key", "phpsessid", "jsessionid"];
 
-/// The headers, cookies and query keys that carry credentials. The flow and `query` are masked.
-pub(super) fn places(flow: &Shown<'_>, query: &str) -> Vec<String> {
+/// The headers, cookies and query keys that carry credentials. `query` is masked.
+pub(super) fn places(flow: &StoredFlow, query: &str) -> Vec<String> {
     let mut places = Vec::new();
-    for field in &flow.request.fields {
+    for field in HeadText::read(&flow.request.head).fields {
         let name = field.name.to_ascii_lowercase();
         if matches!(name.as_str(), "authorization" | "proxy-authorization") {
             let first = field.value.split_once(' ').map(|(scheme, _)| scheme);
@@ -27,8 +28,9 @@ pub(super) fn places(flow: &Shown<'_>, query: &str) -> Vec<String> {
             let scheme = known.map(|scheme| format!(" {scheme}")).unwrap_or_default();
             places.push(format!("header {}{scheme}", field.name));
         } else if name == "cookie" {
-            let pairs = field.value.split(';').filter_map(|pair| pair.split('=').next());
-            let named = pairs.map(str::trim).filter(|name| carries_credentials(name));
+            // Without a name there is only a value.
+            let names = field.value.split(';').filter_map(|it| Some(it.split_once('=')?.0));
+            let named = names.map(str::trim).filter(|name| carries_credentials(name));
             places.extend(named.map(|name| format!("cookie {}", shorten(name, 40))));
         } else if carries_credentials(&name) && !name.starts_with("sec-") {
             places.push(format!("header {}", shorten(&field.name, 40)));

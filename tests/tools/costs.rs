@@ -1,0 +1,69 @@
+//! What replies cost an agent, in characters over four.
+
+use serde_json::{Value, json};
+
+use crate::bench::*;
+
+/// Flows as an API client and a page make them.
+fn realistic() -> Bench {
+    let bench = Bench::new();
+    let paths = [
+        "/v1/users/48213",
+        "/v1/users/48213/orders?status=open&page=2&per_page=50",
+        "/v1/orders/9f1b2c3d-4e5f-6789-abcd-ef0123456789",
+        "/v1/search?q=wireless+headphones&sort=price_asc",
+        "/v1/cart/items",
+        "/v1/sessions/current",
+        "/static/js/main.3f2a91bc.chunk.js",
+        "/static/media/logo.6ce24c58.svg",
+        "/v1/products/1182/reviews?limit=20&cursor=eyJpZCI6MTIwfQ",
+        "/health",
+    ];
+    for id in 1..=100_u64 {
+        let path = paths[usize::try_from(id).unwrap() % paths.len()];
+        let host = if id % 7 == 0 { "cdn.shop.example" } else { "api.shop.example" };
+        let url = format!("https://{host}{path}");
+        bench.end(exchange(id, "GET", &url, 200, "application/json", "{\"ok\":true}"));
+    }
+    bench
+}
+
+/// Tokens of each listed flow, the reply's frame left out.
+fn each(reply: &Value) -> f64 {
+    let flows = reply["flows"].as_array().unwrap();
+    let chars: usize = flows.iter().map(|flow| flow.to_string().len() + 1).sum();
+    chars as f64 / 4.0 / flows.len() as f64
+}
+
+#[test]
+fn a_listed_flow_costs_little() {
+    let bench = realistic();
+    let table = bench.call("get_flows", json!({"format": "table"}));
+    assert!(each(&table) <= 16.0, "{}", each(&table));
+    let objects = bench.call("get_flows", json!({}));
+    assert!(each(&objects) <= 36.0, "{}", each(&objects));
+    let overview = bench.call("get_overview", json!({}));
+    assert!(tokens(&overview) <= 600, "{}", tokens(&overview));
+}
+
+#[test]
+fn replies_stay_below_their_bound() {
+    let bench = Bench::new();
+    let long = format!("https://a.example/{}", "x".repeat(8_000));
+    for id in 1..=500 {
+        let text = format!("needle {}", "y\"".repeat(5_000));
+        bench.end(exchange(id, "GET", &long, 200, "text/plain", text));
+    }
+    for (tool, arguments) in [
+        ("get_flows", json!({})),
+        ("get_flows", json!({"format": "table"})),
+        ("search_flows", json!({"pattern": "needle|example", "in": "all"})),
+        ("get_flow_by_id", json!({"flow_id": 1})),
+        ("get_overview", json!({})),
+        ("compare_flows", json!({"flow_id": 1, "other_flow_id": 2})),
+        ("export_flows", json!({})),
+    ] {
+        let chars = bench.call(tool, arguments.clone()).to_string().chars().count();
+        assert!(chars <= 40_000, "{tool} {arguments}: {chars}");
+    }
+}

@@ -1,0 +1,167 @@
+//! That no secret leaves, whatever is asked, and that a masked one that is sent back is the real
+//! one.
+
+use flowtap::flow::record::*;
+use flowtap::mcp::toolbox::{Resource, Toolbox};
+use serde_json::{Value, json};
+
+use crate::bench::*;
+
+const TOKEN: &str = "tok-7f3a9c1e5b2d8f604a71";
+const PASSWORD: &str = "hunter2-correct-horse";
+const SESSION: &str = "sess-91ab77cd02ef4455";
+const API_KEY: &str = "key-0d9e8f7a6b5c4d3e2f1a";
+
+fn planted() -> Bench {
+    let bench = Bench::masking();
+    let url = format!("https://a.example/login?api_key={API_KEY}&page=1");
+    let answer = json!({"user": "ann", "access_token": TOKEN, "list": [{"password": PASSWORD}]});
+    let head = format!(
+        "POST /login?api_key={API_KEY}&page=1 HTTP/1.1\r\nHost: a.example\r\n\
+         Authorization: Bearer {TOKEN}\r\nCookie: theme=dark; session_id={SESSION}\r\n\
+         X-Api-Key: {API_KEY}\r\nContent-Type: application/json\r\n\r\n"
+    );
+    let question = json!({"user": "ann", "password": PASSWORD}).to_string();
+    for id in 1..=2 {
+        let mut flow = json_exchange(id, &url, answer.clone());
+        let response = flow.response.as_mut().unwrap();
+        response.head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+             Set-Cookie: session_id={SESSION}; Path=/\r\n\r\n"
+        )
+        .into();
+        bench.end(with_request(flow, &head, &question));
+    }
+    let mut failed = json_exchange(3, &url, json!({}));
+    failed.response = None;
+    failed.error = Some(format!("cannot reach {url}"));
+    bench.end(failed);
+    bench.tell(websocket(4, &format!("/chat?access_token={TOKEN}")));
+    let text = json!({"type": "auth", "token": TOKEN}).to_string();
+    bench.tell(websocket_message(4, Direction::Send, Opcode::Text, text));
+    let stream = format!("data: {{\"access_token\":\"{TOKEN}\"}}\n\n");
+    bench.end(exchange(5, "GET", &url, 200, "text/event-stream", stream));
+    let held = with_request(json_exchange(6, &url, answer), &head, &question);
+    bench.hold(&held, Side::Request);
+    bench
+}
+
+fn check(what: &str, text: &str) {
+    for secret in [TOKEN, PASSWORD, SESSION, API_KEY] {
+        assert!(!text.contains(secret), "{what} shows {secret}: {text}");
+    }
+}
+
+#[test]
+fn no_reply_shows_a_secret() {
+    let bench = planted();
+    let mut calls = vec![
+        ("get_flows", json!({})),
+        ("get_flows", json!({"format": "table"})),
+        ("search_flows", json!({"pattern": ".", "in": "all", "context": 1000})),
+        ("get_overview", json!({})),
+        ("compare_flows", json!({"flow_id": 1, "other_flow_id": 5})),
+        ("compare_flows", json!({"flow_id": 1, "other_flow_id": 3})),
+        ("get_websocket_messages", json!({"flow_id": 4})),
+        ("get_event_stream", json!({"flow_id": 5})),
+        ("export_flows", json!({})),
+        ("get_intercepted_flows", json!({})),
+        ("get_options", json!({})),
+        ("get_status", json!({})),
+        ("duplicate_flow", json!({"flow_id": 1})),
+        ("replay_request", json!({"flow_id": 1})),
+        (
+            "modify_and_send",
+            json!({"flow_id": 1, "method": "PUT", "headers": {"X-Api-Key": API_KEY}}),
+        ),
+        ("send_request", json!({"url": format!("https://a.example/?api_key={API_KEY}")})),
+        (
+            "resume_flow",
+            json!({"flow_id": 6, "url": format!("https://a.example/?api_key={API_KEY}")}),
+        ),
+        ("get_flow_by_id", json!({"flow_id": "1", "body_offset": 1, "body_limit": 100})),
+    ];
+    for id in 1..=6 {
+        for tool in ["get_flow_by_id", "get_flow_request", "get_flow_response"] {
+            calls.push((tool, json!({"flow_id": id, "full_heads": true})));
+        }
+    }
+    for (tool, arguments) in calls {
+        let result = bench.call_raw(tool, &arguments);
+        check(&format!("{tool} {arguments}"), &Value::from(result.content).to_string());
+    }
+    bench.call("export_flows", json!({"path": "a.har"}));
+    check("the HAR", &std::fs::read_to_string(bench.folder.path().join("a.har")).unwrap());
+    for uri in ["flow://1/request/body", "flow://1/response/body", "flow://5/response/body"] {
+        match bench.tools.read_resource(uri).unwrap() {
+            Resource::Text { text, .. } => check(uri, &text),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_window_never_cuts_a_secret_out_of_its_place() {
+    let bench = planted();
+    for offset in 0..120 {
+        let arguments = json!({"flow_id": 1, "body_offset": offset, "body_limit": 30});
+        let shown = bench.call("get_flow_response", arguments).to_string();
+        for secret in [TOKEN, PASSWORD] {
+            let part = &secret[secret.len() - 8..];
+            assert!(!shown.contains(part), "offset {offset}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn searching_and_filtering_tell_nothing_of_secrets() {
+    let bench = planted();
+    for secret in [TOKEN, PASSWORD, SESSION, API_KEY] {
+        let part = &secret[..10];
+        let found = bench.call("search_flows", json!({"pattern": part, "in": "all"}));
+        assert_eq!(found["count"], 0, "{found}");
+        for operator in ["~h", "~b", "~u"] {
+            let filter = format!("{operator} {part}");
+            let listed = bench.call("get_flows", json!({ "filter": filter }));
+            assert_eq!(listed["total"], 0, "{filter}");
+            let filter = format!("!{operator} {part}");
+            let listed = bench.call("get_flows", json!({ "filter": filter }));
+            assert_eq!(listed["total"], 6, "{filter}");
+        }
+        let listed = bench.call("get_flows", json!({"url_pattern": part}));
+        assert_eq!(listed["total"], 0);
+    }
+    let found = bench.call("search_flows", json!({"pattern": "\"user\"", "in": "body"}));
+    assert!(found["count"].as_u64().unwrap() >= 2, "{found}");
+}
+
+#[test]
+fn masked_values_that_come_back_are_the_real_ones() {
+    let bench = planted();
+    let shown = bench.call("get_flow_request", json!({"flow_id": 1}));
+    let (url, headers) = (shown["url"].as_str().unwrap(), &shown["headers"]);
+    let body: Value = serde_json::from_str(shown["body"].as_str().unwrap()).unwrap();
+    let arguments = json!({
+        "flow_id": 1,
+        "url": url.replace("page=1", "page=2"),
+        "headers": {"Authorization": headers["Authorization"], "Cookie": headers["Cookie"]},
+        "body": json!({"user": "bob", "password": body["password"]}).to_string(),
+    });
+    bench.call("modify_and_send", arguments);
+    let sent = bench.control.sent.lock().unwrap().pop().unwrap();
+    assert_eq!(sent.url, format!("https://a.example/login?api_key={API_KEY}&page=2"));
+    let value = |name: &str| {
+        let field = sent.headers.iter().find(|field| field.name == name);
+        field.map(|field| field.value.as_str()).unwrap()
+    };
+    assert_eq!(value("Authorization"), format!("Bearer {TOKEN}"));
+    assert_eq!(value("Cookie"), format!("theme=dark; session_id={SESSION}"));
+    let sent_body: Value = serde_json::from_slice(&sent.body).unwrap();
+    assert_eq!(sent_body, json!({"user": "bob", "password": PASSWORD}));
+    let arguments = json!({"flow_id": 1, "headers": {"Authorization": "Basic ***"}});
+    let words = bench.refused("modify_and_send", arguments);
+    assert!(words.contains("Authorization") && words.contains("leave it out"), "{words}");
+    let words =
+        bench.refused("modify_and_send", json!({"flow_id": 1, "url": "https://a.example/***"}));
+    assert!(words.contains("the URL"), "{words}");
+}
