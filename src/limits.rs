@@ -300,7 +300,61 @@ pub const PRINTED_BODY_BYTES: usize = 4 * 1024;
 /// Hosts that `discover` lists; more are counted together.
 pub const DISCOVERED_HOSTS: usize = 100_000;
 
+// The MCP server.
+
+/// The port where agents look for it.
+pub const MCP_PORT: u16 = 9011;
+/// Connections to the MCP port. Each agent has two or three; one more than this takes the place
+/// of the one that has been idle the longest.
+pub const MCP_CONNECTIONS: usize = 256;
+/// Sessions of the older versions. One more takes the place of the one that was unused longest.
+pub const MCP_SESSIONS: usize = 128;
+/// A session that nobody uses ends after this.
+pub const MCP_SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
+/// A request's body; arguments may hold a whole body to send. 413 beyond it.
+pub const MCP_BODY_BYTES: usize = 16 * 1024 * 1024;
+/// Bodies that are being received, of all connections together; 503 beyond it.
+pub const MCP_BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// From the first byte of a request to its last; agents are on this machine.
+pub const MCP_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Without a byte taken while output waits.
+pub const MCP_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two requests on one connection.
+pub const MCP_KEEP_ALIVE: Duration = Duration::from_secs(300);
+/// Nesting of arrays and objects in a message; what tools take nests three deep.
+pub const MCP_JSON_DEPTH: usize = 100;
+/// Values in a message: each takes many times the memory of its shortest text.
+pub const MCP_JSON_VALUES: usize = 200_000;
+/// Messages in one batch.
+pub const MCP_BATCH_MESSAGES: usize = 64;
+/// A request's id, which is echoed.
+pub const MCP_ID_BYTES: usize = 1024;
+/// A reply that is one JSON object: a large export.
+pub const MCP_REPLY_BYTES: usize = 16 * 1024 * 1024;
+/// A reply on an event stream: clients take 1 MiB for one event.
+pub const MCP_EVENT_BYTES: usize = 1024 * 1024 - 4 * 1024;
+/// Bytes that wait on one event stream; a client that reads so little is cut off.
+pub const MCP_STREAM_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of output that wait on all connections together; a reply beyond it closes its own.
+pub const MCP_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
+/// How often an event stream carries a comment, so that both sides see whether the other is there.
+pub const MCP_PING: Duration = Duration::from_secs(15);
+/// Threads that run calls. Calls may wait for a server for 30 s, and must not block quick ones.
+pub const MCP_THREADS: usize = 16;
+/// Calls that wait for a thread; beyond it they are refused.
+pub const MCP_WAITING_CALLS: usize = 64;
+/// How long a thread without a call waits for the next before it ends.
+pub const MCP_THREAD_IDLE: Duration = Duration::from_secs(10);
+/// Progress and results of calls that wait to be taken; then progress is dropped and results wait.
+pub const MCP_CALL_EVENTS: usize = 256;
+/// Streams that a client of one connection listens on.
+pub const MCP_LISTENS: usize = 16;
+
 const _: () = {
+    assert!(MCP_EVENT_BYTES < MCP_STREAM_BYTES && MCP_STREAM_BYTES <= MCP_OUTPUT_BYTES);
+    assert!(MCP_REPLY_BYTES <= MCP_OUTPUT_BYTES && MCP_BODY_BYTES <= MCP_BODIES_BYTES);
+    // serde_json gives up at 128.
+    assert!(MCP_JSON_DEPTH < 128);
     assert!(REQUEST_LINE_BYTES < HEAD_BYTES);
     assert!(TRAILER_BYTES < HEAD_BYTES);
     assert!(HEAD_BYTES + 2 * EMPTY_LINES < INPUT_BYTES);

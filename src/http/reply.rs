@@ -27,30 +27,42 @@ pub fn write_reply(
     close: bool,
     head_only: bool,
 ) {
-    debug_assert!(!content_type.contains(char::is_control), "no line ends in a field value");
-    let phrase = phrase(status);
-    let length = body.len();
-    // Writing to a Vec does not fail.
-    let _ = write!(
-        out,
-        "HTTP/1.1 {status:03} {phrase}\r\nContent-Type: {content_type}\r\n\
-         Content-Length: {length}\r\nCache-Control: no-store\r\n"
-    );
-    if status == 405 {
-        // RFC 9110 section 15.5.6; no page of ours takes another method.
-        out.extend_from_slice(b"Allow: GET, HEAD\r\n");
-    }
-    if status == 407 {
-        // RFC 9110 section 15.5.8.
-        out.extend_from_slice(b"Proxy-Authenticate: Basic realm=\"flowtap\"\r\n");
-    }
-    if close {
-        out.extend_from_slice(b"Connection: close\r\n");
-    }
-    out.extend_from_slice(b"\r\n");
+    // RFC 9110 section 15.5.6 (no page of ours takes another method) and section 15.5.8.
+    let more = match status {
+        405 => Some(("Allow", "GET, HEAD")),
+        407 => Some(("Proxy-Authenticate", "Basic realm=\"flowtap\"")),
+        _ => None,
+    };
+    let fields: Vec<_> = [("Content-Type", content_type)].into_iter().chain(more).collect();
+    write_head(out, status, &fields, Some(body.len()), close);
     if !head_only {
         out.extend_from_slice(body);
     }
+}
+
+/// Appends the head of an answer, which nobody may keep. Without a length its body ends with the
+/// connection. `fields` come from the program and hold no line ends.
+pub fn write_head(
+    out: &mut Vec<u8>,
+    status: u16,
+    fields: &[(&str, &str)],
+    length: Option<usize>,
+    close: bool,
+) {
+    // Writing to a Vec does not fail.
+    let _ = write!(out, "HTTP/1.1 {status:03} {}\r\n", phrase(status));
+    for (name, value) in fields {
+        debug_assert!(!value.contains(char::is_control), "no line ends in a field value");
+        let _ = write!(out, "{name}: {value}\r\n");
+    }
+    if let Some(length) = length {
+        let _ = write!(out, "Content-Length: {length}\r\n");
+    }
+    out.extend_from_slice(b"Cache-Control: no-store\r\n");
+    if close || length.is_none() {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The reason phrase of a status (RFC 9110 section 15 and the registry of status codes); empty for
@@ -138,5 +150,16 @@ mod tests {
         assert!(text.contains("Content-Length: 4\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\n"), "{text}");
         assert!(!text.contains("Connection"), "{text}");
+    }
+
+    #[test]
+    fn an_answer_without_a_length_ends_with_the_connection() {
+        let mut out = Vec::new();
+        write_head(&mut out, 200, &[("Content-Type", "text/event-stream")], None, false);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\
+             Connection: close\r\n\r\n"
+        );
     }
 }

@@ -25,6 +25,19 @@ pub struct ToolDescription {
     pub open_world: bool,
 }
 
+/// A kind of resource, as `resources/templates/list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceTemplate {
+    /// The URIs, as a template of RFC 6570.
+    pub uri_template: &'static str,
+    /// Its fixed name.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// What such a resource holds.
+    pub description: &'static str,
+}
+
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
@@ -98,6 +111,11 @@ pub trait Toolbox: Send + Sync {
 
     /// The words for `instructions` of the server, below 2 KiB.
     fn instructions(&self) -> &str;
+
+    /// The kinds of resources that [`Toolbox::read_resource`] reads.
+    fn resource_templates(&self) -> &[ResourceTemplate] {
+        &[]
+    }
 
     /// Calls a tool; `None` when there is none of this name.
     fn call(&self, name: &str, call: &Call<'_>) -> Option<ToolResult>;
