@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::error::Result;
 
+mod agents;
 pub mod discover;
 pub mod flags;
+mod flow_lines;
 pub mod inspect;
 pub mod lines;
 pub mod proxy;

@@ -1,11 +1,29 @@
 //! The validated settings of a proxy.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::options::Options;
 
 pub use crate::hosts::HostRules;
+
+/// How the tools for agents are served.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct McpConfig {
+    /// The port on 127.0.0.1; 0 picks a free one. `None` takes the usual one, or a free one where
+    /// that is taken.
+    pub port: Option<u16>,
+    /// What clients have to show.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for McpConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "…");
+        f.debug_struct("McpConfig").field("port", &self.port).field("token", &token).finish()
+    }
+}
 
 /// What a proxy is to do. Made by the command line or by an embedder; already checked.
 #[derive(Clone, Debug)]
@@ -30,6 +48,8 @@ pub struct Config {
     pub loops: usize,
     /// Traces in one part of the bundle.
     pub part_traces: u64,
+    /// How the tools for agents are served; `None` serves none.
+    pub mcp: Option<McpConfig>,
     /// Flows that are kept in memory for tools.
     pub max_flows: usize,
     /// The options that are in force at first.

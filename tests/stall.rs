@@ -61,6 +61,7 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         insecure_upstream: false,
         loops: 1,
         part_traces: 1,
+        mcp: None,
         max_flows: 1,
         options: Options::default(),
     };

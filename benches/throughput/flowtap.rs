@@ -20,6 +20,8 @@ pub(crate) struct Flowtap {
     child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it serves MCP.
+    pub(crate) mcp: Option<SocketAddr>,
     printer: Option<JoinHandle<()>>,
 }
 
@@ -32,8 +34,9 @@ impl Drop for Flowtap {
 }
 
 impl Flowtap {
-    /// Starts flowtap with a bundle or with `--no-output`, trusting servers with this certificate.
-    pub(crate) fn start(capture: bool, trusted_pem: &str) -> Flowtap {
+    /// Starts flowtap with a bundle or with `--no-output`, with MCP or without, trusting servers
+    /// with this certificate.
+    pub(crate) fn start(capture: bool, mcp: bool, trusted_pem: &str) -> Flowtap {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let trusted = folder.path().join("trusted.pem");
         fs::write(&trusted, trusted_pem).expect("a file in it");
@@ -42,6 +45,10 @@ impl Flowtap {
         match capture {
             true => command.arg("-o").arg(folder.path().join("capture.zip")),
             false => command.arg("--no-output"),
+        };
+        match mcp {
+            true => command.args(["--mcp-port", "0"]),
+            false => command.arg("--no-mcp"),
         };
         command.env("SSL_CERT_FILE", trusted).env_remove("SSL_CERT_DIR");
         let mut child = command
@@ -52,21 +59,24 @@ impl Flowtap {
             .expect("flowtap starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it was piped"));
         let mut printed = String::new();
-        let address = loop {
+        let mut next_address = |beginning: &str| loop {
             let mut line = String::new();
             let read = lines.read_line(&mut line).expect("text");
             assert!(read > 0, "flowtap ended: {printed}");
             printed.push_str(&line);
-            if let Some(url) = line.strip_prefix("proxy ") {
+            if let Some(url) = line.strip_prefix(beginning) {
                 let address = url.trim().strip_prefix("http://").expect("a URL");
+                let address = address.strip_suffix("/sse").unwrap_or(address);
                 break address.parse().expect("an address");
             }
         };
+        let address = next_address("proxy ");
+        let mcp = mcp.then(|| next_address("mcp "));
         // What it prints is thrown away, so that it never waits for a reader.
         let printer = thread::spawn(move || {
             let _ = std::io::copy(&mut lines.by_ref(), &mut sink());
         });
-        Flowtap { folder, child, address, printer: Some(printer) }
+        Flowtap { folder, child, address, mcp, printer: Some(printer) }
     }
 
     /// The certificate that clients trust.

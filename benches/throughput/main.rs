@@ -7,6 +7,7 @@
 // A benchmark that cannot run ends with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agent;
 mod flowtap;
 mod load;
 mod origin;
@@ -35,6 +36,9 @@ enum Kind {
     Idle { connections: usize },
     /// One download: growth of the memory's peak.
     Download,
+    /// So many requests at most in each of so many rounds, with an agent that lists flows every
+    /// 100 ms, and without MCP.
+    Agent { count: u64, rounds: u32 },
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -94,6 +98,13 @@ const SCENARIOS: &[Scenario] = &[
         path: "/100000000",
         kind: Kind::Download,
     },
+    Scenario {
+        name: "agent",
+        about: "intercepted, keep-alive, 100 B",
+        secure: true,
+        path: "/100",
+        kind: Kind::Agent { count: 60_000, rounds: 7 },
+    },
 ];
 
 /// Client connections at the same time.
@@ -136,7 +147,13 @@ fn main() {
 
 /// Measures one row and prints it.
 fn measure(scenario: &Scenario, capture: bool, quick: bool, origins: &origin::Origins) {
-    let flowtap = Flowtap::start(capture, &origins.certificate_pem);
+    if let Kind::Agent { count, rounds } = scenario.kind {
+        if capture {
+            agent::compare(scenario, count, if quick { 1 } else { rounds }, origins);
+        }
+        return;
+    }
+    let flowtap = Flowtap::start(capture, true, &origins.certificate_pem);
     let target = Target::new(&flowtap, scenario.secure, origins.port(scenario.secure));
     let divisor = if quick { QUICK } else { 1 };
     // Connections, certificates and caches are not what is measured.
@@ -164,6 +181,7 @@ fn measure(scenario: &Scenario, capture: bool, quick: bool, origins: &origin::Or
             drop(open);
             (count as u64, format!("{:.1} KiB each", grown as f64 / count as f64))
         }
+        Kind::Agent { .. } => return,
         Kind::Download => {
             flowtap.reset_peak();
             let before = flowtap.memory_kib("VmRSS");

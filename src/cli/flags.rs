@@ -94,6 +94,10 @@ pub enum Id {
     Set,
     /// `--loops`
     Loops,
+    /// `--mcp-port`
+    McpPort,
+    /// `--mcp-token`
+    McpToken,
     /// `--no-mcp`
     NoMcp,
     /// `--trace`
@@ -270,12 +274,32 @@ pub const FLAGS: &[Flag] = &[
         commands: BOTH,
     },
     Flag {
+        id: Id::McpPort,
+        long: "mcp-port",
+        short: None,
+        value: "PORT",
+        default: "9011",
+        about: "Serve MCP on this port of 127.0.0.1; 0 picks a free one, and so does the default \
+                where it is taken",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::McpToken,
+        long: "mcp-token",
+        short: None,
+        value: "TOKEN",
+        default: "none",
+        about: "Serve MCP only to clients that show this token; FLOWTAP_MCP_TOKEN in the \
+                environment does the same",
+        commands: PROXY,
+    },
+    Flag {
         id: Id::NoMcp,
         long: "no-mcp",
         short: None,
         value: "",
         default: "",
-        about: "Serve no MCP; this version serves none anyway",
+        about: "Serve no MCP",
         commands: PROXY,
     },
     Flag {

@@ -1,6 +1,7 @@
 //! `flowtap proxy`: intercepts, captures into a bundle, and sums up.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use crossbeam_channel::never;
 
 use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
+use crate::cli::agents::{Prepared, Serving};
 use crate::cli::running;
 use crate::cli::settings;
 use crate::cli::status::Status;
@@ -33,7 +35,9 @@ use crate::tls::upstream::UpstreamTls;
 pub fn run(config: &Config) -> Result<()> {
     let stats = Arc::new(Stats::default());
     let (notices, notice_receiver) = Notices::channel(stats.clone());
+    let options = Arc::new(SharedOptions::new(config.options.clone()));
     let bound = Bound::new(config.listen)?;
+    let agents = Prepared::new(config, &options)?;
     let authority = open_authority(config)?;
     let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream)?;
     for warning in warnings {
@@ -54,17 +58,24 @@ pub fn run(config: &Config) -> Result<()> {
         upstream_tls: Some(upstream_tls),
         certificate,
         flows,
-        live: None,
-        mcp: None,
-        options: Arc::new(SharedOptions::new(config.options.clone())),
+        live: agents.as_ref().map(Prepared::sender),
+        mcp: agents.as_ref().and_then(Prepared::address),
+        options: options.clone(),
         discovered: None,
         stats: stats.clone(),
         notices,
     };
     let server = Server::start(config, bound, parts)?;
     let mut status = Status::new(stats.clone(), authority.path().to_owned());
-    start_lines(config, &server, &authority, &mut status);
+    let mcp = agents.as_ref().and_then(Prepared::address);
+    let serving = agents.map(|agents| agents.serve(config, &server, &options, &stats));
+    let serving = serving.transpose()?;
+    if let Some(serving) = &serving {
+        status.show_flows(serving.lines(&options));
+    }
+    start_lines(config, &server, mcp, &authority, &mut status);
     let served = running::attend(server, &signals, &notice_receiver, &mut status, &never());
+    let served = served.and(serving.map_or(Ok(()), Serving::stop));
     let summary = recorder.map(|recorder| {
         recorder.finish(&mut |progress| {
             status.show(&format!("packing: {} of {} flows", progress.packed, progress.recorded));
@@ -110,8 +121,17 @@ fn start_recorder(config: &Config, stats: &Arc<Stats>, notices: &Notices) -> Res
 }
 
 /// Every address and path, one to a line, in a form that scripts can read.
-fn start_lines(config: &Config, server: &Server, authority: &Authority, status: &mut Status) {
+fn start_lines(
+    config: &Config,
+    server: &Server,
+    mcp: Option<SocketAddr>,
+    authority: &Authority,
+    status: &mut Status,
+) {
     status.line(&format!("proxy  http://{}", server.address()));
+    if let Some(mcp) = mcp {
+        status.line(&format!("mcp    http://{mcp}/sse"));
+    }
     status.line(&format!("ca     {}", authority.path().display()));
     if let Some(output) = &config.output {
         status.line(&format!("output {}", output.display()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use crate::cli::flags::Id;
-use crate::config::{Config, HostRules};
+use crate::config::{Config, HostRules, McpConfig};
 use crate::error::{Error, Result};
 use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
@@ -29,6 +29,7 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     let mut config = Config { output: Some(PathBuf::from("capture.zip")), ..defaults() };
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut app = None;
+    let (mut mcp, mut serves_mcp) = (McpConfig { token: token_of_environment(), port: None }, true);
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
@@ -57,10 +58,17 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
             Id::BundleTraces => {
                 config.part_traces = number("--bundle-traces", &value, 1, PART_TRACES)?;
             }
-            Id::NoMcp | Id::Trace => {}
+            Id::McpPort => {
+                let port = number("--mcp-port", &value, 0, u64::from(u16::MAX))?;
+                mcp.port = Some(u16::try_from(port).unwrap_or_default());
+            }
+            Id::McpToken => mcp.token = Some(text("--mcp-token", &value)?),
+            Id::NoMcp => serves_mcp = false,
+            Id::Trace => {}
         }
     }
     config.hosts = HostRules::new(include, exclude);
+    config.mcp = serves_mcp.then_some(mcp);
     let stem = config.output.as_ref().and_then(|output| output.file_stem());
     let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
     config.app = app.or(stem).unwrap_or_default();
@@ -109,9 +117,16 @@ fn defaults() -> Config {
         insecure_upstream: false,
         loops: thread::available_parallelism().map_or(1, usize::from).min(LOOPS_MAX),
         part_traces: PART_TRACES,
+        mcp: None,
         max_flows: STORED_FLOWS,
         options: Options::default(),
     }
+}
+
+/// The token that agents have to show, where the environment has one: command lines can be read
+/// by other users of the machine.
+fn token_of_environment() -> Option<String> {
+    std::env::var("FLOWTAP_MCP_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
 /// The user's home folder.

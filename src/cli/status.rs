@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::cli::flow_lines::FlowLines;
 use crate::cli::words::{size, visible};
 use crate::notice::Notice;
 use crate::stats::Stats;
@@ -22,6 +23,13 @@ pub fn no_colour() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// The columns of the terminal that standard error goes to.
+pub(super) fn width() -> usize {
+    // Some terminals do not tell, and say 0.
+    let told = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+    if told == 0 { 80 } else { usize::from(told) }
+}
+
 /// Prints to standard error: lines that stay, and below them one that changes.
 #[derive(Debug)]
 pub struct Status {
@@ -31,6 +39,9 @@ pub struct Status {
     ca: PathBuf,
     distrusted: HashSet<String>,
     failures: HashMap<String, u64>,
+    /// Flows that are shown as they end.
+    flows: Option<FlowLines>,
+    flows_printed: Instant,
     more_failures: u64,
     last: (Instant, u64),
 }
@@ -46,14 +57,26 @@ impl Status {
             ca,
             distrusted: HashSet::new(),
             failures: HashMap::new(),
+            flows: None,
+            flows_printed: Instant::now(),
             more_failures: 0,
             last: (Instant::now(), 0),
         }
     }
 
+    /// Shows flows as they end.
+    pub(super) fn show_flows(&mut self, flows: FlowLines) {
+        self.flows = Some(flows);
+    }
+
     /// How long to wait for something to print before [`Status::refresh`] is due.
     pub fn interval(&self) -> Duration {
-        if self.live { LIVE_INTERVAL } else { NO_LIVE_INTERVAL }
+        match &self.flows {
+            // The option may be set at any time.
+            Some(_) => LIVE_INTERVAL,
+            None if self.live => LIVE_INTERVAL,
+            None => NO_LIVE_INTERVAL,
+        }
     }
 
     /// Prints a line that stays.
@@ -105,10 +128,14 @@ impl Status {
         }
     }
 
-    /// Renews the live line.
+    /// Shows the flows that have ended, and renews the live line.
     pub fn refresh(&mut self) {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.last.0);
+        if now.saturating_duration_since(self.flows_printed) >= LIVE_INTERVAL {
+            self.flows_printed = now;
+            self.print_flows();
+        }
         if !self.live || self.shown && elapsed < LIVE_INTERVAL {
             return;
         }
@@ -133,21 +160,29 @@ impl Status {
         self.show(&text);
     }
 
+    /// Prints the flows that have ended since the last time.
+    fn print_flows(&mut self) {
+        let lines = self.flows.as_mut().filter(|flows| flows.is_on());
+        let lines = lines.map(FlowLines::take).unwrap_or_default();
+        if !lines.is_empty() {
+            self.clear();
+            let _ = io::stderr().write_all(lines.as_bytes());
+        }
+    }
+
     /// Shows a text on the live line.
     pub fn show(&mut self, text: &str) {
         if !self.live {
             return;
         }
-        // Some terminals do not tell, and say 0.
-        let told = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
-        let width = if told == 0 { 80 } else { usize::from(told) };
-        let text: String = text.chars().take(width.saturating_sub(1)).collect();
+        let text: String = text.chars().take(width().saturating_sub(1)).collect();
         let _ = write!(io::stderr(), "\r\x1b[K{text}");
         self.shown = true;
     }
 
     /// Takes the live line away, and tells how often failures were repeated.
     pub fn finish(&mut self) {
+        self.print_flows();
         let mut repeated: Vec<_> = self.failures.iter().filter(|(_, count)| **count > 1).collect();
         repeated.sort();
         let lines: Vec<_> =

@@ -47,6 +47,11 @@ impl Control {
     pub(super) fn new(shared: Arc<Shared>, loops: Vec<(Sender<Message>, Arc<Waker>)>) -> Self {
         Control { shared, loops }
     }
+
+    /// An id that no other flow has.
+    pub fn new_flow_id(&self) -> FlowId {
+        self.shared.new_flow_id()
+    }
 }
 
 impl FlowControl for Control {

@@ -11,12 +11,16 @@ mod edges;
 mod ends;
 mod framing;
 mod hosts;
+mod intercept;
 mod lifecycle;
 mod limits;
+
 mod memory;
+mod options;
 mod plain;
 mod pool;
 mod refusals;
+mod replay;
 mod streaming;
 mod support;
 mod tls;

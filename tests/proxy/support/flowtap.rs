@@ -33,6 +33,8 @@ pub(crate) struct Flowtap {
     output: Option<PathBuf>,
     /// Where it listens.
     pub(crate) addr: SocketAddr,
+    /// Where it serves MCP.
+    pub(crate) mcp: Option<SocketAddr>,
 }
 
 /// Which stream a line came from.
@@ -71,11 +73,23 @@ impl Setup {
         setup
     }
 
+    /// As [`Setup::proxy`], with MCP on a free port.
+    pub(crate) fn with_mcp() -> Self {
+        let dir = TempDir::new().unwrap();
+        let output = dir.path().join("capture.zip");
+        let conf = dir.path().join("conf");
+        let mut setup = Self::bare(dir).args(["proxy", "-p", "0", "--mcp-port", "0", "--confdir"]);
+        setup = setup.args([conf.as_path()]).args(["-o".as_ref(), output.as_os_str()]);
+        setup.output = Some(output);
+        setup
+    }
+
     /// As [`Setup::proxy`], without a bundle.
     pub(crate) fn no_output() -> Self {
         let dir = TempDir::new().unwrap();
         let conf = dir.path().join("conf");
-        let setup = Self::bare(dir).args(["proxy", "-p", "0", "--no-output", "--confdir"]);
+        let bare = Self::bare(dir).args(["proxy", "-p", "0", "--no-output", "--no-mcp"]);
+        let setup = bare.args(["--confdir"]);
         setup.args([conf.as_path()])
     }
 
@@ -117,15 +131,30 @@ impl Setup {
         collect(Stream::Out, child.stdout.take().unwrap(), sender);
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let Setup { dir, output, .. } = self;
-        Flowtap { child, lines, stderr: Vec::new(), stdout: Vec::new(), dir, output, addr }
+        Flowtap {
+            child,
+            lines,
+            stderr: Vec::new(),
+            stdout: Vec::new(),
+            dir,
+            output,
+            addr,
+            mcp: None,
+        }
     }
 
     /// Starts it and waits until it listens.
     pub(crate) fn start(self) -> Flowtap {
         let captures = self.output.is_some();
+        let serves = self.command.get_args().any(|argument| argument == "--mcp-port");
         let mut tap = self.spawn();
         let line = tap.err_line("proxy ");
         tap.addr = line["proxy".len()..].trim().strip_prefix("http://").unwrap().parse().unwrap();
+        if serves {
+            let line = tap.err_line("mcp ");
+            let address = line["mcp".len()..].trim().strip_prefix("http://").unwrap();
+            tap.mcp = Some(address.strip_suffix("/sse").unwrap().parse().unwrap());
+        }
         if captures {
             tap.err_line("output ");
         }
@@ -183,6 +212,11 @@ impl Flowtap {
             Err(_) => return false,
         }
         true
+    }
+
+    /// Its working folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The file of the CA's certificate.

@@ -1,0 +1,116 @@
+//! What `proxy` serves to agents: the store of flows, the tools over it, and MCP.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::capture::queue::{self, FlowSender};
+use crate::cli::flow_lines::FlowLines;
+use crate::config::{Config, McpConfig};
+use crate::error::{Error, Result};
+use crate::mcp::server::{McpBound, McpHandle, McpOptions, McpServer};
+use crate::mcp::store::{Store, StoreLimits};
+use crate::mcp::toolbox::Toolbox;
+use crate::mcp::tools::{FlowTools, Surroundings};
+use crate::net::server::Server;
+use crate::options::SharedOptions;
+use crate::stats::Stats;
+
+/// What is there before the proxy runs: a store, and a port that nobody is served on yet.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    store: Arc<Store>,
+    sender: FlowSender,
+    bound: Option<McpBound>,
+    started: Instant,
+}
+
+/// What agents are served with while the proxy runs.
+pub(super) struct Serving {
+    store: Arc<Store>,
+    collector: JoinHandle<()>,
+    mcp: Option<McpHandle>,
+    /// The tools.
+    pub(super) tools: Arc<dyn Toolbox>,
+}
+
+impl Prepared {
+    /// A store and a port, where somebody wants flows while they are under way.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub(super) fn new(config: &Config, options: &SharedOptions) -> Result<Option<Prepared>> {
+        if config.mcp.is_none() && !FlowLines::are_wanted(options) {
+            return Ok(None);
+        }
+        let bound = config.mcp.as_ref().map(|mcp| McpBound::new(mcp.port)).transpose()?;
+        let (sender, receiver) = queue::queue();
+        let limits = StoreLimits { flows: config.max_flows, ..StoreLimits::default() };
+        let store = Arc::new(Store::new(receiver, limits));
+        Ok(Some(Prepared { store, sender, bound, started: Instant::now() }))
+    }
+
+    /// Where flows go.
+    pub(super) fn sender(&self) -> FlowSender {
+        self.sender.clone()
+    }
+
+    /// Where MCP will be served.
+    pub(super) fn address(&self) -> Option<std::net::SocketAddr> {
+        self.bound.as_ref().map(McpBound::address)
+    }
+
+    /// Serves the flows of this proxy.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(super) fn serve(
+        self,
+        config: &Config,
+        server: &Server,
+        options: &Arc<SharedOptions>,
+        stats: &Arc<Stats>,
+    ) -> Result<Serving> {
+        let Prepared { store, bound, started, .. } = self;
+        let control = server.control();
+        let ids = control.clone();
+        let surroundings = Surroundings {
+            listen_address: server.address().to_string(),
+            mode: "regular",
+            bundle: config.output.clone(),
+            folder: std::env::current_dir().unwrap_or_default(),
+            started,
+            stats: stats.clone(),
+            new_flow_id: Box::new(move || ids.new_flow_id()),
+        };
+        let tools = FlowTools::new(store.clone(), Arc::new(control), options.clone(), surroundings);
+        let tools: Arc<dyn Toolbox> = Arc::new(tools);
+        let collector = store.start_collector();
+        let collector = collector
+            .map_err(|error| Error::new(format!("cannot start the store's thread: {error}")))?;
+        let McpConfig { token, .. } = config.mcp.clone().unwrap_or_default();
+        let mcp = bound.map(|bound| {
+            let options = McpOptions { token, ..McpOptions::default() };
+            McpServer::start(bound, tools.clone(), options)
+        });
+        Ok(Serving { store, collector, mcp: mcp.transpose()?, tools })
+    }
+}
+
+impl Serving {
+    /// The lines of flows, for the terminal.
+    pub(super) fn lines(&self, options: &Arc<SharedOptions>) -> FlowLines {
+        FlowLines::new(self.store.clone(), options.clone())
+    }
+
+    /// Ends what serves agents, when the proxy has ended.
+    ///
+    /// # Errors
+    /// When it had failed before.
+    pub(super) fn stop(self) -> Result<()> {
+        let stopped = self.mcp.map_or(Ok(()), McpHandle::stop);
+        // It ends when the loops have.
+        let _ = self.collector.join();
+        stopped
+    }
+}

@@ -1,0 +1,234 @@
+//! Live traffic that is held: on real connections, decided about by an agent.
+
+use serde_json::{Value, json};
+
+use crate::support::agent::Agent;
+use crate::support::client::{Client, End};
+use crate::support::flowtap::{Flowtap, Setup};
+use crate::support::get;
+use crate::support::origin::Origin;
+use crate::support::tls::test_ca;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-From: origin\r\n\r\nok";
+
+/// A proxy and an agent that holds what matches.
+fn holding(filter: &str) -> (Flowtap, Agent) {
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let answer = agent.call("set_intercept_filter", json!({"filter": filter}));
+    assert_eq!((&answer["status"], &answer["filter"]), (&json!("success"), &json!(filter)));
+    (tap, agent)
+}
+
+/// The flows that are held, once there are so many.
+fn held(agent: &mut Agent, count: u64) -> Vec<Value> {
+    let list = agent.wait("get_intercepted_flows", &json!({}), |it| it["count"] == count);
+    list["flows"].as_array().unwrap().clone()
+}
+
+fn only_held(agent: &mut Agent) -> Value {
+    held(agent, 1)[0]["id"].clone()
+}
+
+fn post(to: impl std::fmt::Display, body: &str) -> String {
+    let length = body.len();
+    format!("POST http://{to}/p HTTP/1.1\r\nHost: {to}\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+#[test]
+fn a_request_is_held_before_it_leaves_and_resumed_as_it_was() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q & ~m POST");
+    let mut client = Client::connect(tap.addr);
+    client.send(post(origin.addr, "hello"));
+    let id = only_held(&mut agent);
+    assert_eq!(origin.connections(), 0);
+    let flow = agent.call("get_flow_request", json!({"flow_id": id}));
+    assert!(flow.to_string().contains("hello"), "{flow}");
+    // What cannot match flows on.
+    let mut other = Client::connect(tap.addr);
+    other.send(get(origin.addr, "/other"));
+    assert!(other.response().0.starts_with("HTTP/1.1 200 "));
+    agent.call("resume_flow", json!({"flow_id": id}));
+    assert_eq!(client.response().1, b"ok");
+    origin.wait_for(b"Content-Length: 5\r\n\r\nhello");
+    assert!(held(&mut agent, 0).is_empty());
+}
+
+#[test]
+fn a_request_is_edited_inside_tls() {
+    let origin = Origin::tls_answers(test_ca().server(&["localhost"]), OK);
+    let (tap, mut agent) = holding("~q & ~u /p");
+    let port = origin.addr.port();
+    let mut client = Client::tls(&tap, "localhost", port);
+    client.send(format!(
+        "POST /p HTTP/1.1\r\nHost: localhost:{port}\r\nX-Old: 1\r\nContent-Type: text/plain\r\n\
+         Content-Length: 3\r\n\r\nabc"
+    ));
+    let id = only_held(&mut agent);
+    agent.call(
+        "resume_flow",
+        json!({
+            "flow_id": id, "method": "PUT", "url": format!("https://localhost:{port}/changed?a=b"),
+            "headers": {"X-New": "2"}, "remove_headers": ["X-Old"], "body": "a longer body"
+        }),
+    );
+    assert_eq!(client.response().1, b"ok");
+    origin.wait_for(b"Content-Length: 13\r\n\r\na longer body");
+    let seen = origin.seen();
+    assert!(seen.starts_with("PUT /changed?a=b HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains("X-New: 2\r\n") && !seen.contains("X-Old"), "{seen}");
+    // What was sent is what is recorded.
+    let bundle = tap.stop().bundle;
+    let trace = bundle.only_trace();
+    assert_eq!(trace["request"]["method"], "PUT");
+    assert_eq!(trace["request_edited"], true);
+    assert_eq!(bundle.body(&trace, "request"), b"a longer body");
+}
+
+#[test]
+fn a_response_is_held_before_it_reaches_the_client_and_edited() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~s");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    let id = only_held(&mut agent);
+    agent.call(
+        "resume_flow",
+        json!({"flow_id": id, "status": 503, "headers": {"Retry-After": "7"}, "body": "down"}),
+    );
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+    assert!(head.contains("Retry-After: 7\r\n") && head.contains("X-From: origin\r\n"), "{head}");
+    assert_eq!(body, b"down");
+    let shown = agent.call("get_flow_response", json!({"flow_id": id}));
+    assert_eq!(shown["status_code"], 503, "{shown}");
+    // The connection goes on.
+    agent.call("set_intercept_filter", json!({"filter": ""}));
+    client.send(get(origin.addr, "/2"));
+    assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn an_answer_is_given_in_place_of_the_server() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    let id = only_held(&mut agent);
+    agent.call(
+        "resume_flow",
+        json!({
+            "flow_id": id, "answer": true, "status": 201, "body": "{\"made\": \"up\"}",
+            "headers": {"Content-Type": "application/json"}
+        }),
+    );
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 201 Created\r\n"), "{head}");
+    assert_eq!(body, b"{\"made\": \"up\"}");
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn a_dropped_flow_is_forwarded_nowhere() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    let id = only_held(&mut agent);
+    agent.call("drop_flow", json!({"flow_id": id}));
+    assert_eq!(client.ending(), (Vec::new(), End::Clean));
+    assert_eq!(origin.connections(), 0);
+    let flow = agent.call("get_flow_by_id", json!({"flow_id": id}));
+    assert!(flow["error"].as_str().unwrap().contains("dropped"), "{flow}");
+    let again = agent.fails("resume_flow", json!({"flow_id": id}));
+    assert!(again.contains("held"), "{again}");
+    assert!(tap.stop().bundle.only_trace()["error"].as_str().unwrap().contains("dropped"));
+}
+
+#[test]
+fn all_are_resumed_at_once_and_nothing_is_held_any_more() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    let mut clients: Vec<_> = (0..8)
+        .map(|number| {
+            let mut client = Client::connect(tap.addr);
+            client.send(get(origin.addr, &format!("/{number}")));
+            client
+        })
+        .collect();
+    assert_eq!(held(&mut agent, 8).len(), 8);
+    agent.call("set_intercept_filter", json!({"filter": ""}));
+    let resumed = agent.call("resume_all", json!({}));
+    assert_eq!(resumed["resumed_count"], 8, "{resumed}");
+    for client in &mut clients {
+        assert_eq!(client.response().1, b"ok");
+    }
+}
+
+#[test]
+fn a_held_flow_goes_on_by_itself_in_the_end() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    agent.call("set_option", json!({"key": "intercept_timeout", "value": 1}));
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    assert_eq!(client.response().1, b"ok");
+}
+
+#[test]
+fn a_body_that_decides_is_gathered_and_others_are_not() {
+    let origin = Origin::start(|_, stream| {
+        crate::support::read_head(stream);
+        stream.say(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nfirst");
+        crate::support::read_head(stream);
+    });
+    // The response cannot match, so its first bytes come at once.
+    let (tap, mut agent) = holding("~bq secret | ~bs secret & ~t json");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    client.head();
+    assert_eq!(client.take(5), b"first");
+    let mut second = Client::connect(tap.addr);
+    second.send(post(origin.addr, "a secret"));
+    let id = only_held(&mut agent);
+    assert_eq!(origin.connections(), 1);
+    agent.call("drop_flow", json!({"flow_id": id}));
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_flow_with_it() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    let id = only_held(&mut agent);
+    client.reset();
+    held(&mut agent, 0);
+    let flow = agent.call("get_flow_by_id", json!({"flow_id": id}));
+    assert!(flow["error"].as_str().unwrap().contains("client"), "{flow}");
+}
+
+#[test]
+fn a_filter_that_does_not_parse_leaves_the_one_in_force() {
+    let (_tap, mut agent) = holding("~m PUT");
+    for bad in ["~x", "~u (", "(~q", "~c", "~u", "~q &"] {
+        let said = agent.fails("set_intercept_filter", json!({"filter": bad}));
+        assert!(said.contains("~m PUT"), "{bad}: {said}");
+    }
+    assert_eq!(agent.call("get_intercepted_flows", json!({}))["current_filter"], "~m PUT");
+}
+
+#[test]
+fn what_is_held_when_the_proxy_stops_is_in_the_bundle() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    let mut client = Client::connect(tap.addr);
+    client.send(post(origin.addr, "unsent"));
+    only_held(&mut agent);
+    let bundle = tap.stop().bundle;
+    let trace = bundle.only_trace();
+    assert!(trace["error"].as_str().unwrap().contains("stopped"), "{trace}");
+    assert_eq!(bundle.body(&trace, "request"), b"unsent");
+    assert_eq!(origin.connections(), 0);
+}

@@ -1,0 +1,181 @@
+//! Requests that an agent sends through the proxy's own upstream side.
+
+use serde_json::{Value, json};
+
+use crate::support::agent::Agent;
+use crate::support::client::Client;
+use crate::support::flowtap::{Flowtap, Setup};
+use crate::support::origin::Origin;
+use crate::support::tls::test_ca;
+use crate::support::{get, read_head};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A proxy through which one request with a secret went, an agent, and the flow's id.
+fn with_flow(origin: &Origin) -> (Flowtap, Agent, Value) {
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let mut client = Client::connect(tap.addr);
+    let to = origin.addr;
+    client.send(format!(
+        "PUT http://{to}/a?b=1 HTTP/1.1\r\nHost: {to}\r\nAuthorization: Bearer secret-token-1\r\n\
+         X-Kept: yes\r\nContent-Length: 4\r\n\r\nbody"
+    ));
+    client.response();
+    let list = agent.wait("get_flows", &json!({}), |list| list["total"] == 1);
+    let id = list["flows"][0]["id"].clone();
+    (tap, agent, id)
+}
+
+#[test]
+fn a_request_is_sent_again_as_it_was() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent, id) = with_flow(&origin);
+    origin.wait_for(b"\r\n\r\nbody");
+    let first = origin.seen();
+    let answer = agent.call("replay_request", json!({"flow_id": id}));
+    assert_eq!(answer["status"], "success", "{answer}");
+    assert_eq!((&answer["status_code"], &answer["original_flow_id"]), (&json!(200), &id));
+    origin.wait_for(first.repeat(2).as_bytes());
+    // The pool's connection serves it.
+    assert_eq!(origin.connections(), 1);
+    let replayed = agent.call("get_flows", json!({"filter": "~replay"}));
+    assert_eq!(replayed["flows"][0]["id"], answer["new_flow_id"]);
+    assert!(!agent.transcript.contains("secret-token-1"));
+    let traces = tap.stop().bundle.traces();
+    assert_eq!(traces.len(), 2);
+    assert_eq!(traces[1]["replayed"], true);
+    assert_eq!(traces[1]["replay_of"], traces[0]["flow"]);
+}
+
+#[test]
+fn a_changed_request_has_its_framing_worked_out_afresh() {
+    let origin = Origin::answers(OK);
+    let other = Origin::tls_answers(test_ca().server(&["localhost"]), OK);
+    let (_tap, mut agent, id) = with_flow(&origin);
+    let url = format!("https://localhost:{}/else", other.addr.port());
+    let answer = agent.call(
+        "modify_and_send",
+        json!({
+            "flow_id": id, "method": "POST", "url": url, "body": "other body",
+            "headers": {"X-Added": "1"}, "remove_headers": ["x-kept"]
+        }),
+    );
+    assert_eq!(answer["status"], "success", "{answer}");
+    other.wait_for(b"\r\n\r\nother body");
+    let seen = other.seen();
+    assert!(seen.starts_with("POST /else HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains(&format!("Host: localhost:{}\r\n", other.addr.port())), "{seen}");
+    assert!(seen.contains("X-Added: 1\r\n") && !seen.contains("X-Kept"), "{seen}");
+    assert!(seen.contains("Authorization: Bearer secret-token-1\r\n"), "{seen}");
+    assert!(seen.contains("Content-Length: 10\r\n"), "{seen}");
+}
+
+#[test]
+fn a_request_of_the_agents_own_is_sent_and_captured() {
+    let origin = Origin::start(|_, stream| {
+        read_head(stream);
+        stream.say(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n");
+    });
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let url = format!("http://{}/new", origin.addr);
+    let answer = agent.call("send_request", json!({"url": url, "headers": {"X-A": "b"}}));
+    // Redirects are not followed.
+    assert_eq!((&answer["status_code"], origin.connections()), (&json!(302), 1));
+    let flow = agent.call("get_flow_by_id", json!({"flow_id": answer["flow_id"]}));
+    assert_eq!(flow["request"]["url"], url);
+    assert!(origin.seen().contains("X-A: b\r\n"));
+    let trace = tap.stop().bundle.only_trace();
+    assert_eq!((&trace["replayed"], &trace["response"]["status"]), (&json!(true), &json!(302)));
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_told_as_an_error_of_the_flow() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let said = agent.fails("send_request", json!({"url": format!("http://{nobody}/")}));
+    assert!(said.contains("refused"), "{said}");
+    assert_eq!(agent.call("get_flows", json!({"filter": "~e & ~replay"}))["total"], 1);
+    for (url, says) in [("/path", "absolute"), ("ftp://h/", "http"), ("http://h:0/", "port")] {
+        let said = agent.fails("send_request", json!({"url": url}));
+        assert!(said.contains(says), "{url}: {said}");
+    }
+}
+
+#[test]
+fn a_copy_is_a_flow_of_its_own_and_sends_nothing() {
+    let origin = Origin::answers(OK);
+    let (_tap, mut agent, id) = with_flow(&origin);
+    origin.wait_for(b"\r\n\r\nbody");
+    let seen = origin.seen();
+    let copy = agent.call("duplicate_flow", json!({"flow_id": id}));
+    assert_ne!(copy["new_flow_id"], id);
+    assert_eq!(agent.call("get_flow_count", json!({}))["count"], 2);
+    assert_eq!(origin.seen(), seen);
+}
+
+#[test]
+fn a_flow_shows_up_before_its_answer_and_is_there_at_once_when_it_ends() {
+    let release = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(release.1);
+    let origin = Origin::start(move |_, stream| {
+        read_head(stream);
+        gate.lock().unwrap().recv().unwrap();
+        stream.say(OK.as_bytes());
+    });
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/slow"));
+    agent.wait("get_flows", &json!({"filter": "~q"}), |list| list["total"] == 1);
+    release.0.send(()).unwrap();
+    client.response();
+    let begun = std::time::Instant::now();
+    agent.wait("get_flows", &json!({"filter": "~s"}), |list| list["total"] == 1);
+    assert!(begun.elapsed().as_millis() < 1_000);
+}
+
+#[test]
+fn an_event_stream_is_seen_while_it_goes_on() {
+    let release = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(release.1);
+    let origin = Origin::start(move |_, stream| {
+        read_head(stream);
+        stream.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n");
+        gate.lock().unwrap().recv().unwrap();
+        stream.say(b"event: e\ndata: two\n\n");
+    });
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/events"));
+    let list =
+        agent.wait("get_flows", &json!({"filter": "~t event-stream"}), |list| list["total"] == 1);
+    let id = list["flows"][0]["id"].clone();
+    let events = json!({"flow_id": id});
+    agent.wait("get_event_stream", &events, |it| it.to_string().contains("one"));
+    release.0.send(()).unwrap();
+    agent.wait("get_event_stream", &events, |it| it.to_string().contains("two"));
+}
+
+#[test]
+fn agents_reach_the_tools_through_the_proxy_and_leave_no_flow() {
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let mcp = tap.mcp.unwrap();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}"#;
+    let mut client = Client::connect(tap.addr);
+    client.send(format!(
+        "POST http://{mcp}/mcp HTTP/1.1\r\nHost: {mcp}\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let (head, _) = client.response();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(agent.call("get_flow_count", json!({}))["count"], 0);
+    assert!(tap.stop().bundle.traces().is_empty());
+}
