@@ -1,5 +1,6 @@
 //! The validated settings of a proxy.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -30,4 +31,22 @@ pub struct Config {
     pub capture_body_bytes: u64,
     /// Traces in one part of the bundle.
     pub part_traces: u64,
+    /// How MCP is served on a port; `None` where it is not.
+    pub mcp: Option<McpConfig>,
+}
+
+/// How MCP is served on a port of 127.0.0.1.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct McpConfig {
+    /// The port that was asked for, 0 for a free one; `None` for the usual one if it is free.
+    pub port: Option<u16>,
+    /// Clients must know this.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for McpConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "…");
+        f.debug_struct("McpConfig").field("port", &self.port).field("token", &token).finish()
+    }
 }

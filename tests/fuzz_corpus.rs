@@ -55,3 +55,8 @@ fn decode_body() {
 fn journal_frames() {
     replay("journal_frames", properties::journal_frames);
 }
+
+#[test]
+fn json_rpc() {
+    replay("json_rpc", properties::json_rpc);
+}

@@ -61,6 +61,7 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         loops: 1,
         capture_body_bytes: u64::MAX,
         part_traces: 1,
+        mcp: None,
     };
     let parts = ServerParts {
         server_tls: None,

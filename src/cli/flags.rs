@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 pub enum Command {
     /// `flowtap proxy`
     Proxy,
+    /// `flowtap mcp`
+    Mcp,
     /// `flowtap discover`
     Discover,
     /// `flowtap inspect`
@@ -31,7 +33,7 @@ pub struct CommandText {
 }
 
 /// All commands.
-pub const COMMANDS: [CommandText; 3] = [
+pub const COMMANDS: [CommandText; 4] = [
     CommandText {
         command: Command::Proxy,
         name: "proxy",
@@ -41,6 +43,14 @@ pub const COMMANDS: [CommandText; 3] = [
                    flowtap proxy -d 'api.example.com' -d '*.example.org' -o api.zip\n  \
                    curl -x http://127.0.0.1:8080 --cacert ~/.flowtap/flowtap-ca-cert.pem \
                    https://example.com/",
+    },
+    CommandText {
+        command: Command::Mcp,
+        name: "mcp",
+        arguments: "[OPTIONS]",
+        about: "Serve MCP on standard input and output, with a proxy or for one that runs already",
+        examples: "  flowtap mcp\n  flowtap mcp -p 8081 -o api.zip -d 'api.example.com'\n  \
+                   claude mcp add flowtap -- flowtap mcp",
     },
     CommandText {
         command: Command::Discover,
@@ -87,6 +97,10 @@ pub enum Id {
     BundleTraces,
     /// `--loops`
     Loops,
+    /// `--mcp-port`
+    McpPort,
+    /// `--mcp-token`
+    McpToken,
     /// `--no-mcp`
     NoMcp,
     /// `--trace`
@@ -112,8 +126,8 @@ pub struct Flag {
     pub commands: &'static [Command],
 }
 
-const PROXY: &[Command] = &[Command::Proxy];
-const BOTH: &[Command] = &[Command::Proxy, Command::Discover];
+const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
+const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
 
 /// All flags.
 pub const FLAGS: &[Flag] = &[
@@ -124,7 +138,7 @@ pub const FLAGS: &[Flag] = &[
         value: "PORT",
         default: "8080",
         about: "Listen on this port; 0 picks a free one and prints it",
-        commands: BOTH,
+        commands: ALL,
     },
     Flag {
         id: Id::Listen,
@@ -133,7 +147,7 @@ pub const FLAGS: &[Flag] = &[
         value: "ADDRESS",
         default: "127.0.0.1",
         about: "Listen on this address; anything but loopback lets other machines in",
-        commands: BOTH,
+        commands: ALL,
     },
     Flag {
         id: Id::Output,
@@ -233,7 +247,27 @@ pub const FLAGS: &[Flag] = &[
         value: "N",
         default: "one a core, at most 4",
         about: "Serve with this many event loops, a thread each",
-        commands: BOTH,
+        commands: ALL,
+    },
+    Flag {
+        id: Id::McpPort,
+        long: "mcp-port",
+        short: None,
+        value: "PORT",
+        default: "9011",
+        about: "Serve MCP on this port of 127.0.0.1; 0 picks a free one, and so does the default \
+                where it is taken",
+        commands: PROXY,
+    },
+    Flag {
+        id: Id::McpToken,
+        long: "mcp-token",
+        short: None,
+        value: "TOKEN",
+        default: "FLOWTAP_MCP_TOKEN, else none",
+        about: "Serve MCP only to clients that send this as their bearer token; other users see \
+                arguments, but not the environment",
+        commands: PROXY,
     },
     Flag {
         id: Id::NoMcp,
@@ -241,7 +275,7 @@ pub const FLAGS: &[Flag] = &[
         short: None,
         value: "",
         default: "",
-        about: "Serve no MCP; this version serves none anyway",
+        about: "Serve no MCP on a port",
         commands: PROXY,
     },
     Flag {
@@ -372,9 +406,10 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// The words about a command.
 pub fn text(command: Command) -> &'static CommandText {
-    let [proxy, discover, inspect] = const { &COMMANDS };
+    let [proxy, mcp, discover, inspect] = const { &COMMANDS };
     match command {
         Command::Proxy => proxy,
+        Command::Mcp => mcp,
         Command::Discover => discover,
         Command::Inspect => inspect,
     }
@@ -487,7 +522,7 @@ mod tests {
 
     #[test]
     fn every_command_and_flag_has_its_words() {
-        for command in [Command::Proxy, Command::Discover, Command::Inspect] {
+        for command in [Command::Proxy, Command::Mcp, Command::Discover, Command::Inspect] {
             assert_eq!(text(command).command, command);
             let help = help(Some(command));
             assert!(help.contains("Examples:"));

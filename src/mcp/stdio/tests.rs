@@ -8,7 +8,7 @@ use crate::mcp::toolbox::{Call, Resource, ToolDescription, ToolResult};
 struct Echo(Vec<ToolDescription>);
 
 impl Echo {
-    fn new() -> Arc<dyn Toolbox> {
+    fn toolbox() -> Arc<dyn Toolbox> {
         Arc::new(Echo(vec![ToolDescription {
             name: "echo",
             title: "Echo",
@@ -48,20 +48,28 @@ impl Toolbox for Echo {
 fn answers(lines: &[&str]) -> Vec<Value> {
     let (_keep, stop) = bounded(1);
     let mut output = Vec::new();
-    serve(Echo::new(), Cursor::new(lines.join("\n").into_bytes()), &mut output, &stop).unwrap();
+    serve(Echo::toolbox(), Cursor::new(lines.join("\n").into_bytes()), &mut output, &stop).unwrap();
     let output = String::from_utf8(output).unwrap();
     output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn request(id: impl Into<Value>, method: &str, params: Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": id.into(), "method": method, "params": params }).to_string()
+}
+
+fn call(id: u64, arguments: Value) -> String {
+    request(id, "tools/call", json!({ "name": "echo", "arguments": arguments }))
 }
 
 #[test]
 fn each_line_is_a_message_and_has_its_answer_before_the_end() {
     let answers = answers(&[
-        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-03-26"}}"#,
+        &request(1, "initialize", json!({ "protocolVersion": "2025-03-26" })),
         r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
         "",
-        r#"[{"jsonrpc":"2.0","id":2,"method":"ping"}]"#,
+        &format!("[{}]", request(2, "ping", json!({}))),
         "nonsense",
-        r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"echo","arguments":{"a":1}}}"#,
+        &call(3, json!({ "a": 1 })),
     ]);
     assert_eq!(answers.len(), 4, "{answers:?}");
     assert_eq!(answers[0]["result"]["protocolVersion"], "2025-03-26");
@@ -72,32 +80,33 @@ fn each_line_is_a_message_and_has_its_answer_before_the_end() {
 
 #[test]
 fn both_eras_are_served() {
-    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
     let answers = answers(&[
-        &format!(r#"{{"jsonrpc":"2.0","id":"d","method":"server/discover","params":{{{meta}}}}}"#),
-        r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#,
-        &format!(
-            r#"{{"jsonrpc":"2.0","id":2,"method":"subscriptions/listen","params":{{"notifications":{{}},{meta}}}}}"#
-        ),
-        r#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#,
+        &request("d", "server/discover", json!({ "_meta": meta })),
+        &request(1, "server/discover", json!({})),
+        &request(2, "subscriptions/listen", json!({ "notifications": {}, "_meta": meta })),
+        &request(3, "tools/list", json!({})),
     ]);
     assert_eq!(answers[0]["result"]["supportedVersions"][0], "2026-07-28");
     assert_eq!(answers[1]["error"]["code"], -32601);
     assert_eq!(answers[2]["method"], "notifications/subscriptions/acknowledged");
     assert_eq!(answers[3]["result"].get("resultType"), None);
     // The stream of changes ends in order at the end of input.
-    assert_eq!(
-        (&answers[4]["id"], &answers[4]["result"]["resultType"]),
-        (&json!(2), &json!("complete"))
-    );
+    assert_eq!(answers[4]["id"], 2);
+    assert_eq!(answers[4]["result"]["resultType"], "complete");
 }
 
 #[test]
 fn a_cancelled_request_has_no_reply() {
+    let cancel = json!({ "requestId": 1 });
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel });
     let answers = answers(&[
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"cancelled":1}}}"#,
-        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
-        r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#,
+        &call(1, json!({ "cancelled": 1 })),
+        &cancel.to_string(),
+        &request(2, "ping", json!({})),
     ]);
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(answers[0]["id"], 2);
