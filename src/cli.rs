@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 mod agents;
 pub mod discover;
@@ -26,6 +26,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
         Request::Version => print(&format!("flowtap {}\n", env!("CARGO_PKG_VERSION"))),
         Request::Run { command, flags, arguments } => match command {
             Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?),
+            Command::Mcp => Err(Error::new("flowtap mcp is not served yet")),
             Command::Discover => discover::run(&settings::discover(flags, arguments)?),
             Command::Inspect => {
                 let settings = settings::inspect(flags, arguments)?;

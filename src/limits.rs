@@ -349,6 +349,10 @@ pub const MCP_THREAD_IDLE: Duration = Duration::from_secs(10);
 pub const MCP_CALL_EVENTS: usize = 256;
 /// Streams that a client of one connection listens on.
 pub const MCP_LISTENS: usize = 16;
+/// Requests that a bridge has under way; beyond it they are refused.
+pub const MCP_BRIDGED_REQUESTS: usize = 64;
+/// How long a bridge waits for a sign that a flowtap listens, and for the answer to `initialize`.
+pub const MCP_PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 const _: () = {
     assert!(MCP_EVENT_BYTES < MCP_STREAM_BYTES && MCP_STREAM_BYTES <= MCP_OUTPUT_BYTES);

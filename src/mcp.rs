@@ -1,6 +1,7 @@
 //! The MCP server: agents list, search and read flows, replay and change requests, hold traffic,
 //! and set options.
 
+pub mod bridge;
 mod dispatch;
 mod engine;
 mod event_loop;
@@ -10,6 +11,7 @@ pub mod rpc;
 mod security;
 pub mod server;
 mod session;
+pub mod stdio;
 pub mod store;
 pub mod toolbox;
 pub mod tools;

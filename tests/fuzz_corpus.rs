@@ -60,3 +60,8 @@ fn journal_frames() {
 fn filter() {
     replay("filter", properties::filter::filter);
 }
+
+#[test]
+fn json_rpc() {
+    replay("json_rpc", properties::json_rpc);
+}

@@ -16,6 +16,7 @@ use flowtap::http::websocket::{MessageReader, Observed};
 use flowtap::limits::{
     CHUNK_EXTENSION_BYTES, CLIENT_HELLO_BYTES, HEAD_BYTES, HEAD_FIELDS, TRAILER_BYTES,
 };
+use flowtap::mcp::rpc::{self, Incoming, Message, Read, Request};
 use flowtap::tls::hello::{Hello, read_client_hello};
 
 /// A head that comes in pieces parses as the whole, and one that is written again parses the
@@ -261,4 +262,28 @@ pub fn journal_frames(data: &[u8]) {
     let _ = entry::take_exchange(data);
     let _ = entry::take_open(data);
     let _ = entry::take_message(data);
+}
+
+/// Whatever a client sends is messages or an error with a code, and ids come back as they came.
+pub fn json_rpc(data: &[u8]) {
+    let one = |read: &Read| match read {
+        Ok(Message::Request(request)) => {
+            let reply = rpc::result(&request.id, "{}");
+            assert!(!reply.contains(['\n', '\u{2028}']));
+            let again = format!("{},\"method\":\"m\"}}", &reply[..reply.len() - 13]);
+            let (id, method) = (request.id.clone(), "m".into());
+            let same = Ok(Message::Request(Request { id, method, params: Default::default() }));
+            assert_eq!(rpc::read(again.as_bytes()), Ok(Incoming::One(same)), "{reply}");
+        }
+        Ok(_) => {}
+        Err(rejected) => assert!([-32600, -32602].contains(&rejected.error.code)),
+    };
+    match rpc::read(data) {
+        Ok(Incoming::One(read)) => one(&read),
+        Ok(Incoming::Batch(batch)) => {
+            assert!(!batch.is_empty());
+            batch.iter().for_each(one);
+        }
+        Err(error) => assert!([-32700, -32600].contains(&error.code)),
+    }
 }

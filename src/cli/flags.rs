@@ -10,6 +10,8 @@ use crate::near::nearest;
 pub enum Command {
     /// `flowtap proxy`
     Proxy,
+    /// `flowtap mcp`
+    Mcp,
     /// `flowtap discover`
     Discover,
     /// `flowtap inspect`
@@ -32,7 +34,7 @@ pub struct CommandText {
 }
 
 /// All commands.
-pub const COMMANDS: [CommandText; 3] = [
+pub const COMMANDS: [CommandText; 4] = [
     CommandText {
         command: Command::Proxy,
         name: "proxy",
@@ -42,6 +44,14 @@ pub const COMMANDS: [CommandText; 3] = [
                    flowtap proxy -d 'api.example.com' -d '*.example.org' -o api.zip\n  \
                    curl -x http://127.0.0.1:8080 --cacert ~/.flowtap/flowtap-ca-cert.pem \
                    https://example.com/",
+    },
+    CommandText {
+        command: Command::Mcp,
+        name: "mcp",
+        arguments: "[OPTIONS]",
+        about: "Serve MCP on standard input and output, with a proxy or for one that runs already",
+        examples: "  flowtap mcp\n  flowtap mcp -p 8081 -o api.zip -d 'api.example.com'\n  \
+                   claude mcp add flowtap -- flowtap mcp",
     },
     CommandText {
         command: Command::Discover,
@@ -123,8 +133,8 @@ pub struct Flag {
     pub commands: &'static [Command],
 }
 
-const PROXY: &[Command] = &[Command::Proxy];
-const BOTH: &[Command] = &[Command::Proxy, Command::Discover];
+const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
+const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
 
 /// All flags.
 pub const FLAGS: &[Flag] = &[
@@ -135,7 +145,7 @@ pub const FLAGS: &[Flag] = &[
         value: "PORT",
         default: "8080",
         about: "Listen on this port; 0 picks a free one and prints it",
-        commands: BOTH,
+        commands: ALL,
     },
     Flag {
         id: Id::Listen,
@@ -144,7 +154,7 @@ pub const FLAGS: &[Flag] = &[
         value: "ADDRESS",
         default: "127.0.0.1",
         about: "Listen on this address; anything but loopback lets other machines in",
-        commands: BOTH,
+        commands: ALL,
     },
     Flag {
         id: Id::Output,
@@ -271,7 +281,7 @@ pub const FLAGS: &[Flag] = &[
         value: "N",
         default: "one a core, at most 4",
         about: "Serve with this many event loops, a thread each",
-        commands: BOTH,
+        commands: ALL,
     },
     Flag {
         id: Id::McpPort,
@@ -288,9 +298,9 @@ pub const FLAGS: &[Flag] = &[
         long: "mcp-token",
         short: None,
         value: "TOKEN",
-        default: "none",
-        about: "Serve MCP only to clients that show this token; FLOWTAP_MCP_TOKEN in the \
-                environment does the same",
+        default: "FLOWTAP_MCP_TOKEN, else none",
+        about: "Serve MCP only to clients that send this as their bearer token; other users see \
+                arguments, but not the environment",
         commands: PROXY,
     },
     Flag {
@@ -299,7 +309,7 @@ pub const FLAGS: &[Flag] = &[
         short: None,
         value: "",
         default: "",
-        about: "Serve no MCP",
+        about: "Serve no MCP on a port",
         commands: PROXY,
     },
     Flag {
@@ -405,9 +415,10 @@ fn unknown(command: Option<Command>, name: &str) -> Error {
 
 /// The words about a command.
 pub fn text(command: Command) -> &'static CommandText {
-    let [proxy, discover, inspect] = const { &COMMANDS };
+    let [proxy, mcp, discover, inspect] = const { &COMMANDS };
     match command {
         Command::Proxy => proxy,
+        Command::Mcp => mcp,
         Command::Discover => discover,
         Command::Inspect => inspect,
     }
@@ -520,7 +531,7 @@ mod tests {
 
     #[test]
     fn every_command_and_flag_has_its_words() {
-        for command in [Command::Proxy, Command::Discover, Command::Inspect] {
+        for command in [Command::Proxy, Command::Mcp, Command::Discover, Command::Inspect] {
             assert_eq!(text(command).command, command);
             let help = help(Some(command));
             assert!(help.contains("Examples:"));

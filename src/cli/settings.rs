@@ -26,10 +26,24 @@ type Flags = Vec<(Id, OsString)>;
 /// The settings of `proxy`.
 pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     none_left("proxy", &arguments)?;
+    capturing(flags)
+}
+
+/// The settings of `mcp`.
+pub fn mcp(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
+    none_left("mcp", &arguments)?;
+    capturing(flags)
+}
+
+/// What `proxy` and `mcp` share.
+fn capturing(flags: Flags) -> Result<Config> {
+    let token = std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty());
+    let token = token.map(|token| mcp_token(TOKEN_VARIABLE, &token)).transpose()?;
     let mut config = Config { output: Some(PathBuf::from("capture.zip")), ..defaults() };
+    let mut mcp = McpConfig { port: None, token };
+    let mut serves_mcp = true;
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut app = None;
-    let (mut mcp, mut serves_mcp) = (McpConfig { token: token_of_environment(), port: None }, true);
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
@@ -60,15 +74,15 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
             }
             Id::McpPort => {
                 let port = number("--mcp-port", &value, 0, u64::from(u16::MAX))?;
-                mcp.port = Some(u16::try_from(port).unwrap_or_default());
+                mcp.port = u16::try_from(port).ok();
             }
-            Id::McpToken => mcp.token = Some(text("--mcp-token", &value)?),
+            Id::McpToken => mcp.token = Some(mcp_token("--mcp-token", &value)?),
             Id::NoMcp => serves_mcp = false,
             Id::Trace => {}
         }
     }
-    config.hosts = HostRules::new(include, exclude);
     config.mcp = serves_mcp.then_some(mcp);
+    config.hosts = HostRules::new(include, exclude);
     let stem = config.output.as_ref().and_then(|output| output.file_stem());
     let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
     config.app = app.or(stem).unwrap_or_default();
@@ -123,10 +137,16 @@ fn defaults() -> Config {
     }
 }
 
-/// The token that agents have to show, where the environment has one: command lines can be read
-/// by other users of the machine.
-fn token_of_environment() -> Option<String> {
-    std::env::var("FLOWTAP_MCP_TOKEN").ok().filter(|token| !token.is_empty())
+/// Holds the token where an argument would show it to other users.
+const TOKEN_VARIABLE: &str = "FLOWTAP_MCP_TOKEN";
+
+/// A token as a field can hold it (RFC 6750 section 2.1).
+fn mcp_token(from: &str, value: &OsString) -> Result<String> {
+    let is_visible = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    let text = value.to_str().filter(is_visible).map(str::to_owned);
+    text.ok_or_else(|| {
+        Error::usage(format!("{from} must be letters, digits and signs, without blanks"))
+    })
 }
 
 /// The user's home folder.
@@ -237,6 +257,24 @@ mod tests {
         assert_eq!((config.app.as_str(), config.part_traces), ("capture", 9_999));
         assert_eq!(config.options.capture_body_limit, 16 << 20);
         assert!((1..=LOOPS_MAX).contains(&config.loops));
+        assert_eq!(config.mcp.unwrap().port, None);
+    }
+
+    #[test]
+    fn mcp_has_its_own_flags() {
+        let mcp = |line: &str| read(&format!("proxy --confdir /c {line}")).unwrap().mcp;
+        let token = Some("a-B_1".to_owned());
+        let given = McpConfig { port: Some(0), token };
+        assert_eq!(mcp("--mcp-port 0 --mcp-token a-B_1"), Some(given));
+        assert_eq!(mcp("--mcp-port 9012").unwrap().port, Some(9_012));
+        assert_eq!(mcp("--mcp-port 9012 --no-mcp"), None);
+        let command = "mcp --confdir /c --mcp-port 1 -p 0 -d a.example";
+        let Request::Run { flags, arguments, .. } =
+            parse(command.split_whitespace().map(OsString::from)).unwrap()
+        else {
+            panic!("{command}");
+        };
+        assert_eq!(super::mcp(flags, arguments).unwrap().mcp.unwrap().port, Some(1));
     }
 
     #[test]
@@ -280,6 +318,8 @@ mod tests {
             ("--bundle-traces 10000", "--bundle-traces"),
             ("--bundle-traces 0", "--bundle-traces"),
             ("--loops 0", "--loops"),
+            ("--mcp-port 70000", "--mcp-port"),
+            ("--mcp-token \u{e9}", "--mcp-token"),
             ("--capture-body-limit 1x", "--capture-body-limit"),
             ("--capture-body-limit 99999999999g", "--capture-body-limit"),
             ("--max-flows 0", "--max-flows"),

@@ -147,6 +147,11 @@ impl Engine {
         self.calls.values().any(|call| call.scope == Some(scope))
     }
 
+    /// Whether a call is under way whose reply will come.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls.values().any(|call| !call.listens)
+    }
+
     /// Takes messages of a session or a channel.
     pub(super) fn take(&mut self, incoming: Incoming, caller: &Caller) -> Taken {
         let batch = match incoming {

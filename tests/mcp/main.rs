@@ -6,6 +6,7 @@
 #[path = "../support/toolbox.rs"]
 mod toolbox;
 
+mod bridge;
 mod calls;
 mod junk;
 mod lifecycle;

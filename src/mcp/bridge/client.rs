@@ -1,0 +1,223 @@
+//! A client of HTTP/1.1 for one request a connection, which waits.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::http::body::{BodyReader, response_length};
+use crate::http::head::{HeadReader, Parsed, ResponseHead, values};
+use crate::limits::{MCP_PROBE_TIMEOUT, MCP_REPLY_BYTES, READ_BYTES};
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// The address of the server.
+    pub(super) address: SocketAddr,
+    /// The token that it wants.
+    pub(super) token: Option<String>,
+}
+
+impl Target {
+    /// Sends a message. `fields` are whole lines.
+    pub(super) fn post(&self, json: &str, fields: &str) -> io::Result<TcpStream> {
+        let content = format!(
+            "Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
+             Content-Length: {}\r\n{fields}",
+            json.len()
+        );
+        self.send("POST", &content, json)
+    }
+
+    /// Asks for the stream of a session.
+    pub(super) fn get(&self, fields: &str) -> io::Result<TcpStream> {
+        self.send("GET", &format!("Accept: text/event-stream\r\n{fields}"), "")
+    }
+
+    /// Ends a session.
+    pub(super) fn delete(&self, fields: &str) -> io::Result<TcpStream> {
+        self.send("DELETE", fields, "")
+    }
+
+    fn send(&self, method: &str, fields: &str, body: &str) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect_timeout(&self.address, MCP_PROBE_TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        let address = self.address;
+        let token = match &self.token {
+            Some(token) => format!("Authorization: Bearer {token}\r\n"),
+            None => String::new(),
+        };
+        let head = format!(
+            "{method} /mcp HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{token}{fields}\r\n"
+        );
+        stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
+        Ok(stream)
+    }
+}
+
+/// An answer, whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// Its status.
+    pub(super) status: u16,
+    /// The session that it names.
+    pub(super) session: Option<String>,
+    /// Its body; empty where it was an event stream.
+    pub(super) body: String,
+    /// Whether it was an event stream, whose messages were shown.
+    pub(super) streamed: bool,
+}
+
+/// Reads an answer to its end. Messages of an event stream are shown to `message` as they come.
+///
+/// # Errors
+/// When the connection ends first, or what comes is no HTTP; also when an event stream ends
+/// without a reply.
+pub(super) fn read_reply(
+    mut stream: TcpStream,
+    message: &mut dyn FnMut(&str),
+) -> io::Result<Reply> {
+    let mut input = Vec::new();
+    let head = read_head(&mut stream, &mut input)?;
+    let field = |name| values(&head.fields, &input, name).next().map(String::from_utf8_lossy);
+    let content_type = field("Content-Type").unwrap_or_default().into_owned();
+    let session = field("Mcp-Session-Id").map(|id| id.into_owned());
+    let length = response_length(&head, &input, b"POST").map_err(io::Error::other)?;
+    let status = head.status;
+    input.drain(..head.len.min(input.len()));
+
+    let mut events = content_type.starts_with("text/event-stream").then(EventReader::default);
+    let mut body = Vec::new();
+    let mut reader = BodyReader::new(length);
+    loop {
+        let progress = reader
+            .advance(&input, &mut |piece| match &mut events {
+                Some(events) => events.take(piece, message),
+                None => body.extend_from_slice(piece),
+            })
+            .map_err(io::Error::other)?;
+        input.drain(..progress.consumed);
+        let held = body.len().max(events.as_ref().map_or(0, EventReader::held_bytes));
+        // What surrounds a reply is small.
+        if held > 2 * MCP_REPLY_BYTES {
+            return Err(io::Error::other("the answer is too large"));
+        }
+        if progress.done {
+            break;
+        }
+        if read_more(&mut stream, &mut input)? == 0 {
+            reader.finish().map_err(io::Error::other)?;
+            break;
+        }
+    }
+    if events.as_ref().is_some_and(|events| !events.has_reply) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let body = String::from_utf8(body).map_err(io::Error::other)?;
+    Ok(Reply { status, session, body, streamed: events.is_some() })
+}
+
+fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<ResponseHead> {
+    let mut heads = HeadReader::new();
+    let mut head = ResponseHead::default();
+    loop {
+        if read_more(stream, input)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match heads.response(input, &mut head).map_err(io::Error::other)? {
+            Parsed::Partial => {}
+            Parsed::Complete if head.status < 200 => {
+                input.drain(..head.len.min(input.len()));
+            }
+            Parsed::Complete => return Ok(head),
+        }
+    }
+}
+
+fn read_more(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<usize> {
+    let before = input.len();
+    input.resize(before + READ_BYTES, 0);
+    let count = loop {
+        match stream.read(input.get_mut(before..).unwrap_or_default()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other,
+        }
+    };
+    input.truncate(before + count.as_ref().copied().unwrap_or(0));
+    count
+}
+
+/// Reads events as flowtap writes them: a name, and data of one line.
+#[derive(Debug, Default)]
+struct EventReader {
+    line: Vec<u8>,
+    data: String,
+    has_reply: bool,
+}
+
+impl EventReader {
+    fn take(&mut self, piece: &[u8], message: &mut dyn FnMut(&str)) {
+        for part in piece.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if self.line.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                self.take_line(&String::from_utf8_lossy(&line), message);
+            }
+        }
+    }
+
+    fn take_line(&mut self, line: &str, message: &mut dyn FnMut(&str)) {
+        let line = line.trim_end_matches(['\r', '\n']);
+        if let Some(data) = line.strip_prefix("data:") {
+            self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
+        } else if line.is_empty() && !self.data.is_empty() {
+            let data = std::mem::take(&mut self.data);
+            // Notifications have a method, and replies have none.
+            self.has_reply |= serde_json::from_str::<serde_json::Value>(&data)
+                .is_ok_and(|message| message.get("method").is_none());
+            message(&data);
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+}
+
+/// A value as a field can hold it: as it is, or in base64.
+pub(super) fn field_value(value: &str) -> String {
+    let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        && value.trim() == value
+        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+    if is_plain { value.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(value)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_fit_into_a_field() {
+        assert_eq!(field_value("get_flows"), "get_flows");
+        assert_eq!(field_value("Hello, 世界"), "=?base64?SGVsbG8sIOS4lueVjA==?=");
+        assert_eq!(field_value(" padded "), "=?base64?IHBhZGRlZCA=?=");
+        assert_eq!(field_value("a\r\nb"), "=?base64?YQ0KYg==?=");
+        assert_eq!(field_value("=?base64?literal?="), "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=");
+    }
+
+    #[test]
+    fn events_are_read_from_any_pieces() {
+        let stream =
+            b": ping\n\nevent: message\ndata: {\"method\":1}\n\nevent: message\ndata: {}\n\n";
+        for size in [1, 7, stream.len()] {
+            let mut reader = EventReader::default();
+            let mut seen = Vec::new();
+            for piece in stream.chunks(size) {
+                reader.take(piece, &mut |json| seen.push(json.to_owned()));
+            }
+            assert_eq!(seen, ["{\"method\":1}", "{}"]);
+            assert!(reader.has_reply);
+        }
+    }
+}
