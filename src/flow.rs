@@ -4,6 +4,7 @@ pub mod control;
 pub mod decode;
 pub mod filter;
 pub mod head;
+pub mod query;
 pub mod record;
 pub mod redact;
 pub mod stored;

@@ -171,6 +171,18 @@ pub const INSPECTED_JSON_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes of a binary body that `inspect` shows.
 pub const INSPECTED_BINARY_BYTES: usize = 256;
 
+// Masking.
+
+/// Bytes of a name, from its end, that are looked at to tell whether it names a secret. Longer
+/// names are paths whose last step names the value.
+pub const SECRET_NAME_BYTES: usize = 128;
+/// Texts inside of texts (JSON in a string of JSON, a URL in a parameter) that are read as what
+/// they are. Each level reads its text once more; below the last one they are masked as any text.
+pub const MASKED_LEVELS: usize = 8;
+/// Bytes that are looked at around a name for the markup or the line that it stands in: a bound
+/// of the work for each name.
+pub const MASKED_CONTEXT_BYTES: usize = 512;
+
 // TLS.
 
 /// Leaf certificates that are kept.

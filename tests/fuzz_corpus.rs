@@ -55,3 +55,8 @@ fn decode_body() {
 fn journal_frames() {
     replay("journal_frames", properties::journal_frames);
 }
+
+#[test]
+fn redact() {
+    replay("redact", properties::redact);
+}
