@@ -2,7 +2,9 @@
 
 pub mod bundle;
 pub mod entry;
+pub mod export;
 pub mod frame;
+pub mod har;
 pub mod journal;
 mod packer;
 mod patch;

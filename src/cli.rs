@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use crate::error::Result;
 
 pub mod discover;
+pub mod export;
 pub mod flags;
 pub mod inspect;
 pub mod proxy;
@@ -29,6 +30,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
             }
+            Command::Export => export::run(&settings::export(flags, arguments)?),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! What one exchange or WebSocket connection was: the record that every reader is given.
 
+pub mod charset;
 pub mod control;
 pub mod decode;
 pub mod filter;

@@ -183,6 +183,12 @@ pub const MASKED_LEVELS: usize = 8;
 /// of the work for each name.
 pub const MASKED_CONTEXT_BYTES: usize = 512;
 
+// Export.
+
+/// Parts of a bundle that are open at the same time while it is exported: the directory of each
+/// takes some megabytes. Flows that began together stand in neighbouring parts.
+pub const EXPORT_PARTS: usize = 4;
+
 // TLS.
 
 /// Leaf certificates that are kept.

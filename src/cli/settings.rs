@@ -20,6 +20,17 @@ pub struct Inspect {
     pub trace: Option<String>,
 }
 
+/// What `export` is to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Where to; `None` for the standard output.
+    pub har: Option<PathBuf>,
+    /// Whether secrets are masked.
+    pub redact: bool,
+}
+
 type Flags = Vec<(Id, OsString)>;
 
 /// The settings of `proxy`.
@@ -50,7 +61,7 @@ pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
             Id::BundleTraces => {
                 config.part_traces = number("--bundle-traces", &value, 1, PART_TRACES)?;
             }
-            Id::NoMcp | Id::Trace => {}
+            Id::NoMcp | Id::Trace | Id::Har | Id::Redact => {}
         }
     }
     config.hosts = HostRules::new(include, exclude);
@@ -87,6 +98,28 @@ pub fn inspect(flags: Flags, arguments: Vec<OsString>) -> Result<Inspect> {
         }
     }
     Ok(Inspect { bundle: PathBuf::from(bundle), trace })
+}
+
+/// The settings of `export`.
+pub fn export(flags: Flags, arguments: Vec<OsString>) -> Result<Export> {
+    const USAGE: &str = "flowtap export capture.zip --har capture.har";
+    let mut arguments = arguments.into_iter();
+    let Some(bundle) = arguments.next().map(PathBuf::from) else {
+        return Err(Error::usage(format!("export needs a bundle: {USAGE}")));
+    };
+    none_left("export", arguments.as_slice())?;
+    let (mut har, mut redact) = (None, false);
+    for (id, value) in flags {
+        match id {
+            Id::Har => har = Some(path("--har", value)?),
+            Id::Redact => redact = true,
+            _ => {}
+        }
+    }
+    let Some(har) = har else {
+        return Err(Error::usage(format!("export needs --har and a file: {USAGE}")));
+    };
+    Ok(Export { bundle, har: Some(har).filter(|har| har.as_os_str() != "-"), redact })
 }
 
 fn defaults() -> Config {
@@ -232,6 +265,30 @@ mod tests {
         assert_eq!(read("proxy --confdir /c --app x").unwrap().app, "x");
         let all = read("proxy --confdir /c --capture-body-limit none").unwrap();
         assert_eq!(all.capture_body_bytes, u64::MAX);
+    }
+
+    #[test]
+    fn export_needs_a_bundle_and_a_file() {
+        let read = |line: &str| match crate::cli::flags::parse(
+            line.split_whitespace().map(OsString::from),
+        ) {
+            Ok(Request::Run { flags, arguments, .. }) => super::export(flags, arguments),
+            other => panic!("{other:?}"),
+        };
+        let file = read("export b.zip --har x.har").unwrap();
+        let expected = Export { bundle: "b.zip".into(), har: Some("x.har".into()), redact: false };
+        assert_eq!(file, expected);
+        let out = read("export --har - b.zip --redact").unwrap();
+        assert_eq!(out, Export { bundle: "b.zip".into(), har: None, redact: true });
+        for (line, named) in [
+            ("export --har x.har", "needs a bundle"),
+            ("export b.zip", "--har"),
+            ("export b.zip --har=", "--har"),
+            ("export b.zip c.zip --har x", "c.zip"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");
+        }
     }
 
     #[test]
