@@ -53,9 +53,13 @@ const COOKIE_ATTRIBUTES: &[&str] = &[
     "partitioned",
 ];
 
-/// Masks a value that is a secret; the name of a scheme before it stays.
+/// Masks a value that is a secret; the name of a scheme before it stays, and that of a user
+/// before a mask.
 pub(super) fn credential(edits: &mut Edits<'_>, range: Range<usize>) {
     let value = edits.part(range.clone());
+    if value.strip_suffix(MASK).is_some_and(|user| is_word(user) && user.ends_with(':')) {
+        return;
+    }
     let scheme = value
         .split_once(' ')
         .filter(|(scheme, _)| SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)));
@@ -84,11 +88,21 @@ pub(super) fn cookies(edits: &mut Edits<'_>, range: Range<usize>, set: bool) {
     }
 }
 
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+/// Whether a field of this name holds cookies, and whether it sets them.
+pub(super) fn holds_cookies(name: &str) -> Option<bool> {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let sets = is("set-cookie") || is("set-cookie2");
+    (sets || is("cookie") || is("cookie2")).then_some(sets)
+}
+
 /// Masks the value of a field that carries a credential by its name; `false` if it does not.
 pub(super) fn by_name(edits: &mut Edits<'_>, name: &str, range: Range<usize>) -> bool {
-    let is = |known: &str| name.eq_ignore_ascii_case(known);
-    if is("cookie") || is("set-cookie") || is("cookie2") || is("set-cookie2") {
-        cookies(edits, range, is("set-cookie") || is("set-cookie2"));
+    if let Some(sets) = holds_cookies(name) {
+        cookies(edits, range, sets);
         return true;
     }
     let hides = judge(name).hides(edits.part(range.clone()));
@@ -147,7 +161,6 @@ pub(super) fn named<'a>(masking: &Masking<'_>, name: &str, value: &'a str) -> Co
     }
     // `user:password`, as options have it.
     let user = value.split_once(':').filter(|(user, rest)| {
-        let is_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
         is_word(user) && is_word(rest) && name.to_ascii_lowercase().ends_with("auth")
     });
     match user {

@@ -37,12 +37,14 @@ struct Key {
     kind: Kind,
     /// Whether it frees its value from being masked with all of its object.
     harmless: bool,
+    /// Whether cookies follow, and whether they are set.
+    cookies: Option<bool>,
     role: Role,
 }
 
 impl Default for Key {
     fn default() -> Self {
-        Key { kind: Kind::Plain, harmless: false, role: Role::Other }
+        Key { kind: Kind::Plain, harmless: false, cookies: None, role: Role::Other }
     }
 }
 
@@ -60,6 +62,8 @@ struct Frame {
     is_array: bool,
     /// Every text in it is masked.
     secret: bool,
+    /// Every text in it is a field of cookies.
+    cookies: Option<bool>,
     key: Key,
     /// Elements before the present one.
     elements: usize,
@@ -125,7 +129,8 @@ impl<'m> Scan<'m> {
         let key = std::mem::take(&mut top.key);
         let secret =
             key.kind != Kind::Plain && key.kind != Kind::Doubtful || top.secret && !key.harmless;
-        self.frames.push(Frame { is_array, secret, ..Frame::default() });
+        let cookies = key.cookies.filter(|_| is_array);
+        self.frames.push(Frame { is_array, secret, cookies, ..Frame::default() });
     }
 
     fn close(&mut self, edits: &mut Edits<'_>) {
@@ -166,7 +171,8 @@ impl<'m> Scan<'m> {
             Role::Other
         };
         let harmless = inside_secret && kind == Kind::Plain && is_harmless_member(&name);
-        self.top().key = Key { kind, harmless, role };
+        let cookies = credential::holds_cookies(&name);
+        self.top().key = Key { kind, harmless, cookies, role };
         if spelled.len() >= SHORTEST_KEY {
             // Only what is a secret by its looks: a key is no value.
             pairs::find_shapes(edits, range);
@@ -178,6 +184,7 @@ impl<'m> Scan<'m> {
         let top = self.top();
         let key = std::mem::take(&mut top.key);
         let secret = key.kind.hides(text) || top.secret && !key.harmless;
+        let cookies = key.cookies.or(top.cookies);
         match key.role {
             Role::Name => top.names = Some(text.to_owned()).filter(|it| is_named(it)),
             Role::Value => top.value = Some(range.clone()),
@@ -187,7 +194,9 @@ impl<'m> Scan<'m> {
             Role::Other if top.is_array && top.elements == 1 => top.value = Some(range.clone()),
             Role::Other => {}
         }
-        if secret {
+        if let Some(sets) = cookies.filter(|_| secret) {
+            credential::cookies(edits, range, sets);
+        } else if secret {
             credential::credential(edits, range);
         } else if text.len() >= SHORTEST_PAIR {
             self.inside(edits, range);

@@ -2,48 +2,80 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::flow::redact::names::{Kind, is_harmless_member, judge};
 use crate::flow::redact::{MASK, Masking, credential};
 
+/// What the keys around a value say of it.
+#[derive(Clone, Copy)]
+struct Context {
+    kind: Kind,
+    /// Whether cookies follow, and whether they are set.
+    cookies: Option<bool>,
+}
+
 /// Masks a value. It may be nested as deep as memory reaches.
 pub(super) fn mask(masking: &Masking<'_>, value: &mut Value) {
-    let mut open = vec![(value, Kind::Plain)];
-    while let Some((value, kind)) = open.pop() {
+    let mut open = vec![(value, Context { kind: Kind::Plain, cookies: None })];
+    while let Some((value, context)) = open.pop() {
         match value {
-            Value::String(text) => {
-                let masked = match kind.hides(text) {
-                    true => credential::header(masking, "authorization", text),
-                    false => masking.inner(text),
-                };
-                if let Cow::Owned(masked) = masked {
-                    *text = masked;
-                }
+            Value::String(text) => mask_text(masking, text, context),
+            Value::Number(_) if context.kind == Kind::Code => *value = Value::from(MASK),
+            Value::Array(items) => {
+                items.iter_mut().for_each(|item| mask_pair(masking, item));
+                let inner = Context { kind: within(context.kind), ..context };
+                open.extend(items.iter_mut().map(|item| (item, inner)));
             }
-            Value::Number(_) if kind == Kind::Code => *value = Value::from(MASK),
-            // Numbers in a secret object are none.
-            Value::Array(items) => open.extend(items.iter_mut().map(|item| (item, within(kind)))),
             Value::Object(members) => {
-                let named = ["name", "key", "field", "header"];
-                let named = named.iter().find_map(|name| members.get(*name)?.as_str());
-                let named = named.map(str::to_owned).filter(|name| judge(name) != Kind::Plain);
+                mask_named(masking, members);
+                let outer = within(context.kind);
                 for (name, member) in members.iter_mut() {
-                    let kind = match (judge(name), within(kind)) {
-                        (Kind::Plain, Kind::Plain) => Kind::Plain,
-                        (Kind::Plain, _) if is_harmless_member(name) => Kind::Plain,
-                        (Kind::Plain | Kind::Doubtful, outer) if outer != Kind::Plain => outer,
-                        (own, _) => own,
-                    };
-                    let is_value = ["value", "values", "val", "content"].contains(&name.as_str());
-                    if let (Some(named), true, Value::String(text)) = (&named, is_value, &*member) {
-                        *member = Value::from(credential::header(masking, named, text));
-                    }
-                    open.push((member, kind));
+                    let cookies = credential::holds_cookies(name);
+                    open.push((member, Context { kind: member_kind(name, outer), cookies }));
                 }
             }
             _ => {}
         }
+    }
+}
+
+fn mask_text(masking: &Masking<'_>, text: &mut String, context: Context) {
+    let masked = match (context.kind.hides(text), context.cookies) {
+        (true, Some(true)) => credential::header(masking, "set-cookie", text),
+        (true, Some(false)) => credential::header(masking, "cookie", text),
+        (true, None) => credential::header(masking, "authorization", text),
+        (false, _) => masking.inner(text),
+    };
+    if let Cow::Owned(masked) = masked {
+        *text = masked;
+    }
+}
+
+/// An object that writes a name and its value as two members.
+fn mask_named(masking: &Masking<'_>, members: &mut Map<String, Value>) {
+    let names = ["name", "key", "field", "header"];
+    let name = names.iter().find_map(|name| members.get(*name)?.as_str());
+    let Some(name) = name.filter(|name| judge(name) != Kind::Plain).map(str::to_owned) else {
+        return;
+    };
+    for member in ["value", "values", "val", "content"] {
+        if let Some(Value::String(text)) = members.get_mut(member)
+            && let Cow::Owned(masked) = credential::header(masking, &name, text)
+        {
+            *text = masked;
+        }
+    }
+}
+
+/// A list of a name and its value, within a list of such.
+fn mask_pair(masking: &Masking<'_>, item: &mut Value) {
+    let Value::Array(pair) = item else { return };
+    if let [Value::String(name), Value::String(value)] = pair.as_mut_slice()
+        && judge(name) != Kind::Plain
+        && let Cow::Owned(masked) = credential::header(masking, name, value)
+    {
+        *value = masked;
     }
 }
 
@@ -52,5 +84,14 @@ fn within(kind: Kind) -> Kind {
     match kind {
         Kind::Plain | Kind::Doubtful => Kind::Plain,
         Kind::Secret | Kind::Code => Kind::Secret,
+    }
+}
+
+/// The kind of a member by its own name and by what stands around its object.
+fn member_kind(name: &str, outer: Kind) -> Kind {
+    match judge(name) {
+        Kind::Plain if is_harmless_member(name) => Kind::Plain,
+        Kind::Plain | Kind::Doubtful if outer != Kind::Plain => outer,
+        own => own,
     }
 }

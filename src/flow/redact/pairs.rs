@@ -199,6 +199,7 @@ mod tests {
         for (text, masked) in [
             ("login failed: token=abc for bob", "login failed: token=*** for bob"),
             ("password: hunter2", "password: ***"),
+            ("db:\n  password: hunter\n- token: abc", "db:\n  password: ***\n- token: ***"),
             ("2024 INFO password: hunter2 used", "2024 INFO password: *** used"),
             ("DB_PASSWORD = 'a b c' # x", "DB_PASSWORD = '***' # x"),
             ("Cookie: a=b; c=d\nHost: h", "Cookie: a=***; c=***\nHost: h"),

@@ -215,12 +215,21 @@ impl<'t> Around<'t> {
             let token = run(rest.get(length + 1..)?, |byte| !ends(byte));
             return Some(Place::Value(start..start + length + 1 + token));
         }
-        let begins = before(self.text, self.name.start)
-            .is_none_or(|it| b"\n\r{,;&?\"'`".contains(&it) || it == b'-' || it == b'\t');
+        let begins = self.begins();
         let ends_line = rest.as_bytes().get(length).is_none_or(|it| *it != b' ');
         let odd = |byte: u8| !byte.is_ascii_lowercase();
         let looks_like_one = value.len() >= 5 && value.get(1..)?.bytes().any(odd);
         (begins && ends_line || looks_like_one).then_some(Place::Value(start..start + value.len()))
+    }
+
+    /// Whether the name is the first word of its line, or of what a bracket or a comma begins.
+    fn begins(&self) -> bool {
+        const INDENT_BYTES: usize = 128;
+        let before = self.text.as_bytes().get(..self.name.start).unwrap_or_default();
+        let mut before = before.iter().rev().take(INDENT_BYTES);
+        before
+            .find(|byte| !matches!(byte, b' ' | b'\t'))
+            .is_none_or(|byte| b"\n\r{,;&?\"'`-".contains(byte))
     }
 
     /// `name%3Dvalue` within a parameter.

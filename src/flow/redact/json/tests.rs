@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use crate::flow::redact::Redactor;
 
 fn json(text: &str) -> String {
@@ -37,12 +39,22 @@ fn what_stands_below_a_secret_key_is_secret() {
             r#"[{"name":"Authorization","value":"Bearer a"},{"name":"Host","value":"h"}]"#,
             r#"[{"name":"Authorization","value":"Bearer ***"},{"name":"Host","value":"h"}]"#,
         ),
+        (
+            r#"{"headers":{"Set-Cookie":["a=b; Path=/"],"cookie":"c=d; e=f"}}"#,
+            r#"{"headers":{"Set-Cookie":["a=***; Path=/"],"cookie":"c=***; e=***"}}"#,
+        ),
+        (r#"{"proxyauth":"me:***"}"#, r#"{"proxyauth":"me:***"}"#),
         (r#"[{"value":"a=b","name":"Cookie"}]"#, r#"[{"value":"a=***","name":"Cookie"}]"#),
         (r#"[["Authorization","a"],["Host","h"]]"#, r#"[["Authorization","***"],["Host","h"]]"#),
         (r#"{"required":["password","email"]}"#, r#"{"required":["password","email"]}"#),
     ] {
         assert_eq!(json(text), masked, "{text}");
         assert_eq!(json(masked), masked, "{masked}");
+        // In memory the same is masked.
+        let mut value: Value = serde_json::from_str(text).unwrap();
+        Redactor::default().json(&mut value);
+        let expected: Value = serde_json::from_str(masked).unwrap();
+        assert_eq!(value, expected);
     }
 }
 
