@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod entry;
+pub mod export;
 pub mod frame;
 pub mod har;
 pub mod journal;

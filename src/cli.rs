@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 mod agents;
 pub mod discover;
+pub mod export;
 pub mod flags;
 mod flow_lines;
 pub mod inspect;
@@ -34,6 +35,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
             }
+            Command::Export => export::run(&settings::export(flags, arguments)?),
         },
     }
 }

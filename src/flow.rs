@@ -1,10 +1,12 @@
 //! What one exchange or WebSocket connection was: the record that every reader is given.
 
+pub mod charset;
 pub mod control;
 pub mod decode;
 pub mod filter;
 pub mod head;
 pub mod pattern;
+pub mod query;
 pub mod record;
 pub mod redact;
 pub mod stored;

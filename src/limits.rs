@@ -206,6 +206,7 @@ pub const TEXT_PATTERN_BYTES: usize = 8 * 1024 * 1024;
 pub const BYTES_PATTERN_BYTES: usize = 256 * 1024;
 /// The cache with which each thread searches for one pattern.
 pub const PATTERN_CACHE_BYTES: usize = 1024 * 1024;
+
 // The flow store.
 
 /// Flows that are kept for agents by default; the oldest go first.
@@ -264,6 +265,24 @@ pub const REPLY_MOST_CHARS: usize = 400_000;
 /// Bytes of a body that is read as a resource: as base64 it stays below the 1 MiB that clients
 /// take.
 pub const RESOURCE_BYTES: usize = 700_000;
+
+// Masking.
+
+/// Bytes of a name, from its end, that are looked at to tell whether it names a secret. Longer
+/// names are paths whose last step names the value.
+pub const SECRET_NAME_BYTES: usize = 128;
+/// Texts inside of texts (JSON in a string of JSON, a URL in a parameter) that are read as what
+/// they are. Each level reads its text once more; below the last one they are masked as any text.
+pub const MASKED_LEVELS: usize = 8;
+/// Bytes that are looked at around a name for the markup or the line that it stands in: a bound
+/// of the work for each name.
+pub const MASKED_CONTEXT_BYTES: usize = 512;
+
+// Export.
+
+/// Parts of a bundle that are open at the same time while it is exported: the directory of each
+/// takes some megabytes. Flows that began together stand in neighbouring parts.
+pub const EXPORT_PARTS: usize = 4;
 
 // TLS.
 

@@ -65,3 +65,8 @@ fn filter() {
 fn json_rpc() {
     replay("json_rpc", properties::json_rpc);
 }
+
+#[test]
+fn redact() {
+    replay("redact", properties::redact);
+}

@@ -6,6 +6,7 @@ pub mod filter;
 use flowtap::capture::entry;
 use flowtap::capture::frame::{FrameReader, FrameType};
 use flowtap::flow::decode::{Caps, Coding, decode};
+use flowtap::flow::redact::{MASK, Redactor};
 use flowtap::http::body::{BodyLength, BodyReader, request_length, response_length};
 use flowtap::http::head::{HeadReader, Parsed, RequestHead, ResponseHead, Version};
 use flowtap::http::rewrite::{
@@ -286,4 +287,33 @@ pub fn json_rpc(data: &[u8]) {
         }
         Err(error) => assert!([-32700, -32600].contains(&error.code)),
     }
+}
+
+/// What is masked stays as it is when it is masked again, JSON stays JSON, and a secret that
+/// stands beside any other text is masked.
+pub fn redact(data: &[u8]) {
+    const SECRET: &str = "Pl4ntedS3cret";
+    let redactor = Redactor::default();
+    let text = String::from_utf8_lossy(data);
+    for media_type in ["application/json", "text/html", "application/x-www-form-urlencoded", ""] {
+        let masked = redactor.text(media_type, &text);
+        assert_eq!(redactor.text(media_type, &masked), masked, "{media_type}: {text:?}");
+    }
+    let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if is_json(&text) {
+        assert!(is_json(&redactor.text("application/json", &text)), "{text:?}");
+        assert!(is_json(&redactor.text("", &text)), "{text:?}");
+    }
+    let beside = serde_json::json!({ "a": text, "client_secret": SECRET, "b": [text] });
+    let masked = redactor.text("application/json", &beside.to_string()).into_owned();
+    let read: serde_json::Value = serde_json::from_str(&masked).unwrap_or_default();
+    assert!(read["client_secret"] == MASK || text.contains(SECRET), "{masked:?}");
+    let mut in_memory = beside;
+    redactor.json(&mut in_memory);
+    assert_eq!(in_memory["client_secret"], MASK);
+
+    for masked in [redactor.url(&text), redactor.header("Cookie", &text), redactor.head(&text)] {
+        assert!(masked.len() <= 4 * text.len() + MASK.len(), "{text:?}");
+    }
+    let _ = redactor.bytes("", data);
 }

@@ -344,7 +344,7 @@ pub(super) fn random_uuid() -> io::Result<String> {
 }
 
 /// A date and time as RFC 3339 has it, in UTC with the offset written out as numbers.
-fn date_time(epoch_us: u64) -> String {
+pub(super) fn date_time(epoch_us: u64) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(epoch_us) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, time) = (at.date(), at.time());

@@ -1,39 +1,80 @@
-//! Flows as HAR 1.2.
+//! HAR 1.2 of stored flows, and of what a bundle holds.
+//!
+//! Both sources are brought into one form, of which entries are made. A file is written entry by
+//! entry, so that no more than one is held in memory.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use crate::flow::head::{HeadText, UriKind, target_uri};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
 
-/// Writes a HAR with an entry for each flow; gives the number of entries.
+mod body;
+mod cookies;
+mod entry;
+pub(super) mod source;
+
+/// Writes flows as a HAR file, in the order in which they began; gives the number of entries.
 ///
 /// # Errors
-/// When `out` cannot be written.
+/// When `out` cannot be written; a part of the file may have been by then.
 pub fn write_har(
     out: &mut dyn Write,
     flows: &mut dyn Iterator<Item = Arc<StoredFlow>>,
     redactor: &Redactor,
 ) -> io::Result<u64> {
-    let entries: Vec<_> = flows.map(|flow| har_entry(&flow, redactor)).collect();
-    let count = entries.len() as u64;
-    let creator = json!({ "name": "flowtap", "version": env!("CARGO_PKG_VERSION") });
-    let log = json!({ "version": "1.2", "creator": creator, "entries": entries });
-    serde_json::to_writer(out, &json!({ "log": log }))?;
-    Ok(count)
+    let mut flows: Vec<_> = flows.collect();
+    flows.sort_by_key(|flow| (flow.timing.began_us, flow.id));
+    let mut log = Log::begin(out)?;
+    for flow in flows {
+        log.entry(&source::of_stored(&flow), redactor)?;
+    }
+    log.end()
 }
 
-/// One entry.
+/// One flow as an entry of a HAR file.
 pub fn har_entry(flow: &StoredFlow, redactor: &Redactor) -> Value {
-    let head = HeadText::read(&flow.request.head);
-    let url = target_uri(&head, flow.scheme, flow.target.as_deref(), UriKind::Http);
-    let status =
-        flow.response.as_ref().map_or(0, |response| HeadText::read(&response.head).status_line().1);
-    json!({
-        "request": { "method": head.request_line().0, "url": redactor.url(&url) },
-        "response": { "status": status, "content": { "size": 0 } },
-    })
+    let entry = entry::Entry::new(&source::of_stored(flow), redactor);
+    // Only keys that are no text could fail, and there are none.
+    serde_json::to_value(entry).unwrap_or_default()
+}
+
+/// A HAR file that is being written.
+pub(super) struct Log<'w> {
+    out: &'w mut dyn Write,
+    entries: u64,
+}
+
+#[derive(Serialize)]
+struct Creator {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl<'w> Log<'w> {
+    /// Writes what stands before the entries.
+    pub(super) fn begin(out: &'w mut dyn Write) -> io::Result<Self> {
+        let creator = Creator { name: "flowtap", version: env!("CARGO_PKG_VERSION") };
+        out.write_all(b"{\"log\":{\"version\":\"1.2\",\"creator\":")?;
+        serde_json::to_writer(&mut *out, &creator)?;
+        out.write_all(b",\"entries\":[")?;
+        Ok(Log { out, entries: 0 })
+    }
+
+    /// Writes an entry.
+    pub(super) fn entry(&mut self, flow: &source::Flow, redactor: &Redactor) -> io::Result<()> {
+        self.out.write_all(if self.entries == 0 { b"\n" } else { b",\n" })?;
+        self.entries += 1;
+        Ok(serde_json::to_writer(&mut *self.out, &entry::Entry::new(flow, redactor))?)
+    }
+
+    /// Writes what stands behind the entries; gives their number.
+    pub(super) fn end(self) -> io::Result<u64> {
+        self.out.write_all(b"\n]}}\n")?;
+        self.out.flush()?;
+        Ok(self.entries)
+    }
 }

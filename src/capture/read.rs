@@ -109,6 +109,21 @@ pub struct Timing {
     pub total_ms: f64,
 }
 
+/// The upstream connection of a trace.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// The address that was connected to, with its port.
+    #[serde(deserialize_with = "or_default")]
+    pub address: String,
+    /// Numbers the upstream connections of a capture.
+    #[serde(deserialize_with = "or_default")]
+    pub connection: u64,
+    /// Whether it had served another exchange before.
+    #[serde(deserialize_with = "or_default")]
+    pub reused: bool,
+}
+
 /// A trace.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -128,6 +143,9 @@ pub struct Trace {
     /// The phases.
     #[serde(deserialize_with = "or_default")]
     pub timing: Timing,
+    /// The upstream connection.
+    #[serde(deserialize_with = "if_fitting")]
+    pub server: Option<Server>,
     /// Why the exchange failed.
     pub error: Option<String>,
 }
@@ -148,6 +166,15 @@ pub struct WebSocket {
     /// The subprotocols offered.
     #[serde(deserialize_with = "or_default")]
     pub protocols: Vec<String>,
+    /// The fields of the handshake's request, in order.
+    #[serde(deserialize_with = "if_fitting")]
+    pub request_headers: Vec<Header>,
+    /// The fields of the handshake's response, in order.
+    #[serde(deserialize_with = "if_fitting")]
+    pub response_headers: Vec<Header>,
+    /// When it ended, in epoch milliseconds; 0 when unknown.
+    #[serde(deserialize_with = "if_fitting")]
+    pub closed_timestamp: u64,
     /// How many messages it has.
     #[serde(deserialize_with = "or_default")]
     pub message_count: u64,

@@ -185,7 +185,7 @@ impl From<&Timing> for TimingText {
 }
 
 /// Microseconds, written as milliseconds; whole ones as integers.
-struct Milliseconds(u64);
+pub(super) struct Milliseconds(pub(super) u64);
 
 impl Serialize for Milliseconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

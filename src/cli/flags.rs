@@ -16,6 +16,8 @@ pub enum Command {
     Discover,
     /// `flowtap inspect`
     Inspect,
+    /// `flowtap export`
+    Export,
 }
 
 /// What a command is, in words.
@@ -34,7 +36,7 @@ pub struct CommandText {
 }
 
 /// All commands.
-pub const COMMANDS: [CommandText; 4] = [
+pub const COMMANDS: [CommandText; 5] = [
     CommandText {
         command: Command::Proxy,
         name: "proxy",
@@ -66,6 +68,14 @@ pub const COMMANDS: [CommandText; 4] = [
         arguments: "[OPTIONS] BUNDLE",
         about: "Show what a bundle holds, or one trace of it in full",
         examples: "  flowtap inspect capture.zip\n  flowtap inspect capture.zip --trace t_0001",
+    },
+    CommandText {
+        command: Command::Export,
+        name: "export",
+        arguments: "[OPTIONS] BUNDLE",
+        about: "Write what a bundle holds, with all its parts, as HAR 1.2",
+        examples: "  flowtap export capture.zip --har capture.har\n  \
+                   flowtap export capture.zip --har - --redact",
     },
 ];
 
@@ -112,6 +122,10 @@ pub enum Id {
     NoMcp,
     /// `--trace`
     Trace,
+    /// `--har`
+    Har,
+    /// `--redact`
+    Redact,
 }
 
 /// One flag.
@@ -321,6 +335,24 @@ pub const FLAGS: &[Flag] = &[
         about: "Show this trace or WebSocket connection in full",
         commands: &[Command::Inspect],
     },
+    Flag {
+        id: Id::Har,
+        long: "har",
+        short: None,
+        value: "FILE",
+        default: "none",
+        about: "Write HAR 1.2 here, in the place of an older file; - is the standard output",
+        commands: &[Command::Export],
+    },
+    Flag {
+        id: Id::Redact,
+        long: "redact",
+        short: None,
+        value: "",
+        default: "",
+        about: "Mask passwords, tokens, cookies and other secrets",
+        commands: &[Command::Export],
+    },
 ];
 
 /// What the command line asks for.
@@ -415,12 +447,13 @@ fn unknown(command: Option<Command>, name: &str) -> Error {
 
 /// The words about a command.
 pub fn text(command: Command) -> &'static CommandText {
-    let [proxy, mcp, discover, inspect] = const { &COMMANDS };
+    let [proxy, mcp, discover, inspect, export] = const { &COMMANDS };
     match command {
         Command::Proxy => proxy,
         Command::Mcp => mcp,
         Command::Discover => discover,
         Command::Inspect => inspect,
+        Command::Export => export,
     }
 }
 
@@ -531,7 +564,7 @@ mod tests {
 
     #[test]
     fn every_command_and_flag_has_its_words() {
-        for command in [Command::Proxy, Command::Mcp, Command::Discover, Command::Inspect] {
+        for command in COMMANDS.map(|text| text.command) {
             assert_eq!(text(command).command, command);
             let help = help(Some(command));
             assert!(help.contains("Examples:"));

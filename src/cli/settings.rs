@@ -21,6 +21,17 @@ pub struct Inspect {
     pub trace: Option<String>,
 }
 
+/// What `export` is to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Where to; `None` for the standard output.
+    pub har: Option<PathBuf>,
+    /// Whether secrets are masked.
+    pub redact: bool,
+}
+
 type Flags = Vec<(Id, OsString)>;
 
 /// The settings of `proxy`.
@@ -78,7 +89,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             }
             Id::McpToken => mcp.token = Some(mcp_token("--mcp-token", &value)?),
             Id::NoMcp => serves_mcp = false,
-            Id::Trace => {}
+            Id::Trace | Id::Har | Id::Redact => {}
         }
     }
     config.mcp = serves_mcp.then_some(mcp);
@@ -116,6 +127,28 @@ pub fn inspect(flags: Flags, arguments: Vec<OsString>) -> Result<Inspect> {
         }
     }
     Ok(Inspect { bundle: PathBuf::from(bundle), trace })
+}
+
+/// The settings of `export`.
+pub fn export(flags: Flags, arguments: Vec<OsString>) -> Result<Export> {
+    const USAGE: &str = "flowtap export capture.zip --har capture.har";
+    let mut arguments = arguments.into_iter();
+    let Some(bundle) = arguments.next().map(PathBuf::from) else {
+        return Err(Error::usage(format!("export needs a bundle: {USAGE}")));
+    };
+    none_left("export", arguments.as_slice())?;
+    let (mut har, mut redact) = (None, false);
+    for (id, value) in flags {
+        match id {
+            Id::Har => har = Some(path("--har", value)?),
+            Id::Redact => redact = true,
+            _ => {}
+        }
+    }
+    let Some(har) = har else {
+        return Err(Error::usage(format!("export needs --har and a file: {USAGE}")));
+    };
+    Ok(Export { bundle, har: Some(har).filter(|har| har.as_os_str() != "-"), redact })
 }
 
 fn defaults() -> Config {
@@ -307,6 +340,30 @@ mod tests {
         assert_eq!(read("proxy --confdir /c").unwrap().max_flows, 1_000);
         let error = read("proxy --confdir /c --set antichache=true").unwrap_err().to_string();
         assert!(error.contains("did you mean anticache?"), "{error}");
+    }
+
+    #[test]
+    fn export_needs_a_bundle_and_a_file() {
+        let read = |line: &str| match crate::cli::flags::parse(
+            line.split_whitespace().map(OsString::from),
+        ) {
+            Ok(Request::Run { flags, arguments, .. }) => super::export(flags, arguments),
+            other => panic!("{other:?}"),
+        };
+        let file = read("export b.zip --har x.har").unwrap();
+        let expected = Export { bundle: "b.zip".into(), har: Some("x.har".into()), redact: false };
+        assert_eq!(file, expected);
+        let out = read("export --har - b.zip --redact").unwrap();
+        assert_eq!(out, Export { bundle: "b.zip".into(), har: None, redact: true });
+        for (line, named) in [
+            ("export --har x.har", "needs a bundle"),
+            ("export b.zip", "--har"),
+            ("export b.zip --har=", "--har"),
+            ("export b.zip c.zip --har x", "c.zip"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");
+        }
     }
 
     #[test]

@@ -7,16 +7,15 @@ use rustix::process::Signal;
 use crate::process::Process;
 use crate::setting::Setting;
 
-/// The browser under the first of its names that is installed.
-fn chromium() -> Command {
+/// The first of the browser's names under which it is installed.
+pub(crate) fn chromium_name() -> &'static str {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let installed = |name: &&str| {
         let mut command = Command::new(name);
         command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
-    let name = names.into_iter().find(installed);
-    Command::new(name.expect("Chromium; tests/run.sh --setup-only installs it"))
+    names.into_iter().find(installed).expect("Chromium; tests/run.sh --setup-only installs it")
 }
 
 #[test]
@@ -25,7 +24,7 @@ fn loads_a_page_with_fetch_events_and_a_websocket() {
     let mut origin = setting.origin(true);
     let proxy = setting.proxy.strip_prefix("http://").unwrap();
     let browser = Process::start(
-        chromium()
+        Command::new(chromium_name())
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--disable-quic", "--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync", "--ignore-certificate-errors"])

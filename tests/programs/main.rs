@@ -8,6 +8,7 @@ mod bundle;
 mod chromium;
 mod curl;
 mod git;
+mod har;
 mod node;
 mod process;
 mod python;

@@ -70,12 +70,18 @@ impl Setting {
         Origin::new(self.server("git_server.py", &[folder], tls), tls)
     }
 
-    /// Ends flowtap as Ctrl+C does and reads the bundle.
-    pub(crate) fn finish(self) -> Bundle {
+    /// Ends flowtap as Ctrl+C does and gives the folder with the bundle.
+    pub(crate) fn stop(self) -> TempDir {
         self.flowtap.signal(Signal::INT);
         let (status, printed) = self.flowtap.wait();
         assert!(status.success(), "flowtap: {status}: {printed}");
-        Bundle::read(&self.folder.path().join("capture.zip"))
+        self.folder
+    }
+
+    /// Ends flowtap as Ctrl+C does and reads the bundle.
+    pub(crate) fn finish(self) -> Bundle {
+        let folder = self.stop();
+        Bundle::read(&folder.path().join("capture.zip"))
     }
 }
 

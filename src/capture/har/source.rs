@@ -1,0 +1,301 @@
+//! A flow in the one form that entries are made of, whether it was stored or stands in a bundle.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::capture::read;
+use crate::error::Result;
+use crate::flow::decode::{Caps, codings, decode};
+use crate::flow::head::{Field, HeadText, UriKind, target_uri};
+use crate::flow::record::{Direction, Opcode, Upstream};
+use crate::flow::stored::{StoredBody, StoredFlow, StoredMessage, StoredWebSocketMessage};
+
+/// A flow.
+#[derive(Debug, Default)]
+pub(in crate::capture) struct Flow {
+    /// When it began, in microseconds since the Unix epoch.
+    pub(super) began_us: u64,
+    pub(super) method: String,
+    pub(super) url: String,
+    pub(super) request: Message,
+    pub(super) response: Option<Response>,
+    pub(super) timing: Phases,
+    pub(super) server: Option<Server>,
+    /// Why it failed.
+    pub(super) error: Option<String>,
+    /// The messages of a WebSocket.
+    pub(super) messages: Option<Vec<SocketMessage>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    /// As `HTTP/1.1`.
+    pub(super) version: String,
+    pub(super) fields: Vec<Field>,
+    /// Bytes of the head on the wire, where they are known.
+    pub(super) head_bytes: Option<u64>,
+    pub(super) body: Body,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) message: Message,
+}
+
+/// A body with its content coding undone, unless `coding` says otherwise.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    /// Bytes on the wire, where they are known.
+    pub(super) wire_bytes: Option<u64>,
+    /// Whether a content coding was undone.
+    pub(super) decoded: bool,
+    /// The coding of a body that is here as it came.
+    pub(super) coding: Option<String>,
+    /// Whether only its beginning is here.
+    pub(super) is_cut: bool,
+    /// What else is to be said of it.
+    pub(super) note: Option<String>,
+}
+
+/// When the phases took place, in microseconds; 0 where one did not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Phases {
+    pub(super) dns_us: u64,
+    /// TLS not included.
+    pub(super) connect_us: u64,
+    pub(super) tls_us: u64,
+    pub(super) send_us: u64,
+    pub(super) wait_us: u64,
+    pub(super) receive_us: u64,
+    pub(super) total_us: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) address: Option<IpAddr>,
+    pub(super) connection: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct SocketMessage {
+    pub(super) sent: bool,
+    pub(super) time_us: u64,
+    pub(super) is_text: bool,
+    pub(super) payload: Bytes,
+}
+
+/// The form of a stored flow.
+pub(super) fn of_stored(flow: &StoredFlow) -> Flow {
+    let head = HeadText::read(&flow.request.head);
+    let kind = if flow.websocket.is_some() { UriKind::WebSocket } else { UriKind::Http };
+    let (method, _, version) = head.request_line();
+    let url = target_uri(&head, flow.scheme, flow.target.as_deref(), kind);
+    let (method, version) = (method.to_owned(), version.to_owned());
+    let timing = &flow.timing;
+    Flow {
+        began_us: timing.began_us,
+        method,
+        url,
+        request: message_of(&flow.request, head, version),
+        response: flow.response.as_ref().map(response_of),
+        timing: Phases {
+            dns_us: timing.dns_us,
+            connect_us: timing.connect_us,
+            tls_us: timing.tls_us,
+            send_us: timing.send_us,
+            wait_us: timing.wait_us,
+            receive_us: timing.receive_us,
+            total_us: timing.total_us,
+        },
+        server: flow.upstream.as_ref().map(server_of),
+        error: flow.error.clone(),
+        messages: flow.websocket.as_ref().map(|websocket| {
+            websocket.messages.iter().filter_map(|it| socket_message_of(it)).collect()
+        }),
+    }
+}
+
+fn response_of(message: &StoredMessage) -> Response {
+    let head = HeadText::read(&message.head);
+    let (version, status, reason) = head.status_line();
+    let (version, reason) = (version.to_owned(), reason.to_owned());
+    Response { status, reason, message: message_of(message, head, version) }
+}
+
+fn message_of(message: &StoredMessage, head: HeadText, version: String) -> Message {
+    Message {
+        version,
+        head_bytes: Some(message.head.len() as u64),
+        body: body_of(&message.body, &head),
+        fields: head.fields,
+    }
+}
+
+fn server_of(upstream: &Upstream) -> Server {
+    Server { address: Some(upstream.address.ip()), connection: upstream.connection }
+}
+
+fn socket_message_of(message: &StoredWebSocketMessage) -> Option<SocketMessage> {
+    matches!(message.opcode, Opcode::Text | Opcode::Binary).then(|| SocketMessage {
+        sent: message.direction == Direction::Send,
+        time_us: message.time_us,
+        is_text: message.opcode == Opcode::Text,
+        payload: message.payload.clone(),
+    })
+}
+
+fn body_of(body: &StoredBody, head: &HeadText) -> Body {
+    let named: Vec<&str> = head.values("content-encoding").collect();
+    let codings = codings(named.iter().copied());
+    let as_it_came = Body {
+        bytes: joined(&body.pieces),
+        wire_bytes: Some(body.size),
+        is_cut: body.is_cut(),
+        ..Body::default()
+    };
+    match codings.as_deref() {
+        Some([]) => as_it_came,
+        _ if as_it_came.bytes.is_empty() => as_it_came,
+        Some(codings) if !body.is_cut() => {
+            let mut decoded = Vec::new();
+            let source: &mut dyn Read = &mut as_it_came.bytes.as_ref();
+            match decode(codings, source, &mut decoded, Caps::default()) {
+                Ok(_) => Body { bytes: decoded.into(), decoded: true, ..as_it_came },
+                Err(_) => Body { coding: Some(named.join(", ")), ..as_it_came },
+            }
+        }
+        _ => Body { coding: Some(named.join(", ")), ..as_it_came },
+    }
+}
+
+fn joined(pieces: &[Bytes]) -> Bytes {
+    match pieces {
+        [] => Bytes::new(),
+        [one] => one.clone(),
+        many => many.concat().into(),
+    }
+}
+
+/// The form of a bundle's trace. A body that cannot be read leaves a note in its place.
+pub(in crate::capture) fn of_trace(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
+    let read::Trace { timestamp, request, response, timing, server, error, .. } =
+        bundle.trace(id)?;
+    let (method, url) = (request.method.clone(), request.url.clone());
+    let status = response.status;
+    let reason = response.status_text.clone();
+    Ok(Flow {
+        began_us: timestamp.saturating_mul(1_000),
+        method,
+        url,
+        request: message_of_trace(bundle, request),
+        response: (status != 0).then(|| Response {
+            status,
+            reason,
+            message: message_of_trace(bundle, response),
+        }),
+        timing: Phases {
+            dns_us: microseconds(timing.dns_ms),
+            connect_us: microseconds(timing.connect_ms),
+            tls_us: microseconds(timing.tls_ms),
+            send_us: microseconds(timing.send_ms),
+            wait_us: microseconds(timing.wait_ms),
+            receive_us: microseconds(timing.receive_ms),
+            total_us: microseconds(timing.total_ms),
+        },
+        server: server.map(|server| Server {
+            address: server.address.parse().ok().map(|address: SocketAddr| address.ip()),
+            connection: server.connection,
+        }),
+        error,
+        messages: None,
+    })
+}
+
+/// Milliseconds as microseconds; what no duration can be is none.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts saturate")]
+fn microseconds(ms: f64) -> u64 {
+    const CENTURY_MS: f64 = 100.0 * 366.0 * 86_400_000.0;
+    if ms > 0.0 && ms < CENTURY_MS { (ms * 1_000.0).round() as u64 } else { 0 }
+}
+
+fn fields(headers: Vec<read::Header>) -> Vec<Field> {
+    headers.into_iter().map(|it| Field { name: it.name, value: it.value }).collect()
+}
+
+fn message_of_trace(bundle: &mut read::Bundle, message: read::Message) -> Message {
+    let read::Message { body_file, body_encoding, body_size, body_wire_size, .. } = message;
+    let head = HeadText { start: String::new(), fields: fields(message.headers) };
+    let mut body = Body {
+        is_cut: body_wire_size.is_some_and(|wire| wire > body_size),
+        coding: body_encoding,
+        ..Body::default()
+    };
+    if let Some(file) = body_file {
+        match bundle.trace_body(&file) {
+            Ok(bytes) => body.bytes = bytes.into(),
+            Err(error) => body.note = Some(error.to_string()),
+        }
+    }
+    if message.body_damaged {
+        body.note = Some("what was recorded of the body could not be read back whole".to_owned());
+    }
+    let coded = codings(head.values("content-encoding")).is_none_or(|it| !it.is_empty());
+    body.decoded = coded && body.coding.is_none() && !body.bytes.is_empty();
+    body.wire_bytes = match body_wire_size {
+        Some(wire) => Some(wire),
+        None if !body.decoded => Some(body_size),
+        // A decoded body's size on the wire stands nowhere else.
+        None => head.values("content-length").next().and_then(|length| length.parse().ok()),
+    };
+    Message { version: message.http_version, fields: head.fields, head_bytes: None, body }
+}
+
+/// The form of a bundle's WebSocket connection.
+pub(in crate::capture) fn of_websocket(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
+    let socket = bundle.websocket(id)?;
+    let mut messages = Vec::new();
+    let mut number = 1;
+    while let Some(message) = bundle.message(id, number)? {
+        number += 1;
+        if !matches!(message.opcode.as_str(), "text" | "binary") {
+            continue;
+        }
+        let payload = match &message.payload_file {
+            Some(file) => bundle.message_payload(file)?,
+            None => Vec::new(),
+        };
+        messages.push(SocketMessage {
+            sent: message.direction == "send",
+            time_us: message.timestamp.saturating_mul(1_000),
+            is_text: message.opcode == "text" && message.payload_encoding.is_none(),
+            payload: payload.into(),
+        });
+    }
+    let message = |headers| Message {
+        version: "HTTP/1.1".to_owned(),
+        fields: fields(headers),
+        body: Body { wire_bytes: Some(0), ..Body::default() },
+        head_bytes: None,
+    };
+    let open_ms = socket.closed_timestamp.saturating_sub(socket.timestamp);
+    Ok(Flow {
+        began_us: socket.timestamp.saturating_mul(1_000),
+        method: "GET".to_owned(),
+        url: socket.url,
+        request: message(socket.request_headers),
+        response: Some(Response {
+            status: 101,
+            reason: "Switching Protocols".to_owned(),
+            message: message(socket.response_headers),
+        }),
+        timing: Phases { receive_us: open_ms.saturating_mul(1_000), ..Phases::default() },
+        server: None,
+        error: socket.error,
+        messages: Some(messages),
+    })
+}

@@ -1,0 +1,43 @@
+//! `flowtap export`: a bundle as a file of another format.
+
+use std::io::{self, Write};
+
+use crate::capture::export::{Exported, export, write_whole};
+use crate::cli::settings::Export;
+use crate::cli::words::visible;
+use crate::error::{Error, Result};
+use crate::flow::redact::Redactor;
+
+/// Exports a bundle, and says on standard error what was written and what could not be read.
+///
+/// # Errors
+/// When the bundle cannot be read or the file cannot be written.
+pub fn run(settings: &Export) -> Result<()> {
+    let redactor = if settings.redact { Redactor::default() } else { Redactor::off() };
+    let bundle = settings.bundle.as_path();
+    let Some(file) = &settings.har else {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        say(&export(bundle, &mut out, &redactor)?, "-");
+        return Ok(());
+    };
+    let is_bundle = |bundle| file.canonicalize().is_ok_and(|file| file == bundle);
+    if bundle.canonicalize().is_ok_and(is_bundle) {
+        let file = file.display();
+        return Err(Error::usage(format!("--har {file} would replace the bundle itself")));
+    }
+    let exported = write_whole(file, |out| export(bundle, out, &redactor))?;
+    say(&exported, &file.display().to_string());
+    Ok(())
+}
+
+fn say(exported: &Exported, file: &str) {
+    let Exported { entries, parts, left_out } = exported;
+    let mut text = String::new();
+    for line in left_out {
+        text.push_str(&format!("warning: left out: {}\n", visible(line)));
+    }
+    let parts = if *parts > 1 { format!(" of {parts} parts") } else { String::new() };
+    text.push_str(&format!("har    {} ({entries} entries{parts})\n", visible(file)));
+    // There is nobody else to tell when standard error is closed.
+    let _ = io::stderr().write_all(text.as_bytes());
+}

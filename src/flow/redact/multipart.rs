@@ -1,0 +1,108 @@
+//! Multipart bodies (RFC 2046 section 5.1, RFC 7578): each part is masked as what it is.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::flow::head::HeadText;
+use crate::flow::redact::edits::Edits;
+use crate::flow::redact::names::judge;
+use crate::flow::redact::pairs::Style;
+use crate::flow::redact::{Masking, pairs};
+
+/// Masks the parts of a body.
+pub(super) fn mask(masking: &Masking<'_>, edits: &mut Edits<'_>, media_type: &str) {
+    let text = edits.text();
+    let Some(delimiter) = delimiter(media_type, text) else {
+        pairs::find(masking, edits, 0..text.len(), Style::Prose);
+        return;
+    };
+    let mut at = 0;
+    for piece in text.split(delimiter.as_str()) {
+        let end = at + piece.len();
+        part(masking, edits, at..end);
+        at = end + delimiter.len();
+    }
+}
+
+/// What stands before each part: named by the media type, else the body's first line.
+fn delimiter(media_type: &str, text: &str) -> Option<String> {
+    let named = media_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
+    });
+    if let Some(boundary) = named.filter(|boundary| !boundary.is_empty()) {
+        return Some(format!("--{boundary}"));
+    }
+    let first = text.trim_start().lines().next()?.trim_end();
+    (first.len() > 2 && first.starts_with("--")).then(|| first.to_owned())
+}
+
+fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
+    let text = edits.part(range.clone());
+    let blank = text.find("\r\n\r\n").map(|at| at + 4);
+    let blank = blank.or_else(|| text.find("\n\n").map(|at| at + 2));
+    let Some((head, body)) = blank.and_then(|at| text.split_at_checked(at)) else {
+        pairs::find(masking, edits, range, Style::Prose);
+        return;
+    };
+    let start = range.start + head.len();
+    let end = start + body.trim_end_matches(['\r', '\n']).len();
+    let fields = HeadText {
+        fields: HeadText::read_fields(head.trim_start().as_bytes()),
+        ..HeadText::default()
+    };
+    let name = fields.values("content-disposition").find_map(name);
+    if name.is_some_and(|name| judge(name).hides(edits.part(start..end))) {
+        edits.mask(start..end);
+        return;
+    }
+    let media_type = fields.values("content-type").next().unwrap_or_default();
+    let inner = Masking { level: masking.level + 1, ..*masking };
+    let body = edits.part(start..end);
+    let masked = match inner.level < crate::limits::MASKED_LEVELS {
+        true => inner.text(media_type, body),
+        false => inner.plain(body),
+    };
+    if let Cow::Owned(masked) = masked {
+        edits.replace(start..end, masked);
+    }
+}
+
+/// The name of a form's field.
+fn name(disposition: &str) -> Option<&str> {
+    disposition.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("name").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::redact::Redactor;
+
+    #[test]
+    fn each_part_is_masked_by_its_name_or_its_type() {
+        let body = "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\na\r\nb\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"x\"\r\nContent-Type: application/json\
+            \r\n\r\n{\"token\":\"t\",\"n\":1}\r\n\
+            --b\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n--b--\r\n";
+        let masked = Redactor::default().text("multipart/form-data; boundary=b", body);
+        let expected = body.replace("a\r\nb\r\n", "***\r\n").replace("\"t\"", "\"***\"");
+        assert_eq!(masked, expected);
+        assert_eq!(Redactor::default().text("", body), expected);
+        assert_eq!(Redactor::default().text("multipart/form-data", &expected), expected);
+        let cut = "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nsecr";
+        assert!(!Redactor::default().text("multipart/form-data; boundary=b", cut).contains("secr"));
+    }
+
+    #[test]
+    fn binary_parts_keep_their_bytes() {
+        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n".to_vec();
+        body.extend(0..=255);
+        body.extend(b"\r\n--b\r\nContent-Disposition: form-data; name=token\r\n\r\nabc\r\n--b--");
+        let masked = Redactor::default().bytes("multipart/form-data; boundary=b", &body);
+        let end = body.len() - "abc\r\n--b--".len();
+        assert_eq!(masked.get(..end), body.get(..end));
+        assert!(masked.ends_with(b"\r\n\r\n***\r\n--b--"));
+    }
+}

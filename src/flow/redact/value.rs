@@ -1,0 +1,331 @@
+//! Where the value of a name stands in a text, judged by what surrounds the name.
+
+use std::ops::Range;
+
+use crate::flow::redact::pairs::Style;
+use crate::flow::redact::shapes::{clip, run};
+use crate::limits::MASKED_CONTEXT_BYTES;
+
+/// Where the value of a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The value.
+    Value(Range<usize>),
+    /// A field line's value, with the scheme or the cookies that it has.
+    Line(Range<usize>),
+    /// An object or array that begins here.
+    Nested(usize),
+}
+
+/// What stands directly around a name.
+pub(super) struct Around<'t> {
+    text: &'t str,
+    name: Range<usize>,
+    style: Style,
+    /// Whether the value is a secret only if it looks like one.
+    doubtful: bool,
+    /// The quote that stands before the name.
+    opened: Option<u8>,
+    /// The quote that closes it, if the name is quoted alone.
+    closed: Option<u8>,
+    /// Behind the name, its quote and blanks.
+    after: usize,
+}
+
+impl<'t> Around<'t> {
+    /// Looks around; `None` where no value can follow, as with most words.
+    pub(super) fn new(text: &'t str, name: Range<usize>, style: Style) -> Option<Self> {
+        let opened = before(text, name.start).filter(|byte| is_quote(*byte));
+        let rest = text.get(name.end..)?;
+        let slashes = run(clip(rest, MASKED_CONTEXT_BYTES), |byte| byte == b'\\');
+        let mut after = name.end;
+        let mut closed = None;
+        if let Some(quote) = rest.as_bytes().get(slashes).filter(|byte| is_quote(**byte)) {
+            closed = Some(*quote);
+            after += slashes + 1;
+        }
+        let rest = text.get(after..)?;
+        after += match rest.as_bytes() {
+            [b']', ..] => 1,
+            [b'%', b'5', b'D' | b'd', ..] => 3,
+            _ => 0,
+        };
+        let blanks = clip(text.get(after..)?, 8);
+        after += run(blanks, |byte| byte == b' ' || byte == b'\t');
+        let around = Around { text, name, style, doubtful: false, opened, closed, after };
+        let next = text.as_bytes().get(after)?;
+        let may_follow = b":=>%".contains(next) || closed.is_some() || around.is_tag();
+        may_follow.then_some(around)
+    }
+
+    /// Whether the name is that of an element, with a prefix or without.
+    fn is_tag(&self) -> bool {
+        let head = self.text.as_bytes().get(..self.name.start).unwrap_or_default();
+        match head {
+            [.., b'<'] => true,
+            [prefix @ .., b':'] => {
+                let mut prefix = prefix.iter().rev().take(32);
+                prefix.find(|byte| !byte.is_ascii_alphanumeric()) == Some(&b'<')
+            }
+            _ => false,
+        }
+    }
+
+    /// Finds the value; a doubtful one ends sooner.
+    pub(super) fn place(&mut self, doubtful: bool) -> Option<Place> {
+        self.doubtful = doubtful;
+        let rest = self.text.get(self.after..)?;
+        let is_tag = self.is_tag();
+        let adjacent = self.after == self.name.end;
+        match rest.as_bytes() {
+            [b':', b':', ..] | [b'=', b'=', ..] | [b':', b'/', b'/', ..] => None,
+            [b':', b'=', ..] | [b'=', b'>', ..] => self.separated(2, false),
+            [b':', ..] => self.separated(1, true),
+            [b'=', ..] => self.separated(1, false),
+            [b'%', b'3', b'D' | b'd', ..] if adjacent => self.encoded(),
+            [b'>', ..] if is_tag && adjacent => self.element(self.after + 1),
+            _ if is_tag && !adjacent && self.closed.is_none() => {
+                let tag = clip(rest, MASKED_CONTEXT_BYTES);
+                let end = tag.find(['>', '<'])?;
+                let is_open = tag.get(end..)?.starts_with('>') && !tag.get(..end)?.ends_with('/');
+                is_open.then(|| self.element(self.after + end + 1)).flatten()
+            }
+            _ if self.closed.is_some() => self.attribute(),
+            _ => None,
+        }
+    }
+
+    /// The value behind `=` or `:`.
+    fn separated(&self, length: usize, colon: bool) -> Option<Place> {
+        let start = self.after + length;
+        let rest = self.text.get(start..)?;
+        let blanks = run(rest, |byte| byte == b' ' || byte == b'\t');
+        let start = start + blanks;
+        let rest = self.text.get(start..)?;
+        if colon && self.closed.is_none() && self.is_field_of_credentials() {
+            return Some(Place::Line(start..self.line_end(start)));
+        }
+        let slashes = run(clip(rest, MASKED_CONTEXT_BYTES), |byte| byte == b'\\');
+        match rest.as_bytes().get(slashes)? {
+            quote if is_quote(*quote) => self.quoted(start, slashes, *quote),
+            b'{' | b'[' if self.closed.is_some() && slashes == 0 => Some(Place::Nested(start)),
+            _ if self.closed.is_some() && self.style == Style::Code => None,
+            _ if colon => self.bare_behind_colon(start),
+            _ => self.bare(start),
+        }
+    }
+
+    fn is_field_of_credentials(&self) -> bool {
+        let name = self.text.get(self.name.clone()).unwrap_or_default();
+        let known = ["cookie", "set-cookie", "authorization", "proxy-authorization"];
+        self.style == Style::Prose && known.iter().any(|known| name.eq_ignore_ascii_case(known))
+    }
+
+    /// The end of a field line: of the line, or of the quotes that the field stands in.
+    fn line_end(&self, start: usize) -> usize {
+        let rest = self.text.get(start..).unwrap_or_default();
+        let ends = |byte: u8| byte == b'\n' || byte == b'\r' || Some(byte) == self.opened;
+        let length = run(rest, |byte| !ends(byte));
+        start + rest.get(..length).unwrap_or_default().trim_end().len()
+    }
+
+    /// A value in quotes, which may be escaped as often as the text around is nested.
+    fn quoted(&self, at: usize, slashes: usize, quote: u8) -> Option<Place> {
+        let start = at + slashes + 1;
+        let rest = self.text.get(start..)?;
+        if self.closed.is_none() && self.closes_a_string(quote, rest) {
+            return None;
+        }
+        let mut escapes = 0;
+        let mut end = rest.len();
+        for (at, byte) in rest.bytes().enumerate() {
+            let closes =
+                byte == quote && if slashes == 0 { escapes % 2 == 0 } else { escapes <= slashes };
+            if closes {
+                end = at - escapes.min(slashes);
+                break;
+            }
+            if byte == b'\n' && slashes == 0 && quote != b'`' {
+                end = at;
+                break;
+            }
+            escapes = if byte == b'\\' { escapes + 1 } else { 0 };
+        }
+        Some(Place::Value(start..start + end))
+    }
+
+    /// Whether the quote behind an unquoted name closes a string that the name stands in.
+    fn closes_a_string(&self, quote: u8, rest: &str) -> bool {
+        const LINE_BYTES: usize = 128;
+        let before = self.text.as_bytes().get(..self.name.start).unwrap_or_default();
+        let before = before.iter().rev().take(LINE_BYTES).take_while(|byte| **byte != b'\n');
+        let open = before.filter(|byte| **byte == quote).count() % 2 == 1;
+        let goes_on = rest.bytes().next().is_none_or(|next| b",)+;}]: ./>&".contains(&next));
+        open && (goes_on || self.opened == Some(quote))
+    }
+
+    /// A value without quotes behind `=`.
+    fn bare(&self, start: usize) -> Option<Place> {
+        let is_parameter =
+            before(self.text, self.name.start).is_some_and(|it| b"?&;#".contains(&it));
+        if self.style == Style::Code && !is_parameter {
+            return None;
+        }
+        let rest = self.text.get(start..)?;
+        let ends = |byte: u8| {
+            byte.is_ascii_whitespace()
+                || b"&\"'`<>\\)".contains(&byte)
+                || if is_parameter { byte == b'#' } else { b";,}]|".contains(&byte) }
+        };
+        let length = match self.doubtful {
+            true => key_length(rest),
+            false => run(rest, |byte| !ends(byte)),
+        };
+        let value = rest.get(..length)?;
+        // A sentence's full stop is none of it.
+        let value = value.strip_suffix('.').unwrap_or(value);
+        if !is_word_for_a_value(value) && self.has_scheme(value) {
+            let token = run(rest.get(length + 1..)?, |byte| !ends(byte));
+            return Some(Place::Value(start..start + length + 1 + token));
+        }
+        (!is_word_for_a_value(value)).then_some(Place::Value(start..start + value.len()))
+    }
+
+    fn has_scheme(&self, value: &str) -> bool {
+        value.eq_ignore_ascii_case("bearer") || value.eq_ignore_ascii_case("basic")
+    }
+
+    /// A value without quotes behind `:`, which may as well be the rest of a sentence.
+    fn bare_behind_colon(&self, start: usize) -> Option<Place> {
+        if self.style == Style::Code {
+            return None;
+        }
+        let rest = self.text.get(start..)?;
+        let ends = |byte: u8| byte.is_ascii_whitespace() || b",;\"'`<>\\)}]&|".contains(&byte);
+        let length = match self.doubtful {
+            true => key_length(rest),
+            false => run(rest, |byte| !ends(byte)),
+        };
+        let value = rest.get(..length)?;
+        let value = value.strip_suffix('.').unwrap_or(value);
+        if is_word_for_a_value(value) {
+            return None;
+        }
+        if self.has_scheme(value) {
+            let token = run(rest.get(length + 1..)?, |byte| !ends(byte));
+            return Some(Place::Value(start..start + length + 1 + token));
+        }
+        let begins = self.begins();
+        let ends_line = rest.as_bytes().get(length).is_none_or(|it| *it != b' ');
+        let odd = |byte: u8| !byte.is_ascii_lowercase();
+        let looks_like_one = value.len() >= 5 && value.get(1..)?.bytes().any(odd);
+        (begins && ends_line || looks_like_one).then_some(Place::Value(start..start + value.len()))
+    }
+
+    /// Whether the name is the first word of its line, or of what a bracket or a comma begins.
+    fn begins(&self) -> bool {
+        const INDENT_BYTES: usize = 128;
+        let before = self.text.as_bytes().get(..self.name.start).unwrap_or_default();
+        let mut before = before.iter().rev().take(INDENT_BYTES);
+        before
+            .find(|byte| !matches!(byte, b' ' | b'\t'))
+            .is_none_or(|byte| b"\n\r{,;&?\"'`-".contains(byte))
+    }
+
+    /// `name%3Dvalue` within a parameter.
+    fn encoded(&self) -> Option<Place> {
+        let start = self.after + 3;
+        let rest = self.text.get(start..)?;
+        let length = run(rest, |byte| !byte.is_ascii_whitespace() && !b"&\"'<>#".contains(&byte));
+        let value = rest.get(..length)?;
+        let end = ["%26", "%23", "%22", "%3B", "%3b"];
+        let end = end.iter().filter_map(|end| value.find(end)).min().unwrap_or(length);
+        Some(Place::Value(start..start + end))
+    }
+
+    /// The text of an element, up to its end tag.
+    fn element(&self, start: usize) -> Option<Place> {
+        let rest = self.text.get(start..)?;
+        if let Some(data) = rest.strip_prefix("<![CDATA[") {
+            let start = start + rest.len() - data.len();
+            return Some(Place::Value(start..start + data.find("]]>").unwrap_or(data.len())));
+        }
+        let length = run(rest, |byte| byte != b'<');
+        let after = rest.get(length..)?;
+        let name = self.text.get(self.name.clone())?;
+        let tag = clip(after, MASKED_CONTEXT_BYTES);
+        let ends = match tag.split_once('>') {
+            Some((tag, _)) => tag.starts_with("</") && tag.trim_end().ends_with(name),
+            // The end of the text cuts it.
+            None => tag.len() == after.len(),
+        };
+        ends.then_some(Place::Value(start..start + length))
+    }
+
+    /// The value beside an attribute that has the name: `<input name="token" value="…">`.
+    fn attribute(&self) -> Option<Place> {
+        let quote = self.opened.filter(|opened| Some(*opened) == self.closed)?;
+        let bytes = self.text.as_bytes();
+        let from = self.name.start.saturating_sub(MASKED_CONTEXT_BYTES);
+        let start = bytes.get(from..self.name.start)?.iter().rposition(|byte| *byte == b'<')?;
+        let start = from + start;
+        let head = self.text.get(start..self.name.start - 1)?;
+        let named = ["name=", "id=", "type=", "property=", "itemprop=", "autocomplete=", "key="];
+        if head.contains('>') || !named.iter().any(|named| head.ends_with(named)) {
+            return None;
+        }
+        let tag = clip(self.text.get(start..)?, 2 * MASKED_CONTEXT_BYTES);
+        let tag = tag.get(..run(tag, |byte| byte != b'>'))?;
+        ["value=", "content="].iter().find_map(|attribute| {
+            let value = tag.find(&format!(" {attribute}"))? + 1 + attribute.len();
+            let quoted = tag.get(value..)?;
+            let quote = quoted.bytes().next().filter(|it| is_quote(*it)).unwrap_or(quote);
+            let inside = quoted.strip_prefix(char::from(quote));
+            let value = value + usize::from(inside.is_some());
+            let length = match inside {
+                Some(inside) => run(inside, |byte| byte != quote),
+                None => run(quoted, |byte| !byte.is_ascii_whitespace() && byte != b'/'),
+            };
+            Some(Place::Value(start + value..start + value + length))
+        })
+    }
+}
+
+/// The length of what may be a key: other names, of which one may not be doubtful, may follow.
+fn key_length(text: &str) -> usize {
+    let length = run(text, |byte| byte.is_ascii_alphanumeric() || b"_-%+".contains(&byte));
+    length + run(text.get(length..).unwrap_or_default(), |byte| byte == b'=')
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
+}
+
+fn before(text: &str, at: usize) -> Option<u8> {
+    at.checked_sub(1).and_then(|before| text.as_bytes().get(before)).copied()
+}
+
+/// Whether what stands behind a name without quotes speaks about a value instead of being one.
+fn is_word_for_a_value(value: &str) -> bool {
+    const WORDS: [&str; 18] = [
+        "",
+        "required",
+        "optional",
+        "string",
+        "number",
+        "boolean",
+        "invalid",
+        "missing",
+        "expired",
+        "incorrect",
+        "wrong",
+        "empty",
+        "expected",
+        "must",
+        "unknown",
+        "redacted",
+        "yes",
+        "no",
+    ];
+    WORDS.iter().any(|word| value.eq_ignore_ascii_case(word))
+}
