@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 mod agents;
 pub mod discover;
@@ -12,12 +12,14 @@ pub mod flags;
 mod flow_lines;
 pub mod inspect;
 pub mod lines;
+mod mcp;
 pub mod proxy;
 mod running;
 pub mod settings;
 pub mod status;
 pub mod words;
 
+use agents::Channel;
 use flags::{Command, Request};
 
 /// Does what a command line, without the program's name, asks for.
@@ -26,8 +28,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
         Request::Help(command) => print(&flags::help(command)),
         Request::Version => print(&format!("flowtap {}\n", env!("CARGO_PKG_VERSION"))),
         Request::Run { command, flags, arguments } => match command {
-            Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?),
-            Command::Mcp => Err(Error::new("flowtap mcp is not served yet")),
+            Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?, Channel::PortAlone),
+            Command::Mcp => mcp::run(&settings::mcp(flags, arguments)?),
             Command::Discover => discover::run(&settings::discover(flags, arguments)?),
             Command::Inspect => {
                 let settings = settings::inspect(flags, arguments)?;

@@ -1,20 +1,34 @@
 //! What `proxy` serves to agents: the store of flows, the tools over it, and MCP.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
 
 use crate::capture::queue::{self, FlowSender};
 use crate::cli::flow_lines::FlowLines;
 use crate::config::{Config, McpConfig};
 use crate::error::{Error, Result};
+use crate::limits::STOP_GRACE;
 use crate::mcp::server::{McpBound, McpHandle, McpOptions, McpServer};
+use crate::mcp::stdio;
 use crate::mcp::store::{Store, StoreLimits};
 use crate::mcp::toolbox::Toolbox;
 use crate::mcp::tools::{FlowTools, Surroundings};
-use crate::net::server::Server;
+use crate::net::server::{Server, Stopper};
 use crate::options::SharedOptions;
 use crate::stats::Stats;
+
+/// How agents reach the tools, beside the port of MCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// In no other way.
+    PortAlone,
+    /// On standard input and output.
+    Stdio,
+}
 
 /// What is there before the proxy runs: a store, and a port that nobody is served on yet.
 #[derive(Debug)]
@@ -30,8 +44,9 @@ pub(super) struct Serving {
     store: Arc<Store>,
     collector: JoinHandle<()>,
     mcp: Option<McpHandle>,
-    /// The tools.
-    pub(super) tools: Arc<dyn Toolbox>,
+    tools: Arc<dyn Toolbox>,
+    /// MCP on standard input and output, and what ends it.
+    stdio: Option<(JoinHandle<Result<()>>, Sender<()>)>,
 }
 
 impl Prepared {
@@ -39,8 +54,13 @@ impl Prepared {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub(super) fn new(config: &Config, options: &SharedOptions) -> Result<Option<Prepared>> {
-        if config.mcp.is_none() && !FlowLines::are_wanted(options) {
+    pub(super) fn new(
+        config: &Config,
+        options: &SharedOptions,
+        channel: Channel,
+    ) -> Result<Option<Prepared>> {
+        let serves = config.mcp.is_some() || channel == Channel::Stdio;
+        if !serves && !FlowLines::are_wanted(options) {
             return Ok(None);
         }
         let bound = config.mcp.as_ref().map(|mcp| McpBound::new(mcp.port)).transpose()?;
@@ -93,7 +113,7 @@ impl Prepared {
             let options = McpOptions { token, ..McpOptions::default() };
             McpServer::start(bound, tools.clone(), options)
         });
-        Ok(Serving { store, collector, mcp: mcp.transpose()?, tools })
+        Ok(Serving { store, collector, mcp: mcp.transpose()?, tools, stdio: None })
     }
 }
 
@@ -103,12 +123,36 @@ impl Serving {
         FlowLines::new(self.store.clone(), options.clone())
     }
 
+    /// Serves the tools on standard input and output too. The proxy is stopped at their end.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub(super) fn serve_stdio(&mut self, stopper: Stopper) -> Result<()> {
+        let (stop, stops) = bounded(1);
+        let tools = self.tools.clone();
+        let thread = std::thread::Builder::new().name("mcp stdio".to_owned()).spawn(move || {
+            let served = stdio::serve(tools, io::stdin(), &mut io::stdout(), &stops);
+            stopper.stop(STOP_GRACE);
+            served
+        });
+        let thread = thread.map_err(|error| Error::new(format!("cannot start MCP: {error}")))?;
+        self.stdio = Some((thread, stop));
+        Ok(())
+    }
+
     /// Ends what serves agents, when the proxy has ended.
     ///
     /// # Errors
     /// When it had failed before.
     pub(super) fn stop(self) -> Result<()> {
-        let stopped = self.mcp.map_or(Ok(()), McpHandle::stop);
+        let mut stopped = self.mcp.map_or(Ok(()), McpHandle::stop);
+        if let Some((thread, stop)) = self.stdio {
+            // One that has ended needs not be told.
+            let _ = stop.send(());
+            let ended = thread.join();
+            let defect = || Err(Error::new("MCP on standard input ended by a defect of flowtap"));
+            stopped = stopped.and(ended.unwrap_or_else(|_| defect()));
+        }
         // It ends when the loops have.
         let _ = self.collector.join();
         stopped

@@ -9,7 +9,7 @@ use crossbeam_channel::never;
 
 use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
-use crate::cli::agents::{Prepared, Serving};
+use crate::cli::agents::{Channel, Prepared, Serving};
 use crate::cli::running;
 use crate::cli::settings;
 use crate::cli::status::Status;
@@ -32,12 +32,12 @@ use crate::tls::upstream::UpstreamTls;
 /// # Errors
 /// When something keeps it from starting, before anything listens to clients; or when the bundle
 /// could not be written whole.
-pub fn run(config: &Config) -> Result<()> {
+pub fn run(config: &Config, channel: Channel) -> Result<()> {
     let stats = Arc::new(Stats::default());
     let (notices, notice_receiver) = Notices::channel(stats.clone());
     let options = Arc::new(SharedOptions::new(config.options.clone()));
     let bound = Bound::new(config.listen)?;
-    let agents = Prepared::new(config, &options)?;
+    let agents = Prepared::new(config, &options, channel)?;
     let authority = open_authority(config)?;
     let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream)?;
     for warning in warnings {
@@ -69,11 +69,14 @@ pub fn run(config: &Config) -> Result<()> {
     let mut status = Status::new(stats.clone(), authority.path().to_owned());
     let mcp = agents.as_ref().and_then(Prepared::address);
     let serving = agents.map(|agents| agents.serve(config, &server, &options, &stats));
-    let serving = serving.transpose()?;
-    if let Some(serving) = &serving {
-        status.show_flows(serving.lines(&options));
-    }
+    let mut serving = serving.transpose()?;
     start_lines(config, &server, mcp, &authority, &mut status);
+    if let Some(serving) = &mut serving {
+        status.show_flows(serving.lines(&options));
+        if channel == Channel::Stdio {
+            serving.serve_stdio(server.stopper())?;
+        }
+    }
     let served = running::attend(server, &signals, &notice_receiver, &mut status, &never());
     let served = served.and(serving.map_or(Ok(()), Serving::stop));
     let summary = recorder.map(|recorder| {

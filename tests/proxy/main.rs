@@ -3,6 +3,7 @@
 // Support code outside #[test] functions fails a test by panicking, as the tests themselves do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agent_tasks;
 mod capture;
 mod connect;
 mod device_page;
@@ -15,6 +16,7 @@ mod intercept;
 mod lifecycle;
 mod limits;
 
+mod masking;
 mod memory;
 mod options;
 mod plain;
