@@ -8,7 +8,10 @@ mod bundle;
 mod chromium;
 mod curl;
 mod git;
+mod mcp;
 mod node;
 mod process;
 mod python;
 mod setting;
+#[path = "../support/toolbox.rs"]
+mod toolbox;
