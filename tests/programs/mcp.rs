@@ -15,7 +15,7 @@ use crate::toolbox::Stub;
 /// A running server of the tools that tests have.
 struct Server {
     handle: Option<McpHandle>,
-    _stub: Arc<Stub>,
+    stub: Arc<Stub>,
 }
 
 impl Server {
@@ -23,7 +23,7 @@ impl Server {
         let (stub, _) = Stub::new();
         let bound = McpBound::new(Some(0)).unwrap();
         let handle = McpServer::start(bound, stub.clone(), McpOptions::default()).unwrap();
-        Server { handle: Some(handle), _stub: stub }
+        Server { handle: Some(handle), stub }
     }
 
     /// The URL of a path.
@@ -34,6 +34,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.stub.release();
         let stopped = self.handle.take().unwrap().stop();
         assert!(stopped.is_ok() || std::thread::panicking(), "{stopped:?}");
     }
