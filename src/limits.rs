@@ -332,7 +332,8 @@ pub const MCP_SESSIONS: usize = 128;
 pub const MCP_SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 /// A request's body; arguments may hold a whole body to send. 413 beyond it.
 pub const MCP_BODY_BYTES: usize = 16 * 1024 * 1024;
-/// Bodies that are being received, of all connections together; 503 beyond it.
+/// Bodies that are being received, of all connections together, 503 beyond it; and again as much
+/// of the calls under way.
 pub const MCP_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// From the first byte of a request to its last; agents are on this machine.
 pub const MCP_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

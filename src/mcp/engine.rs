@@ -6,7 +6,7 @@ use std::mem;
 
 use serde_json::{Map, Value, json};
 
-use crate::limits::{MCP_EVENT_BYTES, MCP_LISTENS, MCP_REPLY_BYTES};
+use crate::limits::{MCP_BODIES_BYTES, MCP_EVENT_BYTES, MCP_LISTENS, MCP_REPLY_BYTES};
 use crate::mcp::dispatch::{self, Dispatcher, Outcome};
 use crate::mcp::present::{Caching, finish, meta, object};
 use crate::mcp::rpc::{
@@ -40,6 +40,8 @@ pub(super) struct Caller {
     pub(super) version: Version,
     /// Bytes that a reply without progress may take.
     pub(super) reply_bytes: usize,
+    /// Bytes of the message.
+    pub(super) message_bytes: usize,
 }
 
 /// What is to be done on a connection.
@@ -83,6 +85,8 @@ struct Call {
     scope: Option<u64>,
     reply: ReplyTo,
     version: Version,
+    /// About what its arguments take.
+    bytes: usize,
     cancellation: Cancellation,
     /// The token and how far the call has come, if its client wants to know.
     progress: Option<(Value, f64)>,
@@ -175,6 +179,8 @@ impl Engine {
         let gathered =
             Batch { route: caller.route, missing: missing + 1, replies: Vec::new(), bytes: 0 };
         self.batches.insert(key, gathered);
+        let message_bytes = caller.message_bytes / batch.len().max(1);
+        let caller = &Caller { message_bytes, ..*caller };
         for read in batch {
             self.take_one(read, caller, Some(key));
         }
@@ -240,12 +246,13 @@ impl Engine {
     }
 
     /// Takes a request that stands alone, whose `_meta` and headers were found right.
-    pub(super) fn stateless(&mut self, request: Request, peer: Peer) {
+    pub(super) fn stateless(&mut self, request: Request, peer: Peer, message_bytes: usize) {
         let caller = Caller {
             route: Route::Post(peer),
             scope: None,
             version: Version::V2026_07_28,
             reply_bytes: MCP_REPLY_BYTES,
+            message_bytes,
         };
         let outcome = self.dispatcher.stateless(&request);
         self.proceed(outcome, request, &caller, reply_to(&caller));
@@ -294,7 +301,9 @@ impl Engine {
             cancellation: cancellation.clone(),
             tells_progress: token.is_some(),
         };
-        if self.workers.submit(work).is_err() {
+        let held: usize = self.calls.values().map(|call| call.bytes).sum();
+        let has_room = held + caller.message_bytes <= MCP_BODIES_BYTES;
+        if !has_room || self.workers.submit(work).is_err() {
             let reason = "too many calls are under way: wait for one to end";
             self.refuse(&request.id, caller, to, &RpcError::new(BUSY, reason));
             return;
@@ -304,6 +313,7 @@ impl Engine {
             scope: caller.scope,
             reply: to,
             version: caller.version,
+            bytes: caller.message_bytes,
             cancellation,
             progress: token.map(|token| (token, f64::NEG_INFINITY)),
             listens: false,
@@ -329,6 +339,7 @@ impl Engine {
             scope: caller.scope,
             reply: ReplyTo { streams: true, ..to },
             version: caller.version,
+            bytes: 0,
             cancellation: Cancellation::default(),
             progress: None,
             listens: true,

@@ -106,8 +106,9 @@ impl<W: Write> Server<'_, W> {
     }
 
     fn take(&mut self, line: Line) {
-        let incoming = match line.bytes().and_then(|bytes| rpc::read(&bytes)) {
-            Ok(incoming) => incoming,
+        let read = |bytes: Vec<u8>| Ok((rpc::read(&bytes)?, bytes.len()));
+        let (incoming, message_bytes) = match line.bytes().and_then(read) {
+            Ok(read) => read,
             Err(error) => {
                 let json = rpc::error(None, &error);
                 self.engine.push(Effect::Message { peer: CLIENT, json });
@@ -119,6 +120,7 @@ impl<W: Write> Server<'_, W> {
             scope: Some(SCOPE),
             version: self.version,
             reply_bytes: MCP_REPLY_BYTES,
+            message_bytes,
         };
         if let Some(version) = self.engine.take(incoming, &caller).agreed {
             self.version = version;

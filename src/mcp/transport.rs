@@ -201,6 +201,3 @@ fn check_content(request: &HttpRequest) -> Result<(), Answer> {
     }
     Err(Answer::text(415, "the body must have Content-Type: application/json"))
 }
-
-#[cfg(test)]
-mod tests;

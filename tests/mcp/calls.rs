@@ -1,6 +1,6 @@
 //! Calls that take their time: progress, cancellation, and many at once.
 
-use flowtap::limits::{MCP_THREADS, MCP_WAITING_CALLS};
+use flowtap::limits::{MCP_BODIES_BYTES, MCP_BODY_BYTES, MCP_THREADS, MCP_WAITING_CALLS};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -153,6 +153,29 @@ fn slow_calls_block_no_quick_ones_and_too_many_are_refused_in_order() {
     }
     for (id, mut client) in waiting {
         assert_eq!(client.response(false).json()["id"], id);
+    }
+}
+
+#[test]
+fn the_arguments_of_all_calls_have_a_bound() {
+    let server = Server::new();
+    let session = server.session("2025-11-25");
+    let text = "x".repeat(MCP_BODY_BYTES - 1_000);
+    let most = MCP_BODIES_BYTES / MCP_BODY_BYTES;
+    let held: Vec<_> = (0..most)
+        .map(|id| {
+            let mut client = server.connect();
+            client.start_post(&session, &call(id as u64, "hold", json!({ "text": text })));
+            assert_eq!(server.held(), Held::Started);
+            client
+        })
+        .collect();
+    let refused = server.post(&session, &call("more", "echo", json!({ "text": text })));
+    assert_eq!((refused.status, refused.error()), (200, (-32000, json!("more"))));
+    assert_eq!(server.post(&session, &call("small", "echo", json!({}))).json()["id"], "small");
+    server.stub.release();
+    for mut client in held {
+        assert!(client.response(false).json()["result"].is_object());
     }
 }
 

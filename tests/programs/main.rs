@@ -9,7 +9,10 @@ mod chromium;
 mod curl;
 mod git;
 mod har;
+mod mcp;
 mod node;
 mod process;
 mod python;
 mod setting;
+#[path = "../support/toolbox.rs"]
+mod toolbox;

@@ -1,7 +1,7 @@
 //! Child processes with deadlines.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -115,6 +115,19 @@ fn send_exit(mut child: Child, sender: &Sender<ExitStatus>) {
 
 /// Runs `command` to its end, which must be a success, and gives its standard output.
 pub(crate) fn run(command: &mut Command) -> Vec<u8> {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// Runs `command` to its end, whatever that is.
+pub(crate) fn output(command: &mut Command) -> Output {
     let name = format!("{command:?}");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command
@@ -124,17 +137,7 @@ pub(crate) fn run(command: &mut Command) -> Vec<u8> {
     let (sender, output) = channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
     match output.recv_timeout(DEADLINE) {
-        Ok(output) => {
-            let output = output.expect("output can be read");
-            assert!(
-                output.status.success(),
-                "{name}: {}\nstdout: {}\nstderr: {}",
-                output.status,
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
-            output.stdout
-        }
+        Ok(output) => output.expect("output can be read"),
         Err(error) => {
             let _ = kill_process(pid, Signal::KILL);
             panic!("{name} does not end: {error}");

@@ -49,6 +49,7 @@ impl Front {
             scope: Some(session.scope),
             version: session.version,
             reply_bytes: MCP_EVENT_BYTES,
+            message_bytes: request.body.len(),
         };
         if let Some(version) = self.engine.take(incoming, &caller).agreed {
             session.version = version;

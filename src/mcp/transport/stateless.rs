@@ -27,7 +27,7 @@ impl Front {
         match incoming {
             Incoming::One(Ok(Message::Request(request))) => match validate(http, &request) {
                 Ok(()) => {
-                    self.engine.stateless(request, peer);
+                    self.engine.stateless(request, peer, http.body.len());
                     Served::Wait(Vec::new())
                 }
                 Err(error) => refuse(stateless_status(error.code), Some(&request.id), &error),

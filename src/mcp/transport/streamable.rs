@@ -45,6 +45,7 @@ impl Front {
             scope: Some(session.scope),
             version: session.version,
             reply_bytes: MCP_REPLY_BYTES,
+            message_bytes: request.body.len(),
         };
         if matches!(incoming, Incoming::Batch(_)) && !session.version.has_batches() {
             let reason = "batches belong to version 2025-03-26 alone; send one message at a time";
@@ -62,8 +63,13 @@ impl Front {
         let Some((session_id, _)) = opened else {
             return invalid(503, id_of(&incoming), "too many sessions: end one first");
         };
-        let caller =
-            Caller { route: Route::Post(peer), scope: None, version, reply_bytes: MCP_REPLY_BYTES };
+        let caller = Caller {
+            route: Route::Post(peer),
+            scope: None,
+            version,
+            reply_bytes: MCP_REPLY_BYTES,
+            message_bytes: 0,
+        };
         let taken = self.engine.take(incoming, &caller);
         if let Some(version) = taken.agreed
             && let Some(session) = self.sessions.find(Kind::Streamable, &session_id, now)
