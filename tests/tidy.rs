@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flowtap::cli::flags;
+use flowtap::mcp::tools;
 use flowtap::options;
 
 const FILE_LINES: usize = 600;
@@ -173,15 +174,16 @@ fn every_dependency_has_its_reason() {
 }
 
 /// Whether a document has this table at its place.
-fn assert_has_table(document: &str, table: &str) {
+fn assert_has_table(document: &str, place: &str, table: &str) {
     let text = fs::read_to_string(root().join(document)).unwrap();
-    let (begin, end) = ("<!-- options -->\n", "<!-- /options -->");
-    let inside = text.split(begin).nth(1).and_then(|rest| rest.split(end).next());
+    let (begin, end) = (format!("<!-- {place} -->\n"), format!("<!-- /{place} -->"));
+    let inside = text.split(&begin).nth(1).and_then(|rest| rest.split(&end).next());
     assert_eq!(inside.unwrap().trim(), table.trim(), "put this into {document}");
 }
 
 #[test]
-fn the_documents_have_the_tables_of_options() {
-    assert_has_table("README.md", &flags::readme_table());
-    assert_has_table("docs/options.md", &options::docs_table());
+fn the_documents_have_the_tables_of_the_program() {
+    assert_has_table("README.md", "options", &flags::readme_table());
+    assert_has_table("README.md", "tools", &tools::readme_table());
+    assert_has_table("docs/options.md", "options", &options::docs_table());
 }

@@ -38,6 +38,17 @@ mod search;
 mod select;
 mod shown;
 
+/// The README's table of tools: what each does, in the sentence that stands alone.
+pub fn readme_table() -> String {
+    let mut table = String::from("| tool | does |\n|---|---|\n");
+    for tool in describe::tools() {
+        let first = tool.description.split(". ").next().unwrap_or_default();
+        let first = first.trim_end_matches('.');
+        table.push_str(&format!("| `{}` | {first} |\n", tool.name));
+    }
+    table
+}
+
 /// What tools tell of the program that they are part of.
 pub struct Surroundings {
     /// Where the proxy listens.
