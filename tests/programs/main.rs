@@ -9,6 +9,7 @@ mod chromium;
 mod curl;
 mod git;
 mod mcp;
+mod mcp_stdio;
 mod node;
 mod process;
 mod python;
