@@ -10,6 +10,7 @@ mod curl;
 mod git;
 mod har;
 mod mcp;
+mod mcp_stdio;
 mod node;
 mod process;
 mod python;

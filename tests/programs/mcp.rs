@@ -58,7 +58,8 @@ pub(crate) fn node_client(major: u8) -> Command {
     command
 }
 
-fn newer_node() -> Command {
+/// A Node that is new enough for all packages.
+pub(crate) fn newer_node() -> Command {
     Command::new(tools().join("newer-node"))
 }
 
