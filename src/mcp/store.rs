@@ -1,6 +1,6 @@
 //! The flows that agents can ask for: a bounded number, the newest.
 //!
-//! The store takes [`FlowEvent`]s from a queue of its own. Taking one is cheap: nothing is parsed
+//! The store takes [events](crate::flow::record::FlowEvent) from a queue of its own. Taking one is cheap: nothing is parsed
 //! or decoded but WebSocket messages that build on each other, and an exchange is made a
 //! [`StoredFlow`] only when somebody looks at it. The event loops never wait for the store: they
 //! put batches into its queue, and whoever comes first takes them out, a query or the collector.
@@ -340,17 +340,28 @@ impl Inner {
 
     /// Something was heard of a flow: it goes after all others, or may not go.
     fn place(&mut self, id: FlowId) {
-        let may_not_go = !self.awaited.is_empty() && self.awaited.contains(&id);
-        let place = self.next_place;
-        let Some(slot) = self.displace(id) else { return };
-        if may_not_go || slot.is_held() {
-            return;
+        self.displace(id);
+        if let Some(slot) = self.slots.remove(&id) {
+            self.keep(id, slot);
         }
-        slot.place = Some(place);
-        let bytes = slot.bytes;
-        self.bytes += bytes;
-        self.order.insert(place, id);
-        self.next_place += 1;
+    }
+
+    /// Keeps a flow of which something was heard, in the place of what there was of it.
+    fn keep(&mut self, id: FlowId, mut slot: Slot) {
+        let may_not_go = !self.awaited.is_empty() && self.awaited.contains(&id);
+        slot.place = None;
+        if !may_not_go && !slot.is_held() {
+            slot.place = Some(self.next_place);
+            self.bytes += slot.bytes;
+            self.order.insert(self.next_place, id);
+            self.next_place += 1;
+        }
+        if let Some(before) = self.slots.insert(id, slot)
+            && let Some(place) = before.place
+        {
+            self.order.remove(&place);
+            self.bytes = self.bytes.saturating_sub(before.bytes);
+        }
         while self.order.len() > self.limits.flows || self.bytes > self.limits.bytes {
             if !self.evict() {
                 return;

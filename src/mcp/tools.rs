@@ -6,11 +6,12 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::flow::control::FlowControl;
 use crate::flow::record::FlowId;
 use crate::flow::stored::StoredFlow;
+use crate::limits::REPLAY_TIMEOUT;
 use crate::mcp::store::{Lookup, Store};
 use crate::mcp::toolbox::{Call, Resource, ToolDescription, ToolResult, Toolbox};
 use crate::mcp::tools::arguments::Arguments;
@@ -82,6 +83,7 @@ pub struct FlowTools {
     control: Arc<dyn FlowControl>,
     options: Arc<SharedOptions>,
     surroundings: Surroundings,
+    replay_timeout: Duration,
     tools: Vec<ToolDescription>,
 }
 
@@ -99,7 +101,19 @@ impl FlowTools {
         options: Arc<SharedOptions>,
         surroundings: Surroundings,
     ) -> Self {
-        FlowTools { store, control, options, surroundings, tools: describe::tools() }
+        FlowTools {
+            store,
+            control,
+            options,
+            surroundings,
+            replay_timeout: REPLAY_TIMEOUT,
+            tools: describe::tools(),
+        }
+    }
+
+    /// The same tools with another limit on the wait for what was sent.
+    pub fn with_replay_timeout(self, replay_timeout: Duration) -> Self {
+        FlowTools { replay_timeout, ..self }
     }
 
     fn store(&self) -> &Store {

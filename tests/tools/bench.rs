@@ -1,6 +1,6 @@
 //! Tools over a store, and a fake of the loops that notes what it was asked for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -118,6 +118,8 @@ pub(crate) struct FakeControl {
     pub(crate) held: Mutex<Vec<FlowId>>,
     pub(crate) decided: Mutex<Vec<(FlowId, Verdict)>>,
     pub(crate) sent: Mutex<Vec<NewRequest>>,
+    /// Whether servers never answer.
+    pub(crate) is_silent: AtomicBool,
     /// What the next requests come to; an answer of 200 when there is nothing here.
     pub(crate) answers: Mutex<Vec<Exchange>>,
 }
@@ -130,6 +132,7 @@ impl FakeControl {
             held: Mutex::default(),
             decided: Mutex::default(),
             sent: Mutex::default(),
+            is_silent: AtomicBool::new(false),
             answers: Mutex::default(),
         }
     }
@@ -170,7 +173,9 @@ impl FlowControl for FakeControl {
         answer.intervention.replayed = true;
         answer.intervention.origin = request.origin;
         self.sent.lock().unwrap().push(request);
-        self.sender.try_send(vec![FlowEvent::Exchange(Arc::new(answer))]).unwrap();
+        if !self.is_silent.load(Ordering::Relaxed) {
+            self.sender.try_send(vec![FlowEvent::Exchange(Arc::new(answer))]).unwrap();
+        }
         Ok(id)
     }
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use flowtap::flow::record::*;
+use flowtap::limits::RESOURCE_BYTES;
 use flowtap::mcp::toolbox::{Resource, Toolbox};
 use serde_json::json;
 
@@ -125,6 +126,24 @@ fn resources_that_are_not_there_say_why() {
     assert!(refused("flow://3/request/body").contains("never was a flow 3"));
     assert!(refused("flow://2/response/body").contains("has no response"));
     assert!(refused("file:///etc/passwd").contains("flow://ID/request/body"));
+}
+
+#[test]
+fn resources_stay_below_what_clients_take() {
+    let bench = Bench::new();
+    let url = "https://a.example/";
+    bench.end(exchange(1, "GET", url, 200, "text/plain", "x".repeat(RESOURCE_BYTES + 5)));
+    bench.end(exchange(2, "GET", url, 200, "image/png", vec![0; RESOURCE_BYTES + 5]));
+    match bench.tools.read_resource("flow://1/response/body").unwrap() {
+        Resource::Text { text, .. } => {
+            assert!(text.ends_with(&format!(
+                "x\n[5 bytes left out: body_offset {RESOURCE_BYTES} reads on]"
+            )))
+        }
+        other => panic!("{other:?}"),
+    }
+    let words = bench.tools.read_resource("flow://2/response/body").unwrap_err();
+    assert!(words.contains("read it in parts"), "{words}");
 }
 
 #[test]

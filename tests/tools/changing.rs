@@ -1,5 +1,8 @@
 //! Sending requests, options and status.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use flowtap::flow::record::*;
 use serde_json::{Value, json};
 
@@ -145,6 +148,15 @@ fn sending_that_fails_says_why() {
     );
     assert_eq!(result.content["error"], "cannot connect to x.example:80: refused");
     assert_eq!(result.content["new_flow_id"], "1000");
+}
+
+#[test]
+fn a_server_that_never_answers_ends_the_wait_at_its_limit() {
+    let mut bench = asked();
+    bench.tools = bench.tools.with_replay_timeout(Duration::from_millis(5));
+    bench.control.is_silent.store(true, Ordering::Relaxed);
+    let words = bench.refused("replay_request", json!({"flow_id": 1}));
+    assert!(words.contains("no answer within") && words.contains("flow 1000"), "{words}");
 }
 
 #[test]

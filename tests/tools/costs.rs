@@ -1,5 +1,7 @@
 //! What replies cost an agent, in characters over four.
 
+use flowtap::flow::record::*;
+use flowtap::limits::REPLY_MOST_CHARS;
 use serde_json::{Value, json};
 
 use crate::bench::*;
@@ -66,4 +68,36 @@ fn replies_stay_below_their_bound() {
         let chars = bench.call(tool, arguments.clone()).to_string().chars().count();
         assert!(chars <= 40_000, "{tool} {arguments}: {chars}");
     }
+}
+
+#[test]
+fn a_long_reply_that_was_asked_for_has_a_bound_too() {
+    let bench = Bench::new();
+    bench.tell(websocket(1, "/large"));
+    for _ in 0..15 {
+        let text = "x".repeat(80_000);
+        bench.tell(websocket_message(1, Direction::Receive, Opcode::Text, text));
+    }
+    let arguments = json!({"flow_id": 1, "limit": 1000, "message_limit": 100_000});
+    let page = bench.call("get_websocket_messages", arguments);
+    assert!(page.to_string().len() <= REPLY_MOST_CHARS + 1_000, "{}", page.to_string().len());
+    assert_eq!(page["count"], 4);
+    assert_eq!(bench.follow(&page["next"])["messages"][0]["n"], 4);
+}
+
+#[test]
+fn many_headers_are_left_out_and_can_be_had() {
+    let bench = Bench::new();
+    let mut head = "GET / HTTP/1.1\r\nHost: a.example\r\n".to_owned();
+    for number in 0..500 {
+        head.push_str(&format!("X-Header-{number}: {}\r\n", "v".repeat(50)));
+    }
+    head.push_str("\r\n");
+    let flow = exchange(1, "GET", "https://a.example/", 200, "text/plain", "");
+    bench.end(with_request(flow, &head, ""));
+    let shown = bench.call("get_flow_request", json!({"flow_id": 1}));
+    assert!(shown.to_string().len() < 7_000);
+    assert!(shown["headers_left_out"].as_u64().unwrap() > 400);
+    let full = bench.call("get_flow_request", json!({"flow_id": 1, "full_heads": true}));
+    assert_eq!(full["headers"].as_object().unwrap().len(), 501);
 }

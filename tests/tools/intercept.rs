@@ -58,7 +58,7 @@ fn a_held_request_goes_on_as_it_is_or_edited() {
     let bench = Bench::new();
     bench.hold(&flow(1), Side::Request);
     let resumed = bench.call("resume_flow", json!({"flow_id": 1}));
-    assert_eq!((&resumed["status"], &resumed["flow_id"]), (&json!("resumed"), &json!("1")));
+    assert_eq!((&resumed["status"], &resumed["flow_id"]), (&json!("success"), &json!("1")));
     assert!(matches!(verdict(&bench), Verdict::Resume));
 
     bench.hold(&flow(2), Side::Request);
@@ -143,7 +143,7 @@ fn flows_are_dropped_and_all_are_resumed() {
         bench.hold(&flow(id), Side::Request);
     }
     let dropped = bench.call("drop_flow", json!({"flow_id": "2"}));
-    assert_eq!((&dropped["status"], &dropped["flow_id"]), (&json!("dropped"), &json!("2")));
+    assert_eq!((&dropped["status"], &dropped["flow_id"]), (&json!("success"), &json!("2")));
     assert!(matches!(verdict(&bench), Verdict::Drop));
     let resumed = bench.call("resume_all", json!({}));
     assert_eq!((&resumed["status"], &resumed["resumed_count"]), (&json!("success"), &json!(2)));

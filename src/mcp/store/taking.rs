@@ -162,9 +162,7 @@ impl Inner {
     }
 
     fn put(&mut self, id: FlowId, kept: Kept, bytes: usize) {
-        self.displace(id);
-        self.slots.insert(id, Slot { kept, place: None, bytes, is_behind: false });
-        self.place(id);
+        self.keep(id, Slot { kept, place: None, bytes, is_behind: false });
     }
 
     /// Changes a flow that is under way; one that went to make room stays away.

@@ -287,6 +287,9 @@ pub(super) fn text_window(text: &str, offset: usize, limit: usize) -> (&str, usi
 mod tests {
     use super::*;
 
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
     fn body(bytes: &'static [u8]) -> StoredBody {
         StoredBody::whole(Bytes::from_static(bytes))
     }
@@ -335,6 +338,18 @@ mod tests {
         assert!(bad.note.unwrap().contains("shown as it came"));
         let none = shown(b"", "X\r\nContent-Encoding: gzip\r\n\r\n");
         assert_eq!((none.len(), none.note), (0, None));
+    }
+
+    #[test]
+    fn so_much_of_a_body_is_decoded_and_no_more() {
+        let text: String = (0..2_500_000_u32).map(|number| format!("{number:07}\n")).collect();
+        assert!(text.len() > READ_BODY_BYTES);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        let body = StoredBody::whole(Bytes::from(encoder.finish().unwrap()));
+        let read = decoded(&body, &HeadText::read(b"X\r\nContent-Encoding: gzip\r\n\r\n"));
+        assert_eq!(read.bytes.len(), READ_BODY_BYTES);
+        assert!(read.note.unwrap().contains("only the first"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(super) fn resume_flow(work: &Work<'_>) -> Outcome {
         [] => format!("the {what} goes on as it was"),
         done => format!("the {what} goes on, changed: {}", done.join(", ")),
     };
-    Ok(decided("resumed", flow.id, &message))
+    Ok(decided(flow.id, &message))
 }
 
 pub(super) fn drop_flow(work: &Work<'_>) -> Outcome {
@@ -111,7 +111,7 @@ pub(super) fn drop_flow(work: &Work<'_>) -> Outcome {
     held(&flow)?;
     decide(work, flow.id, Verdict::Drop)?;
     let message = "nothing is forwarded, and the client's connection is closed";
-    Ok(decided("dropped", flow.id, message))
+    Ok(decided(flow.id, message))
 }
 
 pub(super) fn resume_all(work: &Work<'_>) -> Outcome {
@@ -132,9 +132,9 @@ pub(super) fn resume_all(work: &Work<'_>) -> Outcome {
     Ok(reply)
 }
 
-fn decided(status: &str, flow: FlowId, message: &str) -> Reply {
+fn decided(flow: FlowId, message: &str) -> Reply {
     let mut reply = Reply::default();
-    reply.put("status", status);
+    reply.put("status", "success");
     reply.put("flow_id", id_text(flow));
     reply.put("message", message);
     reply

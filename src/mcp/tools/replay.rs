@@ -10,7 +10,6 @@ use crate::flow::control::{ControlError, NewRequest};
 use crate::flow::head::{Field, HeadText};
 use crate::flow::record::{Intervention, Side};
 use crate::flow::stored::{FlowState, StoredFlow};
-use crate::limits::REPLAY_TIMEOUT;
 use crate::mcp::store::Waited;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::media_type;
@@ -199,15 +198,14 @@ fn send(work: &Work<'_>, request: NewRequest, id_name: &str, mut reply: Reply) -
     })?;
     reply.put(id_name, id_text(id));
     (work.call.progress)(0.0, None, "sent, waiting for the answer");
-    let deadline = Instant::now() + REPLAY_TIMEOUT;
+    let timeout = work.tools.replay_timeout;
+    let deadline = Instant::now() + timeout;
     let waited = work.tools.store().wait_for_end(id, deadline, work.call.cancellation);
     let error = match waited {
         Waited::Ended(flow) => put_answer(work, &flow, &mut reply),
-        Waited::TimedOut => Some(format!(
-            "no answer within {} s; flow {} may still go on",
-            REPLAY_TIMEOUT.as_secs(),
-            id.0
-        )),
+        Waited::TimedOut => {
+            Some(format!("no answer within {} s; flow {} may still go on", timeout.as_secs(), id.0))
+        }
         Waited::Gone => Some(format!("flow {} ended, and is no longer kept", id.0)),
         Waited::Cancelled => return Err(Failure::cancelled()),
     };

@@ -95,6 +95,22 @@ fn the_beginning_of_a_long_message_is_kept_and_its_size_is_known() {
 }
 
 #[test]
+fn a_message_past_its_bound_is_not_read_even_where_it_is_no_bomb() {
+    let mut sockets = sockets(DeflateParameters::default());
+    let mut text = Vec::new();
+    for number in 0_u64.. {
+        writeln!(text, "{:0>60}", number / 8).unwrap();
+        if text.len() as u64 > INFLATED_MESSAGE_BYTES {
+            break;
+        }
+    }
+    let wire = Deflate::new().message(&text);
+    assert!(wire.len() < UNENDED_MESSAGE_BYTES && (wire.len() as u64) * DECODED_RATIO > 17 << 20);
+    let read = sockets.message(message(wire, true)).unwrap();
+    assert!(read.payload.is_empty());
+}
+
+#[test]
 fn a_bomb_ends_the_reading_of_its_direction_alone() {
     let mut sockets = sockets(DeflateParameters::default());
     let mut deflate = Deflate::new();
