@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::mcp::tools::compare::VALUE_CHARS;
 use crate::mcp::tools::reply::shorten;
 
-/// The first differences as `[path, first, second]`, and whether there are more. What only one of
-/// them has stands beside null, with `+` or `-` before its path.
+/// The first differences, each an array of path, first and second value, and whether there are
+/// more. What only one of them has stands beside null, with `+` or `-` before its path.
 pub(super) fn find(first: &Value, second: &Value, limit: usize) -> (Vec<Value>, bool) {
     let mut changes = Changes { found: Vec::new(), limit, is_more: false };
     changes.compare("$", first, second);
