@@ -1,9 +1,10 @@
 //! The flows that agents can ask for: a bounded number, the newest.
 //!
-//! The store takes [events](crate::flow::record::FlowEvent) from a queue of its own. Taking one is cheap: nothing is parsed
-//! or decoded but WebSocket messages that build on each other, and an exchange is made a
-//! [`StoredFlow`] only when somebody looks at it. The event loops never wait for the store: they
-//! put batches into its queue, and whoever comes first takes them out, a query or the collector.
+//! The store takes [events](crate::flow::record::FlowEvent) from a queue of its own. Taking one is
+//! cheap: nothing is parsed or decoded but WebSocket messages that build on each other, and an
+//! exchange is made a [`StoredFlow`] only when somebody looks at it. The event loops never wait
+//! for the store: they put batches into its queue, and whoever comes first takes them out, a query
+//! or the collector.
 //!
 //! Queries take a snapshot under the lock and read it outside of it.
 
