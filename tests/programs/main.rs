@@ -4,6 +4,7 @@
 // A helper that fails ends its test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod agent;
 mod bundle;
 mod chromium;
 mod curl;

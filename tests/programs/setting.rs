@@ -16,6 +16,8 @@ pub(crate) struct Setting {
     flowtap: Process,
     /// `http://127.0.0.1:PORT` of the proxy.
     pub(crate) proxy: String,
+    /// Where its tools are served, as the start line has it.
+    pub(crate) mcp: String,
     /// The certificate that clients are to trust.
     pub(crate) ca: PathBuf,
 }
@@ -27,20 +29,22 @@ impl Setting {
         make_certificates(folder.path());
         let mut flowtap = Process::start(
             Command::new(env!("CARGO_BIN_EXE_flowtap"))
-                .args(["proxy", "-p", "0", "--app", "programs", "-o"])
+                .args(["proxy", "-p", "0", "--mcp-port", "0", "--app", "programs", "-o"])
                 .arg(folder.path().join("capture.zip"))
                 .arg("--confdir")
                 .arg(folder.path().join("conf"))
+                .current_dir(folder.path())
                 .env("HOME", folder.path())
                 .env("SSL_CERT_FILE", folder.path().join("origin-ca.pem"))
                 .env_remove("SSL_CERT_DIR"),
             true,
         );
         let proxy = flowtap.line_after("proxy ");
+        let mcp = flowtap.line_after("mcp ");
         flowtap.line_after("ca ");
         flowtap.line_after("output ");
         let ca = folder.path().join("conf/flowtap-ca-cert.pem");
-        Setting { folder, flowtap, proxy, ca }
+        Setting { folder, flowtap, proxy, mcp, ca }
     }
 
     /// The folder of this test.

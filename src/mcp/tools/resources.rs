@@ -3,11 +3,27 @@
 use crate::flow::head::HeadText;
 use crate::flow::record::{FlowId, Side};
 use crate::limits::RESOURCE_BYTES;
-use crate::mcp::toolbox::Resource;
+use crate::mcp::toolbox::{Resource, ResourceTemplate};
 use crate::mcp::tools::FlowTools;
 use crate::mcp::tools::body::{Content, ShownBody, text_window};
 use crate::mcp::tools::reply::shorten;
 use crate::mcp::tools::shown::message;
+
+/// What there is to be read.
+pub(super) const TEMPLATES: &[ResourceTemplate] = &[
+    ResourceTemplate {
+        uri_template: "flow://{id}/request/body",
+        name: "request_body",
+        title: "Request body",
+        description: "The decoded and masked body of a flow's request.",
+    },
+    ResourceTemplate {
+        uri_template: "flow://{id}/response/body",
+        name: "response_body",
+        title: "Response body",
+        description: "The decoded and masked body of a flow's response.",
+    },
+];
 
 pub(super) fn read(tools: &FlowTools, uri: &str) -> Result<Resource, String> {
     let Some((id, side)) = parse(uri) else {

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde_json::json;
 
 use crate::flow::filter::Filter;
 use crate::flow::head::HeadText;
+use crate::flow::pattern::{Flags, text_regex};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::{
     StoredBody, StoredFlow, StoredMessage, StoredWebSocket, StoredWebSocketMessage,
@@ -24,10 +25,10 @@ use crate::mcp::tools::shown::masked_bytes;
 /// How many flows are looked at between two looks at whether the call was given up.
 const STRIDE: usize = 64;
 
-/// A pattern as agents write it: case does not matter, `^` and `$` are those of each line.
+/// A pattern in Python's dialect, as those of filters are: case does not matter, `^` and `$` are those of each line.
 pub(super) fn pattern(name: &str, text: &str) -> Result<Regex, Failure> {
-    let compiled = RegexBuilder::new(text).case_insensitive(true).multi_line(true).build();
-    compiled.map_err(|error| {
+    let flags = Flags { ignore_case: true, multi_line: true, ..Flags::default() };
+    text_regex(text, flags).map_err(|error| {
         Failure::new(format!(
             "the argument {name:?} is no regular expression: {error}; escape what is meant \
              literally, as in \"\\\\?page=\""
