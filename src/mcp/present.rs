@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::mcp::rpc::one_line;
 use crate::mcp::toolbox::{Resource, ResourceTemplate, ToolDescription, ToolResult};
 use crate::mcp::version::Version;
 
@@ -38,7 +39,7 @@ pub(super) fn capabilities() -> Value {
     json!({ "tools": {}, "resources": {} })
 }
 
-/// A result as JSON, with what the stateless version asks of every result.
+/// A result as JSON of one line, with what the stateless version asks of every result.
 pub(super) fn finish(mut result: Map<String, Value>, version: Version, caching: Caching) -> String {
     if version.is_stateless() {
         result.insert("resultType".to_owned(), "complete".into());
@@ -53,7 +54,7 @@ pub(super) fn finish(mut result: Map<String, Value>, version: Version, caching: 
             result.insert("cacheScope".to_owned(), "private".into());
         }
     }
-    Value::Object(result).to_string()
+    one_line(Value::Object(result).to_string())
 }
 
 /// An object with one field.

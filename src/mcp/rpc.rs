@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use memchr::memchr2;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -44,7 +45,7 @@ impl Id {
     pub fn to_json(&self) -> String {
         match self {
             Id::Integer(digits) => digits.clone(),
-            Id::Text(text) => Value::from(text.as_str()).to_string(),
+            Id::Text(text) => one_line(Value::from(text.as_str()).to_string()),
         }
     }
 
@@ -289,9 +290,9 @@ fn skip_string(bytes: &mut std::str::Bytes<'_>) {
     }
 }
 
-/// A reply with a result, which is JSON already.
+/// A reply with a result, which is JSON of [`one_line`] already.
 pub fn result(id: &Id, result: &str) -> String {
-    one_line(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id.to_json()))
+    format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id.to_json())
 }
 
 /// A reply with an error. Without an id where the request's could not be read.
@@ -315,11 +316,12 @@ pub fn batch(replies: &[String]) -> String {
     format!("[{}]", replies.join(","))
 }
 
-/// Some readers of lines and event streams also end lines at these characters, which JSON can
-/// hold as they are or escaped.
-fn one_line(json: String) -> String {
+/// JSON that is one line for every reader: some end lines of event streams also at U+0085, U+2028
+/// and U+2029, which JSON can hold as they are or escaped.
+pub fn one_line(json: String) -> String {
     const ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-    if !json.contains(ENDS) {
+    // Most JSON does not even have the bytes that these begin with.
+    if memchr2(0xc2, 0xe2, json.as_bytes()).is_none() || !json.contains(ENDS) {
         return json;
     }
     let mut out = String::with_capacity(json.len() + 64);

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
 use flowtap::error::Result;
+use flowtap::limits::MCP_BRIDGED_REQUESTS;
 use flowtap::mcp::bridge::{Neighbour, ask, run};
 use flowtap::mcp::server::{McpBound, McpOptions, McpServer, Timing};
 use serde_json::{Value, json};
@@ -164,6 +165,24 @@ fn a_slow_call_blocks_no_other_and_the_end_of_input_waits_for_it() {
     server.stub.release();
     let rest = bridge.finish();
     assert_eq!((rest.len(), &rest[0]["id"]), (1, &json!(1)));
+}
+
+#[test]
+fn too_many_requests_are_refused_in_order() {
+    let server = Server::new();
+    let mut bridge = Bridge::new(server.address(), None);
+    bridge.say(&initialize("2025-11-25"));
+    bridge.hear();
+    for id in 0..=MCP_BRIDGED_REQUESTS {
+        bridge.say(&call(id, "hold", json!({})));
+    }
+    let refused = bridge.hear();
+    assert_eq!(
+        (&refused["id"], &refused["error"]["code"]),
+        (&json!(MCP_BRIDGED_REQUESTS), &json!(-32000))
+    );
+    server.stub.release();
+    assert_eq!(bridge.finish().len(), MCP_BRIDGED_REQUESTS);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flowtap::limits::{MCP_CONNECTIONS, MCP_STREAM_BYTES};
+use flowtap::limits::{MCP_CONNECTIONS, MCP_OUTPUT_BYTES, MCP_STREAM_BYTES};
 use flowtap::mcp::server::Timing;
 use serde_json::json;
 
@@ -139,4 +139,24 @@ fn a_client_that_takes_no_answer_is_given_up() {
         assert_eq!(server.post(&session, &probe).status, 200);
         assert!(Instant::now() < end, "the connection goes on");
     }
+}
+
+#[test]
+fn answers_that_nobody_takes_have_a_bound_together() {
+    let server = Server::new();
+    let session = server.session("2025-11-25");
+    // Sockets take a part of each answer, and how much is for the system to say.
+    let most = 4 * MCP_OUTPUT_BYTES / 14_000_000;
+    let mut deaf: Vec<Client> = Vec::new();
+    let cut = (0..most).any(|id| {
+        let mut client = server.connect();
+        client.start_post(&session, &call(id as u64, "large", json!({ "bytes": 7_000_000 })));
+        // The first bytes of the answer are there when it was queued, or the end if it was not.
+        let ended = !client.is_answered();
+        deaf.push(client);
+        ended
+    });
+    assert!(cut, "all wait with their answers");
+    let ping = request("p", "ping", json!({}));
+    assert_eq!(server.post(&session, &ping).status, 200);
 }

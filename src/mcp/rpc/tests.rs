@@ -123,8 +123,10 @@ fn deep_and_wide_messages_are_refused_before_they_are_parsed() {
 
 #[test]
 fn replies_are_one_line_for_every_reader() {
-    let text = result(&Id::Integer("1".into()), &json!({ "t": "a\u{2028}b\u{85}\n" }).to_string());
-    assert_eq!(text, r#"{"jsonrpc":"2.0","id":1,"result":{"t":"a\u2028b\u0085\n"}}"#);
+    let json = one_line(json!({ "t": "a\u{2028}b\u{85}é\n" }).to_string());
+    assert_eq!(json, r#"{"t":"a\u2028b\u0085é\n"}"#);
+    let text = result(&Id::Text("\u{2029}".into()), &json);
+    assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":"\u2029","result":{"t":"#), "{text}");
     let refused = RpcError::new(PARSE_ERROR, "no").with(json!({ "a": 1 }));
     assert_eq!(
         error(None, &refused),

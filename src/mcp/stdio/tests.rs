@@ -3,6 +3,7 @@ use std::io::Cursor;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::limits::MCP_LISTENS;
 use crate::mcp::toolbox::{Call, Resource, ToolDescription, ToolResult};
 
 struct Echo(Vec<ToolDescription>);
@@ -110,6 +111,23 @@ fn a_cancelled_request_has_no_reply() {
     ]);
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(answers[0]["id"], 2);
+}
+
+#[test]
+fn streams_of_changes_have_a_bound() {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let listen = |id: usize| {
+        let params = json!({ "notifications": {}, "_meta": meta });
+        request(id, "subscriptions/listen", params)
+    };
+    let lines: Vec<_> = (0..=MCP_LISTENS).map(listen).collect();
+    let answers = answers(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let refused: Vec<_> = answers.iter().filter(|it| it.get("error").is_some()).collect();
+    assert_eq!(refused.len(), 1, "{answers:?}");
+    assert_eq!(refused[0]["id"], MCP_LISTENS);
 }
 
 #[test]

@@ -113,6 +113,16 @@ impl Client {
         self.response(false)
     }
 
+    /// Waits for the first bytes of an answer, which stay unread; false if the server closes.
+    pub(crate) fn is_answered(&mut self) -> bool {
+        let mut first = [0];
+        match self.tcp.peek(&mut first) {
+            Ok(count) => count > 0,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("no answer comes in time: {error}"),
+        }
+    }
+
     /// The next head.
     pub(crate) fn head(&mut self) -> String {
         let mut head = String::new();
