@@ -258,3 +258,53 @@ pub struct DialError {
     /// One line that says what failed and why.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+
+    fn shared(listen: &str) -> Shared {
+        let stats = Arc::new(Stats::default());
+        let (notices, _) = Notices::channel(stats.clone());
+        Shared {
+            hosts: HostRules::default(),
+            discovered: None,
+            records: true,
+            live: true,
+            options: Arc::new(SharedOptions::new(Options::default())),
+            listen: listen.parse().unwrap(),
+            certificate: DeviceCertificate::default(),
+            mcp: Some("127.0.0.1:9011".parse().unwrap()),
+            held: Arc::default(),
+            stats,
+            notices,
+            next_flow: AtomicU64::new(1),
+            next_connection: AtomicU64::new(1),
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_others_reach_leads_nobody_to_its_tools() {
+        let leads = |listen: &str, to: &str| !shared(listen).guards(to.parse().unwrap());
+        for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
+            for to in ["127.0.0.1:9011", "127.9.9.9:9011", "[::1]:9011", "0.0.0.0:9011"] {
+                assert!(!leads(open, to), "{open} {to}");
+            }
+            assert!(!leads(open, "[::ffff:127.0.0.1]:9011"));
+            assert!(leads(open, "127.0.0.1:80") && leads(open, "192.0.2.7:9011"));
+        }
+        assert!(leads("127.0.0.1:8080", "127.0.0.1:9011") && leads("[::1]:1", "127.0.0.1:9011"));
+    }
+
+    #[test]
+    fn the_tools_are_known_by_every_loopback_name() {
+        let is_mcp = |host: &str, port| {
+            shared("127.0.0.1:1").is_mcp(&Authority { host: host.to_owned(), port })
+        };
+        for host in ["localhost", "127.0.0.1", "::1", "a.localhost"] {
+            assert!(is_mcp(host, 9011) && !is_mcp(host, 80), "{host}");
+        }
+        assert!(!is_mcp("example.com", 9011));
+    }
+}
