@@ -5,6 +5,7 @@ use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verd
 use crate::flow::head::Field;
 use crate::flow::record::Side;
 use crate::limits::INTERCEPT_TIMEOUT;
+use crate::options::ConnectionStrategy;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKED: &str =
@@ -218,5 +219,51 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
         let got = text(&world);
         assert!(got.starts_with("HTTP/1.1 100 Continue\r\n\r\n"), "seed {seed}: {got}");
         assert_eq!(got.matches("100 Continue").count(), 1, "seed {seed}: {got}");
+    }
+}
+
+/// A tunnel to `h`, and a request inside of it.
+fn tunnelled(request: &str) -> String {
+    format!("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n{request}")
+}
+
+/// A client in a tunnel whose server is connected before anything is asked.
+fn eager(seed: u64, client: &str, servers: Vec<Script>) -> World {
+    let mut world = World::new(seed, client.as_bytes(), servers);
+    world.options.connection_strategy = ConnectionStrategy::Eager;
+    world
+}
+
+#[test]
+fn a_connection_that_was_made_ahead_gets_nothing_of_what_is_held() {
+    for seed in 0..SEEDS {
+        let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let world = eager(seed, &client, vec![mirror()]).holding("~q", Vec::new()).run();
+        assert!(world.held.is_some(), "seed {seed}");
+        let got = world.peer.as_ref().map(|peer| peer.got.as_slice());
+        assert_eq!(got, Some(&b""[..]), "seed {seed}");
+        // What cannot be had ahead is not asked for before it is needed.
+        let world = eager(seed, &client, Vec::new()).holding("~q", Vec::new()).run();
+        assert!(world.dials < 2, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_made_ahead_serves_no_other_host() {
+    let edit = RequestEdit { url: Some("http://other/".into()), ..RequestEdit::default() };
+    for seed in 0..SEEDS {
+        let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let verdicts = vec![Verdict::ResumeRequest(edit.clone())];
+        let world = eager(seed, &client, vec![mirror(), mirror()]).holding("~q", verdicts).run();
+        assert!(text(&world).ends_with("Host: other\r\n\r\n"), "seed {seed}: {}", text(&world));
+        assert_eq!(world.asked_for, "other", "seed {seed}");
+    }
+}
+
+#[test]
+fn a_silent_client_has_one_connection_made_ahead() {
+    for seed in 0..SEEDS {
+        let world = eager(seed, &tunnelled(""), vec![mirror(), mirror()]).run();
+        assert_eq!(world.dials, 1, "seed {seed}");
     }
 }
