@@ -207,6 +207,10 @@ impl Conn {
 
     /// The server of a tunnel cannot be reached.
     pub(super) fn opening_failed(&mut self, error: DialError, cx: &mut Context<'_>) {
+        if let Phase::Sniffing(Sniffing { waits: 0, .. }) = self.phase {
+            // Nobody waits for it yet: the first request finds out, and is told the reason.
+            return;
+        }
         let what = match &self.phase {
             Phase::Dialling(authority) => {
                 format!("CONNECT {}", display(&authority.host, authority.port, 0))

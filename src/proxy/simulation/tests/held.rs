@@ -267,3 +267,16 @@ fn a_silent_client_has_one_connection_made_ahead() {
         assert_eq!(world.dials, 1, "seed {seed}");
     }
 }
+
+#[test]
+fn a_server_that_cannot_be_reached_ahead_is_told_of_by_the_request() {
+    for seed in 0..SEEDS {
+        let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let world = eager(seed, &client, Vec::new()).client_ends().run();
+        assert!(text(&world).contains("HTTP/1.1 502 "), "seed {seed}: {}", text(&world));
+        assert_eq!(exchanges(&world).len(), 1, "seed {seed}");
+        // Somebody who waits for the server to speak first waits in vain.
+        let world = eager(seed, &tunnelled(""), Vec::new()).run();
+        assert_eq!(world.client_closed, Some(Command::CloseClient), "seed {seed}");
+    }
+}
