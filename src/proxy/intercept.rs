@@ -200,6 +200,8 @@ impl Conn {
                 return Err(refused("the response is held: its request has gone out already"));
             }
         }
+        // The waits that follow begin now, however long this one was.
+        self.touch(cx.now);
         cx.outbox.push(FlowEvent::Released(Released { flow, timed_out }));
         cx.commands.push(Command::Release(flow));
         Ok(())

@@ -280,3 +280,15 @@ fn a_server_that_cannot_be_reached_ahead_is_told_of_by_the_request() {
         assert_eq!(world.client_closed, Some(Command::CloseClient), "seed {seed}");
     }
 }
+
+#[test]
+fn a_long_decision_leaves_the_server_its_time() {
+    let mut world = World::new(1, get("/").as_bytes(), Vec::new());
+    world.options.intercept_timeout = 2 * BODY_TIMEOUT;
+    let mut world = world.holding("~q", Vec::new()).run();
+    let flow = world.held.unwrap();
+    world.advance_clock(world.now.instant + BODY_TIMEOUT);
+    world.with(|conn, cx| conn.decide(flow, Verdict::Resume, false, cx).unwrap());
+    assert!(world.pending_dial.is_some());
+    assert!(world.conn.deadline(&world.options) > world.now.instant);
+}
