@@ -1,11 +1,14 @@
 //! Flows that are held: what goes on, what does not, and what is told of it.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
 use crate::flow::head::Field;
 use crate::flow::record::Side;
 use crate::limits::INTERCEPT_TIMEOUT;
 use crate::options::ConnectionStrategy;
+use crate::proxy::hold::HeldTotals;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKED: &str =
@@ -291,4 +294,28 @@ fn a_long_decision_leaves_the_server_its_time() {
     world.with(|conn, cx| conn.decide(flow, Verdict::Resume, false, cx).unwrap());
     assert!(world.pending_dial.is_some());
     assert!(world.conn.deadline(&world.options) > world.now.instant);
+}
+
+#[test]
+fn what_is_sent_again_is_sent_whole() {
+    let body = "x".repeat(2_000);
+    let put = format!("PUT http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n{body}");
+    // The first connection answers one request, and ends inside of the next.
+    let server = |bytes: usize, ends: Option<End>| -> Script {
+        Box::new(move |got| {
+            let head = got.windows(4).position(|window| window == b"\r\n\r\n");
+            let is_whole = head.is_some_and(|head| got.len() >= head + 4 + bytes);
+            let sent = if is_whole { OK.into() } else { Vec::new() };
+            Reply { sent, ends: ends.clone().filter(|_| got.len() > 1_500) }
+        })
+    };
+    for seed in 0..SEEDS {
+        let (stale, other) = (server(0, Some(End::Clean)), server(2_000, None));
+        let requests = get("/") + &put;
+        let mut world = World::new(seed, requests.as_bytes(), vec![stale, other]);
+        world.shared.held = Arc::new(HeldTotals::full());
+        let world = world.client_ends().holding("~q & ~m PUT", vec![Verdict::Resume]).run();
+        assert_eq!(text(&world), OK.repeat(2), "seed {seed}");
+        assert_eq!(exchanges(&world)[1].request.body.tail, body, "seed {seed}");
+    }
 }
