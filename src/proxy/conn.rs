@@ -240,14 +240,12 @@ impl Conn {
         let ahead = matches!(self.upstream_state, UpstreamState::DiallingAhead);
         self.upstream_state = UpstreamState::Absent;
         self.upstream.reset();
-        if self.exchange.is_some() {
-            if ahead {
-                self.dial(cx);
-            } else {
-                self.fail(error.status, error.reason, cx);
-            }
-        } else {
-            self.opening_failed(error, cx);
+        match &self.exchange {
+            Some(exchange) if ahead && exchange.awaits_upstream() => self.dial(cx),
+            // It is held, and has the server dialled when it goes on.
+            Some(_) if ahead => {}
+            Some(_) => self.fail(error.status, error.reason, cx),
+            None => self.opening_failed(error, cx),
         }
     }
 

@@ -182,12 +182,11 @@ impl Exchange {
     /// The upstream connection is there: sends the head, and what of the body was sent before.
     pub fn connected(&mut self, connected: Connected, upstream: &mut Link, now: Now) {
         upstream.send(&self.facts.outgoing);
-        if !self.prefix.is_empty() {
-            upstream.send(&self.prefix);
-        } else if self.retried
-            && let Some(body) = self.request_copy.whole()
-        {
-            upstream.send(body);
+        // What was taken since the prefix went out is in the copy, and so is the prefix.
+        let again = self.retried && self.body_taken;
+        match self.request_copy.whole().filter(|_| again) {
+            Some(body) => upstream.send(body),
+            None => upstream.send(&self.prefix),
         }
         self.upstream = Some(connected);
         self.times.connected = Some(now);

@@ -19,6 +19,14 @@ pub struct HeldTotals {
     bytes: AtomicUsize,
 }
 
+#[cfg(test)]
+impl HeldTotals {
+    /// No room is left: of every body a piece is held.
+    pub(super) fn full() -> Self {
+        HeldTotals { messages: AtomicUsize::new(0), bytes: AtomicUsize::new(HELD_BYTES) }
+    }
+}
+
 /// One message of an exchange, on its way to be held or held.
 #[derive(Debug)]
 pub struct Hold {

@@ -94,11 +94,23 @@ impl Conn {
 
     /// Gets the exchange in hand its upstream connection.
     fn set_out(&mut self, cx: &mut Context<'_>) {
+        let ahead =
+            matches!(self.upstream_state, UpstreamState::Spare(_) | UpstreamState::DiallingAhead);
+        if ahead && !self.stays_in_tunnel() {
+            self.drop_upstream(cx);
+        }
         match self.upstream_state {
             UpstreamState::Spare(_) => self.use_spare(cx),
             UpstreamState::DiallingAhead => {}
             _ => self.dial(cx),
         }
+    }
+
+    /// Whether the exchange in hand goes where the tunnel leads: an edit may have sent it elsewhere.
+    fn stays_in_tunnel(&self) -> bool {
+        let tunnel = self.inside.as_ref().map(|inside| &inside.route.authority);
+        let exchange = self.exchange.as_ref();
+        tunnel == exchange.map(|exchange| &exchange.facts().route.authority)
     }
 
     /// A message was gathered: judges it as a whole.
@@ -188,6 +200,8 @@ impl Conn {
                 return Err(refused("the response is held: its request has gone out already"));
             }
         }
+        // The waits that follow begin now, however long this one was.
+        self.touch(cx.now);
         cx.outbox.push(FlowEvent::Released(Released { flow, timed_out }));
         cx.commands.push(Command::Release(flow));
         Ok(())

@@ -158,11 +158,13 @@ impl Conn {
         self.since = cx.now.instant;
     }
 
-    /// The client is silent: the server may be the one to speak first.
+    /// Dials before there is a request, unless that was done: the user wants it so, or the client
+    /// is silent, and the server may be the one to speak first.
     pub(super) fn dial_ahead(&mut self, cx: &mut Context<'_>) {
         let Phase::Sniffing(sniffing) = &self.phase else { return };
         let authority = sniffing.authority.clone();
-        if cx.shared.serves_pages_of(&authority.host) {
+        let is_dialled = !matches!(self.upstream_state, UpstreamState::Absent);
+        if is_dialled || cx.shared.serves_pages_of(&authority.host) {
             return;
         }
         self.dial_tunnel(authority, cx);
@@ -170,9 +172,10 @@ impl Conn {
     }
 
     /// An upstream connection was dialled ahead and is there: gives it to the exchange that
-    /// waits, if there is one by now.
+    /// waits, if there is one by now. One that is held does not wait for it.
     pub(super) fn use_spare(&mut self, cx: &mut Context<'_>) {
-        let Some(exchange) = &self.exchange else { return };
+        let exchange = self.exchange.as_ref().filter(|exchange| exchange.awaits_upstream());
+        let Some(exchange) = exchange else { return };
         if !matches!(self.upstream_state, UpstreamState::Spare(_)) {
             return;
         }
@@ -204,6 +207,10 @@ impl Conn {
 
     /// The server of a tunnel cannot be reached.
     pub(super) fn opening_failed(&mut self, error: DialError, cx: &mut Context<'_>) {
+        if let Phase::Sniffing(Sniffing { waits: 0, .. }) = self.phase {
+            // Nobody waits for it yet: the first request finds out, and is told the reason.
+            return;
+        }
         let what = match &self.phase {
             Phase::Dialling(authority) => {
                 format!("CONNECT {}", display(&authority.host, authority.port, 0))

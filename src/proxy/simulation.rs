@@ -80,6 +80,8 @@ pub(super) struct World {
     peer: Option<Peer>,
     idle: Option<Peer>,
     pub(super) dials: usize,
+    /// The host that was asked for last.
+    pub(super) asked_for: String,
     pub(super) events: Vec<FlowEvent>,
     pending_dial: Option<Reuse>,
     /// The flow that is held.
@@ -130,6 +132,7 @@ impl World {
             peer: None,
             idle: None,
             dials: 0,
+            asked_for: String::new(),
             events: Vec::new(),
             pending_dial: None,
             held: None,
@@ -349,6 +352,7 @@ impl World {
             Command::Dial(dial) => {
                 assert!(self.peer.is_none(), "a second upstream connection beside the first");
                 self.pending_dial = Some(dial.reuse);
+                self.asked_for.clone_from(&dial.authority.host);
             }
             Command::Hold(flow) => self.held = Some(flow),
             Command::Release(flow) => assert_eq!(self.held.take(), Some(flow)),

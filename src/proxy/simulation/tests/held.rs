@@ -1,10 +1,14 @@
 //! Flows that are held: what goes on, what does not, and what is told of it.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
 use crate::flow::head::Field;
 use crate::flow::record::Side;
 use crate::limits::INTERCEPT_TIMEOUT;
+use crate::options::ConnectionStrategy;
+use crate::proxy::hold::HeldTotals;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKED: &str =
@@ -218,5 +222,100 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked() {
         let got = text(&world);
         assert!(got.starts_with("HTTP/1.1 100 Continue\r\n\r\n"), "seed {seed}: {got}");
         assert_eq!(got.matches("100 Continue").count(), 1, "seed {seed}: {got}");
+    }
+}
+
+/// A tunnel to `h`, and a request inside of it.
+fn tunnelled(request: &str) -> String {
+    format!("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n{request}")
+}
+
+/// A client in a tunnel whose server is connected before anything is asked.
+fn eager(seed: u64, client: &str, servers: Vec<Script>) -> World {
+    let mut world = World::new(seed, client.as_bytes(), servers);
+    world.options.connection_strategy = ConnectionStrategy::Eager;
+    world
+}
+
+#[test]
+fn a_connection_that_was_made_ahead_gets_nothing_of_what_is_held() {
+    for seed in 0..SEEDS {
+        let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let world = eager(seed, &client, vec![mirror()]).holding("~q", Vec::new()).run();
+        assert!(world.held.is_some(), "seed {seed}");
+        let got = world.peer.as_ref().map(|peer| peer.got.as_slice());
+        assert_eq!(got, Some(&b""[..]), "seed {seed}");
+        // What cannot be had ahead is not asked for before it is needed.
+        let world = eager(seed, &client, Vec::new()).holding("~q", Vec::new()).run();
+        assert!(world.dials < 2, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_made_ahead_serves_no_other_host() {
+    let edit = RequestEdit { url: Some("http://other/".into()), ..RequestEdit::default() };
+    for seed in 0..SEEDS {
+        let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let verdicts = vec![Verdict::ResumeRequest(edit.clone())];
+        let world = eager(seed, &client, vec![mirror(), mirror()]).holding("~q", verdicts).run();
+        assert!(text(&world).ends_with("Host: other\r\n\r\n"), "seed {seed}: {}", text(&world));
+        assert_eq!(world.asked_for, "other", "seed {seed}");
+    }
+}
+
+#[test]
+fn a_silent_client_has_one_connection_made_ahead() {
+    for seed in 0..SEEDS {
+        let world = eager(seed, &tunnelled(""), vec![mirror(), mirror()]).run();
+        assert_eq!(world.dials, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_ahead_is_told_of_by_the_request() {
+    for seed in 0..SEEDS {
+        let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let world = eager(seed, &client, Vec::new()).client_ends().run();
+        assert!(text(&world).contains("HTTP/1.1 502 "), "seed {seed}: {}", text(&world));
+        assert_eq!(exchanges(&world).len(), 1, "seed {seed}");
+        // Somebody who waits for the server to speak first waits in vain.
+        let world = eager(seed, &tunnelled(""), Vec::new()).run();
+        assert_eq!(world.client_closed, Some(Command::CloseClient), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_long_decision_leaves_the_server_its_time() {
+    let mut world = World::new(1, get("/").as_bytes(), Vec::new());
+    world.options.intercept_timeout = 2 * BODY_TIMEOUT;
+    let mut world = world.holding("~q", Vec::new()).run();
+    let flow = world.held.unwrap();
+    world.advance_clock(world.now.instant + BODY_TIMEOUT);
+    world.with(|conn, cx| conn.decide(flow, Verdict::Resume, false, cx).unwrap());
+    assert!(world.pending_dial.is_some());
+    assert!(world.conn.deadline(&world.options) > world.now.instant);
+}
+
+#[test]
+fn what_is_sent_again_is_sent_whole() {
+    let body = "x".repeat(2_000);
+    let put = format!("PUT http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n{body}");
+    // The first connection answers one request, and ends inside of the next.
+    let server = |bytes: usize, ends: Option<End>| -> Script {
+        Box::new(move |got| {
+            let head = got.windows(4).position(|window| window == b"\r\n\r\n");
+            let is_whole = head.is_some_and(|head| got.len() >= head + 4 + bytes);
+            let sent = if is_whole { OK.into() } else { Vec::new() };
+            Reply { sent, ends: ends.clone().filter(|_| got.len() > 1_500) }
+        })
+    };
+    for seed in 0..SEEDS {
+        let (stale, other) = (server(0, Some(End::Clean)), server(2_000, None));
+        let requests = get("/") + &put;
+        let mut world = World::new(seed, requests.as_bytes(), vec![stale, other]);
+        world.shared.held = Arc::new(HeldTotals::full());
+        let world = world.client_ends().holding("~q & ~m PUT", vec![Verdict::Resume]).run();
+        assert_eq!(text(&world), OK.repeat(2), "seed {seed}");
+        assert_eq!(exchanges(&world)[1].request.body.tail, body, "seed {seed}");
     }
 }
