@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use crate::flow::control::{ControlError, Verdict};
+use crate::flow::control::{ControlError, NewRequest, Verdict};
 use crate::flow::filter::Filter;
 use crate::flow::record::{FlowEvent, FlowId, TlsFacts};
 use crate::hosts::HostRules;
@@ -20,6 +20,7 @@ use crate::proxy::context::{
     Command, Connected, Context, DeviceCertificate, DialError, Heads, Now, Outbox, Reuse, Shared,
 };
 use crate::proxy::link::{End, Link};
+use crate::proxy::replay::Replay;
 use crate::stats::Stats;
 
 mod tests;
@@ -151,6 +152,19 @@ impl World {
     pub(super) fn holding(mut self, filter: &str, verdicts: Vec<Verdict>) -> Self {
         self.options.intercept = Filter::parse(filter).unwrap();
         self.verdicts = verdicts.into();
+        self
+    }
+
+    /// In place of a client, a tool that sends this request.
+    pub(super) fn replaying(mut self, request: NewRequest) -> Self {
+        let id = self.shared.new_flow_id();
+        let replay = Replay::new(id, request, &self.options, true, self.now).unwrap();
+        let mut replay = Some(replay);
+        self.with(|conn, cx| {
+            if let Some(replay) = replay.take() {
+                *conn = Conn::replay(replay, cx);
+            }
+        });
         self
     }
 

@@ -312,6 +312,21 @@ fn response_timeout_ends_the_wait_for_an_answer() {
 }
 
 #[test]
+fn flow_detail_shows_each_flow_on_the_terminal() {
+    let mut tap = Setup::with_mcp().args(["--set", "flow_detail=2"]).start();
+    let origin = Origin::answers(OK);
+    ask(&tap, &origin, "X-Shown: yes\r\n");
+    let line = tap.err_line("GET http://");
+    assert!(line.contains(&origin.addr.to_string()) && line.contains("200"), "{line}");
+    tap.err_line("    X-Shown: yes");
+    let mut agent = Agent::of(&tap);
+    set(&mut agent, "flow_detail", json!(0));
+    ask(&tap, &origin, "");
+    let ended = tap.stop();
+    assert_eq!(ended.stderr.matches("GET http://").count(), 1, "{}", ended.stderr);
+}
+
+#[test]
 fn options_are_set_at_the_start_too() {
     let tap = Setup::with_mcp()
         .args(["--set", "anticache=true", "--set", "block_list=/~m PUT/405"])

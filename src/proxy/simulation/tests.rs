@@ -7,6 +7,7 @@ use crate::proxy::context::Command;
 use crate::proxy::link::End;
 
 mod held;
+mod replay;
 
 const SEEDS: u64 = 256;
 
