@@ -228,10 +228,13 @@ impl Conn {
 
     fn resume_response(
         &mut self,
-        edit: ResponseEdit,
+        mut edit: ResponseEdit,
         cx: &mut Context<'_>,
     ) -> Result<(), ControlError> {
         let Some(exchange) = &mut self.exchange else { return Err(ControlError::NotHeld) };
+        if exchange.lacks_body(edit.status) {
+            edit.body.get_or_insert_default();
+        }
         let head = match edit.is_empty() {
             true => None,
             false => {

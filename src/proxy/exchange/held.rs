@@ -119,6 +119,13 @@ impl Exchange {
         }
     }
 
+    /// Whether the response that is held has no body, and one of this status has to have one: the
+    /// length that its head may tell is that of another response.
+    pub fn lacks_body(&self, status: Option<u16>) -> bool {
+        let has_none = self.hold.as_ref().is_some_and(|hold| hold.length == BodyLength::None);
+        has_none && status.is_some_and(|status| !self.is_bodiless(status))
+    }
+
     /// What is held; nothing while nothing is.
     pub fn held_body(&self) -> HeldBody {
         self.hold.as_ref().map(|hold| hold.held()).unwrap_or_default()

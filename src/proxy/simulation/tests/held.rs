@@ -319,3 +319,30 @@ fn what_is_sent_again_is_sent_whole() {
         assert_eq!(exchanges(&world)[1].request.body.tail, body, "seed {seed}");
     }
 }
+
+#[test]
+fn what_the_client_takes_for_a_body_is_one() {
+    let method = |method: &str| {
+        let method = Some(method.to_owned());
+        Verdict::ResumeRequest(RequestEdit { method, ..RequestEdit::default() })
+    };
+    let head = get("/").replace("GET", "HEAD");
+    for seed in 0..SEEDS {
+        // By its own method the client knows whether a body follows.
+        for (request, to) in [(get("/"), "HEAD"), (head.clone(), "GET")] {
+            let verdicts = vec![method(to), Verdict::Drop];
+            let world = run(seed, &request, answers(&[OK], None), "~q", verdicts);
+            assert!(matches!(world.answers[0], Err(ControlError::Refused(_))), "seed {seed}");
+        }
+        // The length in a 304 is that of another response.
+        let edit = ResponseEdit { status: Some(200), ..ResponseEdit::default() };
+        let replies: &[&str] = match seed % 2 {
+            0 => &["HTTP/1.1 204 No Content\r\n\r\n"],
+            _ => &["HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\n\r\n"],
+        };
+        let server = answers(replies, None);
+        let world = run(seed, &get("/"), server, "~s", vec![Verdict::ResumeResponse(edit)]);
+        let expected = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(text(&world), expected, "seed {seed}");
+    }
+}
