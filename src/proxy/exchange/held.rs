@@ -264,6 +264,8 @@ impl Exchange {
             Some(hold) => hold.held().whole,
             None => self.request_body.is_done(),
         };
+        // Rules answer what they have gathered; tools what was held for them.
+        self.intervention.response_edited |= self.paused_since().is_some();
         self.settle_hold(cx.outbox);
         self.request = if whole { RequestSide::Done } else { RequestSide::Body };
         self.client_stays &= whole;

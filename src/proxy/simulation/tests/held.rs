@@ -346,3 +346,10 @@ fn what_the_client_takes_for_a_body_is_one() {
         assert_eq!(text(&world), expected, "seed {seed}");
     }
 }
+
+#[test]
+fn an_answer_is_recorded_as_one() {
+    let answer = Answer { status: 200, headers: Vec::new(), body: "made up".into() };
+    let world = run(1, &get("/"), mirror(), "~q", vec![Verdict::Answer(answer)]);
+    assert!(exchanges(&world)[0].intervention.response_edited);
+}
