@@ -37,8 +37,8 @@ impl Exchange {
         true
     }
 
-    /// The response, whose head is there, does not go on before it was gathered. A stream that is
-    /// known to be held is not waited for.
+    /// The response, whose head is there, does not go on before it was gathered; `at_once` where
+    /// nothing of its body is waited for, as of a stream of events, which may never end.
     pub(super) fn hold_response(
         &mut self,
         length: BodyLength,

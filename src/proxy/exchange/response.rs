@@ -86,7 +86,7 @@ impl Exchange {
             keep_alive(head.version, &head.fields, bytes) && length != BodyLength::UntilClose;
         let ruling = intercept::rule_response(self, length, cx);
         if ruling != Ruling::Pass {
-            let stream = ruling == Ruling::Hold && is_event_stream(head, bytes);
+            let stream = is_event_stream(head, bytes);
             if self.hold_response(length, stream, cx) {
                 return Ok(());
             }

@@ -353,3 +353,13 @@ fn an_answer_is_recorded_as_one() {
     let world = run(1, &get("/"), mirror(), "~q", vec![Verdict::Answer(answer)]);
     assert!(exchanges(&world)[0].intervention.response_edited);
 }
+
+#[test]
+fn a_stream_of_events_is_not_gathered() {
+    let stream: &[&str] =
+        &["HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"];
+    for seed in 0..SEEDS {
+        let world = run(seed, &get("/"), answers(stream, None), "~bs nothing", Vec::new());
+        assert!(text(&world).ends_with("data: 1\n\n"), "seed {seed}: {}", text(&world));
+    }
+}
