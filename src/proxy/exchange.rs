@@ -307,8 +307,7 @@ impl Exchange {
 
     /// The request's body, if all of it is still here.
     pub fn request_body(&self) -> Option<Bytes> {
-        let whole = self.request_copy.whole().filter(|body| !body.is_empty());
-        whole.map(Bytes::copy_from_slice)
+        self.request_copy.whole().map(Bytes::copy_from_slice)
     }
 
     /// The response's head as it came, once it is there.

@@ -68,8 +68,9 @@ fn rule_response_body(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>)
     if !exchange.facts().recorded || exchange.is_replay() {
         return Ruling::Pass;
     }
-    let request: Vec<_> = exchange.request_body().into_iter().collect();
-    match filter.evaluate(&exchange.view(BodyView::Kept(&request), body)) {
+    let request = exchange.request_body().map(pieces);
+    let request = request.as_deref().map_or(BodyView::NotKept, BodyView::Kept);
+    match filter.evaluate(&exchange.view(request, body)) {
         Some(true) => Ruling::Hold,
         Some(false) => Ruling::Pass,
         None => Ruling::Gather,
@@ -117,7 +118,7 @@ impl Conn {
     pub(super) fn judge_gathered(&mut self, cx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
         let held = exchange.held_body();
-        let pieces = pieces(&held);
+        let pieces = pieces(held.body);
         let body = if held.whole { BodyView::Kept(&pieces) } else { BodyView::NotKept };
         let side = exchange.held_side();
         let ruling = match side {
@@ -296,9 +297,9 @@ fn check_whole(replaces_body: bool, held: &HeldBody) -> Result<(), ControlError>
     Ok(())
 }
 
-/// The body of a message that is held, in the form that filters read.
-fn pieces(held: &HeldBody) -> Vec<Bytes> {
-    if held.body.is_empty() { Vec::new() } else { vec![held.body.clone()] }
+/// A body in the form that filters read.
+fn pieces(body: Bytes) -> Vec<Bytes> {
+    if body.is_empty() { Vec::new() } else { vec![body] }
 }
 
 /// As many flows are held as may be: this one goes on.

@@ -363,3 +363,10 @@ fn a_stream_of_events_is_not_gathered() {
         assert!(text(&world).ends_with("data: 1\n\n"), "seed {seed}: {}", text(&world));
     }
 }
+
+#[test]
+fn a_request_body_that_is_kept_no_more_is_not_taken_for_empty() {
+    let body = "x".repeat(100_000) + "!";
+    let world = run(1, &post(&body), mirror(), "~bq ^$ & ~s", Vec::new());
+    assert!(held(&world).is_empty() && text(&world).ends_with("xx!"));
+}
