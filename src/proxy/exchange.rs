@@ -335,6 +335,11 @@ impl Exchange {
         !matches!(self.response, ResponseSide::Head | ResponseSide::Held)
     }
 
+    /// Whether the server has the whole request, and the head of its response is still to come.
+    pub fn awaits_answer(&self) -> bool {
+        self.request_is_done() && self.response == ResponseSide::Head
+    }
+
     /// Whether the body that the client gets ends with the connection.
     pub fn ends_by_close(&self) -> bool {
         self.until_close || self.unchunk

@@ -1,6 +1,7 @@
 //! Flows that are held: what goes on, what does not, and what is told of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
@@ -369,4 +370,13 @@ fn a_request_body_that_is_kept_no_more_is_not_taken_for_empty() {
     let body = "x".repeat(100_000) + "!";
     let world = run(1, &post(&body), mirror(), "~bq ^$ & ~s", Vec::new());
     assert!(held(&world).is_empty() && text(&world).ends_with("xx!"));
+}
+
+#[test]
+fn a_body_that_is_gathered_has_the_time_of_a_body() {
+    let server = answers(&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"], None);
+    let mut world = World::new(1, get("/").as_bytes(), vec![server]);
+    world.options.response_timeout = Duration::from_secs(1);
+    let world = world.holding("~bs nothing", Vec::new()).run();
+    assert_eq!(text(&world), "");
 }
