@@ -202,7 +202,7 @@ impl Exchange {
         cx: &mut Context<'_>,
     ) -> Result<bool, Failure> {
         if self.request == RequestSide::Held {
-            return self.gather_request(client);
+            return self.gather_request(client, cx);
         }
         if self.request != RequestSide::Body || !upstream.has_room() {
             return Ok(false);
@@ -247,7 +247,7 @@ impl Exchange {
         }
         match self.response {
             ResponseSide::Head => self.read_head(upstream, client, cx),
-            ResponseSide::Held => self.gather_response(upstream),
+            ResponseSide::Held => self.gather_response(upstream, cx),
             ResponseSide::Body => self.move_body(upstream, client, cx),
             ResponseSide::Done => Ok(Step::Wait),
         }
@@ -365,6 +365,14 @@ impl Exchange {
 pub fn micros(from: Now, to: Now) -> u64 {
     let duration = to.instant.saturating_duration_since(from.instant);
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether a body that is to have this length passes; else why not.
+pub fn check_length(length: BodyLength, cx: &Context<'_>) -> Result<(), String> {
+    match length {
+        BodyLength::Length(length) => check_size(length, cx),
+        BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => Ok(()),
+    }
 }
 
 /// Whether a body of so many bytes passes; else why not.

@@ -13,7 +13,7 @@ use crate::limits::HELD_FLOWS;
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, UpstreamState};
 use crate::proxy::context::{Command, Context};
-use crate::proxy::exchange::Exchange;
+use crate::proxy::exchange::{Exchange, check_length};
 use crate::proxy::hold::HeldBody;
 use crate::proxy::rebuild;
 
@@ -81,6 +81,9 @@ impl Conn {
     /// The exchange in hand sets out, unless the rules say otherwise.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
+        if let Err(reason) = check_length(exchange.facts().length, cx) {
+            return self.fail(413, reason, cx);
+        }
         let body = if exchange.has_no_body() { BodyView::Kept(&[]) } else { BodyView::Awaited };
         match rule_request(exchange, body, cx) {
             Ruling::Pass => self.set_out(cx),

@@ -11,7 +11,7 @@ use crate::http::head::{HeadReader, Parsed, Version};
 use crate::http::reply;
 use crate::proxy::context::{Context, Now, Outbox};
 use crate::proxy::exchange::{
-    Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response,
+    Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response, check_size,
 };
 use crate::proxy::hold::{HeldBody, Hold};
 use crate::proxy::intercept;
@@ -59,7 +59,11 @@ impl Exchange {
     }
 
     /// Takes what there is of a request's body that is being gathered.
-    pub(super) fn gather_request(&mut self, client: &mut Link) -> Result<bool, Failure> {
+    pub(super) fn gather_request(
+        &mut self,
+        client: &mut Link,
+        cx: &Context<'_>,
+    ) -> Result<bool, Failure> {
         let Some(hold) = &mut self.hold else { return Ok(false) };
         if hold.is_gathered() || hold.paused_since().is_some() {
             return Ok(false);
@@ -67,6 +71,8 @@ impl Exchange {
         let taken = hold
             .gather(&mut self.request_body, &mut client.input)
             .map_err(|error| Failure::Client(400, error.to_string()))?;
+        let size = hold.body_so_far().len() as u64;
+        check_size(size, cx).map_err(|reason| Failure::Client(413, reason))?;
         let waits = taken == 0 && !hold.is_gathered();
         if waits && let Some(end) = &client.end {
             let reason = end.doubt().unwrap_or("the request ended before its body was complete");
@@ -76,7 +82,11 @@ impl Exchange {
     }
 
     /// Takes what there is of a response's body that is being gathered.
-    pub(super) fn gather_response(&mut self, upstream: &mut Link) -> Result<Step, Failure> {
+    pub(super) fn gather_response(
+        &mut self,
+        upstream: &mut Link,
+        cx: &Context<'_>,
+    ) -> Result<Step, Failure> {
         let Some(hold) = &mut self.hold else { return Ok(Step::Wait) };
         if hold.is_gathered() || hold.paused_since().is_some() {
             return Ok(Step::Wait);
@@ -84,6 +94,8 @@ impl Exchange {
         let taken = hold
             .gather(&mut self.response_body, &mut upstream.input)
             .map_err(|error| bad_response(&error.to_string()))?;
+        let size = hold.body_so_far().len() as u64;
+        check_size(size, cx).map_err(|reason| Failure::Upstream(502, reason))?;
         if taken > 0 || hold.is_gathered() {
             return Ok(Step::Progress);
         }

@@ -373,6 +373,28 @@ fn a_request_body_that_is_kept_no_more_is_not_taken_for_empty() {
 }
 
 #[test]
+fn what_is_gathered_keeps_to_body_size_limit() {
+    let limited = |seed, client: &str, server, filter| {
+        let mut world = World::new(seed, client.as_bytes(), vec![server]).client_ends();
+        world.options.body_size_limit = Some(2);
+        world.holding(filter, Vec::new()).run()
+    };
+    let request = "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n0\r\n\r\n";
+    for seed in 0..SEEDS {
+        let world = limited(seed, request, mirror(), "~bq nothing");
+        assert!(text(&world).starts_with("HTTP/1.1 413 "), "seed {seed}: {}", text(&world));
+        assert_eq!(world.dials, 0, "seed {seed}");
+        let world = limited(seed, &get("/"), answers(&[CHUNKED], None), "~bs nothing");
+        assert!(text(&world).starts_with("HTTP/1.1 502 "), "seed {seed}: {}", text(&world));
+        // Whose length is known needs no server to be refused.
+        let world = limited(seed, &post("abc"), mirror(), "~m nothing");
+        assert!(text(&world).starts_with("HTTP/1.1 413 "), "seed {seed}: {}", text(&world));
+        assert_eq!((world.dials, exchanges(&world).len()), (0, 1), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_body_that_is_gathered_has_the_time_of_a_body() {
     let server = answers(&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"], None);
     let mut world = World::new(1, get("/").as_bytes(), vec![server]);
