@@ -266,7 +266,7 @@ impl Conn {
                 }
                 // The dial has a limit of its own; this is the net below it.
                 Some(exchange) if exchange.awaits_upstream() => (self.activity, BODY_TIMEOUT),
-                Some(exchange) if exchange.request_is_done() && !exchange.is_answered() => {
+                Some(exchange) if exchange.awaits_answer() => {
                     (self.activity, options.response_timeout)
                 }
                 Some(_) => (self.activity, BODY_TIMEOUT),

@@ -202,7 +202,7 @@ impl Exchange {
         cx: &mut Context<'_>,
     ) -> Result<bool, Failure> {
         if self.request == RequestSide::Held {
-            return self.gather_request(client);
+            return self.gather_request(client, cx);
         }
         if self.request != RequestSide::Body || !upstream.has_room() {
             return Ok(false);
@@ -247,7 +247,7 @@ impl Exchange {
         }
         match self.response {
             ResponseSide::Head => self.read_head(upstream, client, cx),
-            ResponseSide::Held => self.gather_response(upstream),
+            ResponseSide::Held => self.gather_response(upstream, cx),
             ResponseSide::Body => self.move_body(upstream, client, cx),
             ResponseSide::Done => Ok(Step::Wait),
         }
@@ -307,8 +307,7 @@ impl Exchange {
 
     /// The request's body, if all of it is still here.
     pub fn request_body(&self) -> Option<Bytes> {
-        let whole = self.request_copy.whole().filter(|body| !body.is_empty());
-        whole.map(Bytes::copy_from_slice)
+        self.request_copy.whole().map(Bytes::copy_from_slice)
     }
 
     /// The response's head as it came, once it is there.
@@ -336,6 +335,11 @@ impl Exchange {
         !matches!(self.response, ResponseSide::Head | ResponseSide::Held)
     }
 
+    /// Whether the server has the whole request, and the head of its response is still to come.
+    pub fn awaits_answer(&self) -> bool {
+        self.request_is_done() && self.response == ResponseSide::Head
+    }
+
     /// Whether the body that the client gets ends with the connection.
     pub fn ends_by_close(&self) -> bool {
         self.until_close || self.unchunk
@@ -361,6 +365,14 @@ impl Exchange {
 pub fn micros(from: Now, to: Now) -> u64 {
     let duration = to.instant.saturating_duration_since(from.instant);
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether a body that is to have this length passes; else why not.
+pub fn check_length(length: BodyLength, cx: &Context<'_>) -> Result<(), String> {
+    match length {
+        BodyLength::Length(length) => check_size(length, cx),
+        BodyLength::None | BodyLength::Chunked | BodyLength::UntilClose => Ok(()),
+    }
 }
 
 /// Whether a body of so many bytes passes; else why not.

@@ -84,7 +84,8 @@ impl Hold {
         }
         input.consume(progress.consumed);
         let more = (body.len() + framed.len()).saturating_sub(before);
-        let full = body.len() >= HELD_BODY_BYTES;
+        // Small chunks can be many times as long as what they carry.
+        let full = body.len().max(framed.len()) >= HELD_BODY_BYTES;
         self.counted += more;
         let total = self.totals.bytes.fetch_add(more, Ordering::Relaxed) + more;
         if reader.is_done() || full || total >= HELD_BYTES {
@@ -184,6 +185,22 @@ mod tests {
         gather(&mut hold, &mut reader, &vec![b'x'; HELD_BODY_BYTES]);
         assert!(hold.is_gathered() && !hold.held().whole);
         assert_eq!(gather(&mut hold, &mut reader, b"x"), 0);
+    }
+
+    #[test]
+    fn framing_counts_as_well() {
+        let totals = Arc::new(HeldTotals::default());
+        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals).unwrap();
+        let mut reader = BodyReader::new(BodyLength::Chunked);
+        let chunk = format!("1;{}\r\nx\r\n", "e".repeat(1_000));
+        let fitting = HELD_BODY_BYTES / chunk.len();
+        assert_eq!(
+            gather(&mut hold, &mut reader, chunk.repeat(fitting).as_bytes()) / chunk.len(),
+            fitting
+        );
+        assert!(!hold.is_gathered());
+        gather(&mut hold, &mut reader, chunk.as_bytes());
+        assert!(hold.is_gathered() && !hold.held().whole);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::limits::HELD_FLOWS;
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, UpstreamState};
 use crate::proxy::context::{Command, Context};
-use crate::proxy::exchange::Exchange;
+use crate::proxy::exchange::{Exchange, check_length};
 use crate::proxy::hold::HeldBody;
 use crate::proxy::rebuild;
 
@@ -68,8 +68,9 @@ fn rule_response_body(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>)
     if !exchange.facts().recorded || exchange.is_replay() {
         return Ruling::Pass;
     }
-    let request: Vec<_> = exchange.request_body().into_iter().collect();
-    match filter.evaluate(&exchange.view(BodyView::Kept(&request), body)) {
+    let request = exchange.request_body().map(pieces);
+    let request = request.as_deref().map_or(BodyView::NotKept, BodyView::Kept);
+    match filter.evaluate(&exchange.view(request, body)) {
         Some(true) => Ruling::Hold,
         Some(false) => Ruling::Pass,
         None => Ruling::Gather,
@@ -80,6 +81,9 @@ impl Conn {
     /// The exchange in hand sets out, unless the rules say otherwise.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
+        if let Err(reason) = check_length(exchange.facts().length, cx) {
+            return self.fail(413, reason, cx);
+        }
         let body = if exchange.has_no_body() { BodyView::Kept(&[]) } else { BodyView::Awaited };
         match rule_request(exchange, body, cx) {
             Ruling::Pass => self.set_out(cx),
@@ -117,7 +121,7 @@ impl Conn {
     pub(super) fn judge_gathered(&mut self, cx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
         let held = exchange.held_body();
-        let pieces = pieces(&held);
+        let pieces = pieces(held.body);
         let body = if held.whole { BodyView::Kept(&pieces) } else { BodyView::NotKept };
         let side = exchange.held_side();
         let ruling = match side {
@@ -228,10 +232,13 @@ impl Conn {
 
     fn resume_response(
         &mut self,
-        edit: ResponseEdit,
+        mut edit: ResponseEdit,
         cx: &mut Context<'_>,
     ) -> Result<(), ControlError> {
         let Some(exchange) = &mut self.exchange else { return Err(ControlError::NotHeld) };
+        if exchange.lacks_body(edit.status) {
+            edit.body.get_or_insert_default();
+        }
         let head = match edit.is_empty() {
             true => None,
             false => {
@@ -293,9 +300,9 @@ fn check_whole(replaces_body: bool, held: &HeldBody) -> Result<(), ControlError>
     Ok(())
 }
 
-/// The body of a message that is held, in the form that filters read.
-fn pieces(held: &HeldBody) -> Vec<Bytes> {
-    if held.body.is_empty() { Vec::new() } else { vec![held.body.clone()] }
+/// A body in the form that filters read.
+fn pieces(body: Bytes) -> Vec<Bytes> {
+    if body.is_empty() { Vec::new() } else { vec![body] }
 }
 
 /// As many flows are held as may be: this one goes on.

@@ -69,9 +69,10 @@ impl Conn {
         }
     }
 
-    /// What is neither TLS nor HTTP is relayed, unless that is switched off.
+    /// What is neither TLS nor HTTP is relayed, unless that is switched off; a host that is left
+    /// out is relayed whatever it speaks.
     fn pass_unknown(&mut self, authority: &Arc<Authority>, cx: &mut Context<'_>) -> bool {
-        if cx.options.rawtcp {
+        if cx.options.rawtcp || !cx.intercepts(authority, None) {
             self.pass_through(authority, None, cx);
             return true;
         }

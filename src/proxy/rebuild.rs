@@ -53,6 +53,11 @@ pub(super) fn edited_request(
     };
     let method = edit.method.map_or_else(|| before.method.clone(), String::into_bytes);
     check_method(&method)?;
+    if (method == b"HEAD") != (before.method == b"HEAD") {
+        return Err("the client knows by the method it has sent whether a body answers it: HEAD \
+                    cannot become another method, nor another one HEAD"
+            .to_owned());
+    }
     let length = edit.body.as_ref().map_or(before.length, |body| request_length(&method, body));
     let head = request_head(&method, &path, &fields, length);
     let made = Made { head, route, path: &path, length, began: before.began };

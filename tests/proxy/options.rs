@@ -215,6 +215,12 @@ fn without_rawtcp_only_tls_and_http_pass_through_tunnels() {
     client.send(b"\0\x01\x02 neither of them\r\n\r\n");
     assert_eq!(client.ending().0, b"");
     assert_eq!(origin.connections(), 0);
+    // What a host that is left out speaks is its own matter.
+    set(&mut agent, "ignore_hosts", json!(["127\\.0\\.0\\.1"]));
+    let mut client = Client::tunnel(tap.addr, origin.addr);
+    client.send(b"\0\x01\x02 neither of them\r\n\r\n");
+    assert_eq!(client.response().1, b"ok");
+    set(&mut agent, "ignore_hosts", json!([]));
     set(&mut agent, "rawtcp", json!(true));
     let mut client = Client::tunnel(tap.addr, origin.addr);
     client.send(b"\0\x01\x02 neither of them\r\n\r\n");

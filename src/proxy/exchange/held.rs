@@ -11,7 +11,7 @@ use crate::http::head::{HeadReader, Parsed, Version};
 use crate::http::reply;
 use crate::proxy::context::{Context, Now, Outbox};
 use crate::proxy::exchange::{
-    Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response,
+    Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response, check_size,
 };
 use crate::proxy::hold::{HeldBody, Hold};
 use crate::proxy::intercept;
@@ -37,8 +37,8 @@ impl Exchange {
         true
     }
 
-    /// The response, whose head is there, does not go on before it was gathered. A stream that is
-    /// known to be held is not waited for.
+    /// The response, whose head is there, does not go on before it was gathered; `at_once` where
+    /// nothing of its body is waited for, as of a stream of events, which may never end.
     pub(super) fn hold_response(
         &mut self,
         length: BodyLength,
@@ -59,7 +59,11 @@ impl Exchange {
     }
 
     /// Takes what there is of a request's body that is being gathered.
-    pub(super) fn gather_request(&mut self, client: &mut Link) -> Result<bool, Failure> {
+    pub(super) fn gather_request(
+        &mut self,
+        client: &mut Link,
+        cx: &Context<'_>,
+    ) -> Result<bool, Failure> {
         let Some(hold) = &mut self.hold else { return Ok(false) };
         if hold.is_gathered() || hold.paused_since().is_some() {
             return Ok(false);
@@ -67,6 +71,8 @@ impl Exchange {
         let taken = hold
             .gather(&mut self.request_body, &mut client.input)
             .map_err(|error| Failure::Client(400, error.to_string()))?;
+        let size = hold.body_so_far().len() as u64;
+        check_size(size, cx).map_err(|reason| Failure::Client(413, reason))?;
         let waits = taken == 0 && !hold.is_gathered();
         if waits && let Some(end) = &client.end {
             let reason = end.doubt().unwrap_or("the request ended before its body was complete");
@@ -76,7 +82,11 @@ impl Exchange {
     }
 
     /// Takes what there is of a response's body that is being gathered.
-    pub(super) fn gather_response(&mut self, upstream: &mut Link) -> Result<Step, Failure> {
+    pub(super) fn gather_response(
+        &mut self,
+        upstream: &mut Link,
+        cx: &Context<'_>,
+    ) -> Result<Step, Failure> {
         let Some(hold) = &mut self.hold else { return Ok(Step::Wait) };
         if hold.is_gathered() || hold.paused_since().is_some() {
             return Ok(Step::Wait);
@@ -84,6 +94,8 @@ impl Exchange {
         let taken = hold
             .gather(&mut self.response_body, &mut upstream.input)
             .map_err(|error| bad_response(&error.to_string()))?;
+        let size = hold.body_so_far().len() as u64;
+        check_size(size, cx).map_err(|reason| Failure::Upstream(502, reason))?;
         if taken > 0 || hold.is_gathered() {
             return Ok(Step::Progress);
         }
@@ -117,6 +129,13 @@ impl Exchange {
             (None, Some(hold)) => hold.length,
             (None, None) => BodyLength::None,
         }
+    }
+
+    /// Whether the response that is held has no body, and one of this status has to have one: the
+    /// length that its head may tell is that of another response.
+    pub fn lacks_body(&self, status: Option<u16>) -> bool {
+        let has_none = self.hold.as_ref().is_some_and(|hold| hold.length == BodyLength::None);
+        has_none && status.is_some_and(|status| !self.is_bodiless(status))
     }
 
     /// What is held; nothing while nothing is.
@@ -257,6 +276,8 @@ impl Exchange {
             Some(hold) => hold.held().whole,
             None => self.request_body.is_done(),
         };
+        // Rules answer what they have gathered; tools what was held for them.
+        self.intervention.response_edited |= self.paused_since().is_some();
         self.settle_hold(cx.outbox);
         self.request = if whole { RequestSide::Done } else { RequestSide::Body };
         self.client_stays &= whole;

@@ -9,7 +9,8 @@ use crate::http::rewrite::{ConnectionField, OutgoingResponse, keep_alive, write_
 use crate::limits::INTERIM_RESPONSES;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::{
-    Exchange, Failure, RequestSide, ResponseSide, Step, bad_response, check_size, early_end,
+    Exchange, Failure, RequestSide, ResponseSide, Step, bad_response, check_length, check_size,
+    early_end,
 };
 use crate::proxy::intercept::{self, Ruling};
 use crate::proxy::link::{End, Link};
@@ -76,9 +77,7 @@ impl Exchange {
         client: &mut Link,
         cx: &mut Context<'_>,
     ) -> Result<(), Failure> {
-        if let BodyLength::Length(length) = length {
-            check_size(length, cx).map_err(|reason| Failure::Upstream(502, reason))?;
-        }
+        check_length(length, cx).map_err(|reason| Failure::Upstream(502, reason))?;
         let head = &cx.heads.response;
         let raw = bytes.get(..head.len).unwrap_or(bytes);
         self.response_head = Some(Bytes::copy_from_slice(raw));
@@ -86,7 +85,7 @@ impl Exchange {
             keep_alive(head.version, &head.fields, bytes) && length != BodyLength::UntilClose;
         let ruling = intercept::rule_response(self, length, cx);
         if ruling != Ruling::Pass {
-            let stream = ruling == Ruling::Hold && is_event_stream(head, bytes);
+            let stream = is_event_stream(head, bytes);
             if self.hold_response(length, stream, cx) {
                 return Ok(());
             }

@@ -1,6 +1,7 @@
 //! Flows that are held: what goes on, what does not, and what is told of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
@@ -318,4 +319,86 @@ fn what_is_sent_again_is_sent_whole() {
         assert_eq!(text(&world), OK.repeat(2), "seed {seed}");
         assert_eq!(exchanges(&world)[1].request.body.tail, body, "seed {seed}");
     }
+}
+
+#[test]
+fn what_the_client_takes_for_a_body_is_one() {
+    let method = |method: &str| {
+        let method = Some(method.to_owned());
+        Verdict::ResumeRequest(RequestEdit { method, ..RequestEdit::default() })
+    };
+    let head = get("/").replace("GET", "HEAD");
+    for seed in 0..SEEDS {
+        // By its own method the client knows whether a body follows.
+        for (request, to) in [(get("/"), "HEAD"), (head.clone(), "GET")] {
+            let verdicts = vec![method(to), Verdict::Drop];
+            let world = run(seed, &request, answers(&[OK], None), "~q", verdicts);
+            assert!(matches!(world.answers[0], Err(ControlError::Refused(_))), "seed {seed}");
+        }
+        // The length in a 304 is that of another response.
+        let edit = ResponseEdit { status: Some(200), ..ResponseEdit::default() };
+        let replies: &[&str] = match seed % 2 {
+            0 => &["HTTP/1.1 204 No Content\r\n\r\n"],
+            _ => &["HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\n\r\n"],
+        };
+        let server = answers(replies, None);
+        let world = run(seed, &get("/"), server, "~s", vec![Verdict::ResumeResponse(edit)]);
+        let expected = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(text(&world), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_answer_is_recorded_as_one() {
+    let answer = Answer { status: 200, headers: Vec::new(), body: "made up".into() };
+    let world = run(1, &get("/"), mirror(), "~q", vec![Verdict::Answer(answer)]);
+    assert!(exchanges(&world)[0].intervention.response_edited);
+}
+
+#[test]
+fn a_stream_of_events_is_not_gathered() {
+    let stream: &[&str] =
+        &["HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"];
+    for seed in 0..SEEDS {
+        let world = run(seed, &get("/"), answers(stream, None), "~bs nothing", Vec::new());
+        assert!(text(&world).ends_with("data: 1\n\n"), "seed {seed}: {}", text(&world));
+    }
+}
+
+#[test]
+fn a_request_body_that_is_kept_no_more_is_not_taken_for_empty() {
+    let body = "x".repeat(100_000) + "!";
+    let world = run(1, &post(&body), mirror(), "~bq ^$ & ~s", Vec::new());
+    assert!(held(&world).is_empty() && text(&world).ends_with("xx!"));
+}
+
+#[test]
+fn what_is_gathered_keeps_to_body_size_limit() {
+    let limited = |seed, client: &str, server, filter| {
+        let mut world = World::new(seed, client.as_bytes(), vec![server]).client_ends();
+        world.options.body_size_limit = Some(2);
+        world.holding(filter, Vec::new()).run()
+    };
+    let request = "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n0\r\n\r\n";
+    for seed in 0..SEEDS {
+        let world = limited(seed, request, mirror(), "~bq nothing");
+        assert!(text(&world).starts_with("HTTP/1.1 413 "), "seed {seed}: {}", text(&world));
+        assert_eq!(world.dials, 0, "seed {seed}");
+        let world = limited(seed, &get("/"), answers(&[CHUNKED], None), "~bs nothing");
+        assert!(text(&world).starts_with("HTTP/1.1 502 "), "seed {seed}: {}", text(&world));
+        // Whose length is known needs no server to be refused.
+        let world = limited(seed, &post("abc"), mirror(), "~m nothing");
+        assert!(text(&world).starts_with("HTTP/1.1 413 "), "seed {seed}: {}", text(&world));
+        assert_eq!((world.dials, exchanges(&world).len()), (0, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_body_that_is_gathered_has_the_time_of_a_body() {
+    let server = answers(&["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"], None);
+    let mut world = World::new(1, get("/").as_bytes(), vec![server]);
+    world.options.response_timeout = Duration::from_secs(1);
+    let world = world.holding("~bs nothing", Vec::new()).run();
+    assert_eq!(text(&world), "");
 }
