@@ -11,7 +11,7 @@ use crate::flow::head::{Field, HeadText};
 use crate::flow::redact::{MASK, Redactor};
 use crate::flow::stored::StoredBody;
 use crate::mcp::tools::arguments::{Arguments, wrong};
-use crate::mcp::tools::body::{as_text, decoded, media_type};
+use crate::mcp::tools::body::{as_text, content_type, decoded};
 use crate::mcp::tools::reply::Failure;
 
 /// The body that the arguments give; `None` where they give none.
@@ -149,10 +149,10 @@ pub(super) fn unmasked_body(
 ) -> (Bytes, bool) {
     let text = std::str::from_utf8(&given).ok().filter(|text| text.contains(MASK));
     let Some(text) = text.filter(|_| redactor.is_on()) else { return (given, false) };
-    let media_type = media_type(head);
+    let content_type = content_type(head);
     let old = decoded(original, head);
-    let Some(old) = as_text(&old.bytes, &media_type, false) else { return (given, true) };
-    let shown = redactor.text(&media_type, &old);
+    let Some(old) = as_text(&old.bytes, content_type, false) else { return (given, true) };
+    let shown = redactor.text(content_type, &old);
     if shown == text {
         return (Bytes::from(old.into_owned()), false);
     }

@@ -9,7 +9,7 @@ use crate::flow::redact::Redactor;
 use crate::flow::stored::{StoredFlow, StoredMessage};
 use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
-use crate::mcp::tools::body::{as_text, decoded, media_type};
+use crate::mcp::tools::body::{as_text, content_type, decoded};
 use crate::mcp::tools::messages::{is_text_message, masked_text};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, json_chars};
 use crate::mcp::tools::select::{each, excerpt, filter, going_on, matches, pattern};
@@ -202,13 +202,13 @@ impl Search<'_> {
             return;
         }
         let head = HeadText::read(&message.head);
-        let (body, media_type) = (decoded(&message.body, &head), media_type(&head));
-        let Some(text) = as_text(&body.bytes, &media_type, body.is_cut) else { return };
+        let (body, content_type) = (decoded(&message.body, &head), content_type(&head));
+        let Some(text) = as_text(&body.bytes, content_type, body.is_cut) else { return };
         // As with heads.
         if !self.pattern.is_match(&text) {
             return;
         }
-        let masked = self.redactor.text(&media_type, &text);
+        let masked = self.redactor.text(content_type, &text);
         let (mut line, mut counted_to) = (1, 0);
         for hit in self.pattern.find_iter(&masked).filter(|hit| !hit.is_empty()) {
             if found.count >= COUNTED_MATCHES {
