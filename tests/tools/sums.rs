@@ -79,6 +79,24 @@ fn an_overview_of_very_much_stays_small() {
     assert_eq!((&none["flows"], &none["hosts"]), (&json!(0), &json!([])));
 }
 
+#[test]
+fn the_call_that_lists_all_endpoints_of_one_host_does() {
+    let bench = Bench::new();
+    for id in 1..=450 {
+        let url = format!(
+            "https://a.example/{}/{}?a_key=1&another=2",
+            "long-word-".repeat(7),
+            letters(id)
+        );
+        bench.end(exchange(id, "GET", &url, 200, "text/plain", ""));
+    }
+    let overview = bench.call("get_overview", json!({}));
+    assert_eq!(overview["hosts"][0]["endpoints"].as_array().unwrap().len(), 40);
+    let all = bench.follow(&overview["next"]);
+    assert_eq!(all["hosts"][0]["endpoints"].as_array().unwrap().len(), 450);
+    assert_eq!(all.get("endpoints_left_out"), None);
+}
+
 /// A number in letters, so that it is no id.
 fn letters(mut number: u64) -> String {
     let mut text = String::new();
