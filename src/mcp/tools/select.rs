@@ -13,6 +13,7 @@ use crate::flow::redact::Redactor;
 use crate::flow::stored::{
     StoredBody, StoredFlow, StoredMessage, StoredWebSocket, StoredWebSocketMessage,
 };
+use crate::limits::PATTERN_CHARS;
 use crate::mcp::toolbox::Cancellation;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::arguments::Arguments;
@@ -26,6 +27,11 @@ const STRIDE: usize = 64;
 
 /// A pattern as agents write it: case does not matter, `^` and `$` are those of each line.
 pub(super) fn pattern(name: &str, text: &str) -> Result<Regex, Failure> {
+    if text.chars().nth(PATTERN_CHARS).is_some() {
+        return Err(Failure::new(format!(
+            "the argument {name:?} has more than {PATTERN_CHARS} characters; search for a part of it"
+        )));
+    }
     let compiled = RegexBuilder::new(text).case_insensitive(true).multi_line(true).build();
     compiled.map_err(|error| {
         Failure::new(format!(
@@ -91,7 +97,7 @@ pub(super) fn matches(filter: &Filter, flow: &StoredFlow, redactor: &Redactor) -
     if !redactor.is_on() {
         return filter.matches(&flow.view());
     }
-    let has_bodies = filter.text().contains("~b");
+    let has_bodies = filter.reads_body();
     filter.matches(&masked(flow, redactor, has_bodies).view())
 }
 
