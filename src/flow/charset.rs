@@ -21,8 +21,7 @@ pub fn body_text(content_type: &str, bytes: &[u8], is_cut: bool) -> Option<Strin
     if pictured.iter().any(|kind| media_type.starts_with(kind)) && !media_type.contains("xml") {
         return None;
     }
-    let charset = charset(content_type);
-    if let Some(text) = utf_16(&charset, bytes) {
+    if let Some(text) = utf_16_text(content_type, bytes) {
         return Some(text);
     }
     let text = match str::from_utf8(bytes) {
@@ -35,6 +34,7 @@ pub fn body_text(content_type: &str, bytes: &[u8], is_cut: bool) -> Option<Strin
     if let Some(text) = text {
         return (!text.contains('\0')).then(|| text.to_owned());
     }
+    let charset = charset(content_type);
     let one_byte = ["iso-8859-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii"];
     let is_one_byte = one_byte.contains(&charset.as_str());
     (is_one_byte && !bytes.contains(&0)).then(|| bytes.iter().copied().map(letter).collect())
@@ -54,18 +54,24 @@ fn charset(content_type: &str) -> String {
     named.unwrap_or_default().to_ascii_lowercase()
 }
 
-/// UTF-16, told by its mark or by name.
-fn utf_16(charset: &str, bytes: &[u8]) -> Option<String> {
+/// The text of a body in UTF-16, told by the charset that its Content-Type names or by its mark;
+/// `None` when it is none. Where the charset is named, what is malformed reads as U+FFFD.
+pub fn utf_16_text(content_type: &str, bytes: &[u8]) -> Option<String> {
+    let charset = charset(content_type);
+    let is_named = ["utf-16", "utf-16le", "utf-16be"].contains(&charset.as_str());
     let (big, bytes) = match bytes {
         [0xff, 0xfe, rest @ ..] => (false, rest),
         [0xfe, 0xff, rest @ ..] => (true, rest),
-        _ if charset == "utf-16be" => (true, bytes),
-        _ if charset == "utf-16" || charset == "utf-16le" => (false, bytes),
+        _ if is_named => (charset == "utf-16be", bytes),
         _ => return None,
     };
     let units = bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok());
     let units = units.map(if big { u16::from_be_bytes } else { u16::from_le_bytes });
-    char::decode_utf16(units).collect::<Result<String, _>>().ok()
+    let letters = char::decode_utf16(units);
+    if is_named {
+        return Some(letters.map(|letter| letter.unwrap_or(char::REPLACEMENT_CHARACTER)).collect());
+    }
+    letters.collect::<Result<String, _>>().ok()
 }
 
 #[cfg(test)]
@@ -84,6 +90,7 @@ mod tests {
         assert_eq!(text(latin, "\u{e9}".as_bytes()).as_deref(), Some("\u{e9}"));
         assert_eq!(text("text/plain; charset=utf-16le", b"a\0b\0").as_deref(), Some("ab"));
         assert_eq!(text("text/plain", b"\xfe\xff\0a").as_deref(), Some("a"));
+        assert_eq!(text("a/b; charset=utf-16le", b"a\0\0\xd8b").as_deref(), Some("a\u{fffd}"));
     }
 
     #[test]

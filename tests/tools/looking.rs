@@ -206,6 +206,8 @@ fn invalid_patterns_and_filters_say_where_they_break() {
         let words = bench.refused(tool, json!({name: "users/[0-9"}));
         assert!(words.contains(name) && words.contains("at character 6"), "{words}");
     }
+    let words = bench.refused("search_flows", json!({"pattern": "x".repeat(5_000)}));
+    assert!(words.contains("more than 4096"), "{words}");
     let words = bench.refused("get_flows", json!({"filter": "~d a & "}));
     assert!(words.contains("at character"), "{words}");
 }

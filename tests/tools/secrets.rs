@@ -136,6 +136,76 @@ fn searching_and_filtering_tell_nothing_of_secrets() {
 }
 
 #[test]
+fn what_is_no_plain_text_is_masked_too() {
+    let bench = Bench::masking();
+    let show = |id: u64, content_type: &str, coding: &str, bytes: Vec<u8>| {
+        let mut flow = exchange(id, "GET", "https://a.example/", 200, "", bytes);
+        let coding = if coding.is_empty() { String::new() } else { format!("{coding}\r\n") };
+        flow.response.as_mut().unwrap().head =
+            format!("HTTP/1.1 200 token={TOKEN}\r\nContent-Type: {content_type}\r\n{coding}\r\n")
+                .into();
+        bench.end(flow);
+        let shown = bench.call("get_flow_response", json!({ "flow_id": id }));
+        let har = bench.call("export_flows", json!({ "flow_ids": [id] }));
+        check("the HAR", &har.to_string());
+        shown
+    };
+    let decode = |shown: &Value| {
+        use base64::Engine as _;
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(shown["body"].as_str().unwrap());
+        String::from_utf8_lossy(&bytes.unwrap()).into_owned()
+    };
+    let mut binary = b"\0\xff\x01".to_vec();
+    binary.extend(format!("password={PASSWORD}&x=1").bytes());
+    let shown = show(1, "application/octet-stream", "", binary);
+    assert_eq!(shown["body_encoding"], "base64");
+    assert!(decode(&shown).ends_with("password=***&x=1"), "{}", decode(&shown));
+    assert!(!shown["reason"].as_str().unwrap().contains(TOKEN), "{shown}");
+    let wide = json!({ "password": PASSWORD }).to_string();
+    let wide: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let shown = show(2, "application/json; charset=utf-16le", "", wide);
+    assert_eq!(shown["body"], "{\"password\":\"***\"}");
+    let form = format!(
+        "a preamble\r\n--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n{PASSWORD}\r\n\
+         --b--\r\n"
+    );
+    let shown = show(3, "multipart/form-data; boundary=b", "", form.into_bytes());
+    assert!(!shown.to_string().contains(PASSWORD), "{shown}");
+    let shown = show(4, "text/plain", "Content-Encoding: new", b"\xff\x00coded".to_vec());
+    assert_eq!(shown["body"], "");
+    assert!(shown["body_note"].as_str().unwrap().contains("cannot be masked"), "{shown}");
+
+    bench.tell(websocket(9, "/chat"));
+    let mut payload = b"\xff\xfe\0".to_vec();
+    payload.extend(format!("token={TOKEN}").bytes());
+    bench.tell(websocket_message(9, Direction::Send, Opcode::Binary, payload));
+    let shown = bench.call("get_websocket_messages", json!({"flow_id": 9}));
+    let message = json!({ "body": shown["messages"][0]["base64"] });
+    assert!(decode(&message).ends_with("token=***"), "{shown}");
+    for filter in [format!("~b {}", &TOKEN[..8]), format!("~b {}", &PASSWORD[..8])] {
+        assert_eq!(bench.call("get_flows", json!({ "filter": filter }))["total"], 0, "{filter}");
+    }
+}
+
+/// A pattern that matches a mask finds the same whatever stands behind the mask.
+#[test]
+fn what_a_pattern_finds_does_not_depend_on_secrets() {
+    let bench = planted();
+    let count = |pattern: &str, place: &str| {
+        let arguments = json!({ "pattern": pattern, "in": place });
+        bench.call("search_flows", arguments)["count"].clone()
+    };
+    let (right, wrong) = (&TOKEN[..8], "tok-zzzz");
+    for (before, place) in [("authorization: bearer ", "head"), ("\"access_token\":\"", "body")] {
+        let guess = |part: &str| count(&format!("{before}(\\*\\*\\*|{part})"), place);
+        assert_eq!(guess(right), guess(wrong), "{place}");
+        assert_ne!(guess(right), 0, "{place}");
+        assert_eq!(count(&format!("{before}[^t]"), place), guess(wrong), "{place}");
+    }
+}
+
+#[test]
 fn masked_values_that_come_back_are_the_real_ones() {
     let bench = planted();
     let shown = bench.call("get_flow_request", json!({"flow_id": 1}));

@@ -79,6 +79,24 @@ fn an_overview_of_very_much_stays_small() {
     assert_eq!((&none["flows"], &none["hosts"]), (&json!(0), &json!([])));
 }
 
+#[test]
+fn the_call_that_lists_all_endpoints_of_one_host_does() {
+    let bench = Bench::new();
+    for id in 1..=450 {
+        let url = format!(
+            "https://a.example/{}/{}?a_key=1&another=2",
+            "long-word-".repeat(7),
+            letters(id)
+        );
+        bench.end(exchange(id, "GET", &url, 200, "text/plain", ""));
+    }
+    let overview = bench.call("get_overview", json!({}));
+    assert_eq!(overview["hosts"][0]["endpoints"].as_array().unwrap().len(), 40);
+    let all = bench.follow(&overview["next"]);
+    assert_eq!(all["hosts"][0]["endpoints"].as_array().unwrap().len(), 450);
+    assert_eq!(all.get("endpoints_left_out"), None);
+}
+
 /// A number in letters, so that it is no id.
 fn letters(mut number: u64) -> String {
     let mut text = String::new();
@@ -202,6 +220,10 @@ fn a_har_is_written_to_a_file_below_the_folder_alone() {
     }
     let words = bench.refused("export_flows", json!({"path": "out/a.har"}));
     assert!(words.contains("exists; overwrite: true"), "{words}");
+    // What an export that was killed has left is in nobody's way.
+    for number in [1, 2] {
+        fs::write(folder.join(format!("out/a.har.part-{number}")), "").unwrap();
+    }
     let again = json!({"path": "out/a.har", "overwrite": true, "flow_ids": ["1"]});
     assert_eq!(bench.call("export_flows", again)["entries"], 1);
     for path in ["../a.har", "/tmp/a.har", "out/../../a.har", "a.zip", ".har", "nowhere/a.har", ""]

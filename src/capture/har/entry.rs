@@ -251,7 +251,7 @@ fn response(flow: &Flow, redactor: &Redactor) -> Response {
     let fields = redactor.fields(&message.fields);
     Response {
         status: response.status,
-        status_text: response.reason.clone(),
+        status_text: redactor.words(&response.reason).into_owned(),
         http_version: message.version.clone(),
         cookies: received(&fields, flow.began_us),
         content: content(message, redactor),

@@ -206,8 +206,11 @@ pub(super) fn after_scheme(text: &str, at: usize, is_basic: bool) -> Option<Rang
     let reach = if is_basic { clip(token, MASKED_CONTEXT_BYTES) } else { token };
     let length = run(reach, token68);
     let (token, after) = token.split_at_checked(length)?;
-    let is_secret =
-        if is_basic { is_basic_credential(token) } else { is_bearer_token(token, after) };
+    let is_secret = match is_basic {
+        true => is_basic_credential(token),
+        // No word or parameter is that long.
+        false => length > MASKED_CONTEXT_BYTES || is_bearer_token(token, after),
+    };
     is_secret.then_some(at + space..at + space + length)
 }
 

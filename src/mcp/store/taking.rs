@@ -29,7 +29,10 @@ impl Inner {
 
     fn exchange(&mut self, exchange: Arc<Exchange>) {
         let id = exchange.id;
-        let bodies = self.unended.take(id).map(Box::new);
+        let bodies = self.unended.take(id).map(|bodies| {
+            // What was glimpsed is the beginning of the response once more.
+            Box::new(Bodies { glimpsed: Gathered::default(), ..bodies })
+        });
         let bytes = exchange_bytes(&exchange, self.limits.body_bytes);
         self.put(id, Kept::Exchange(exchange, bodies), bytes);
     }

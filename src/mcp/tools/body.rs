@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
 use serde_json::{Map, Value};
 
+use crate::flow::charset::utf_16_text;
 use crate::flow::decode::{Caps, DecodeError, codings, decode};
 use crate::flow::head::{HeadText, text};
 use crate::flow::redact::Redactor;
@@ -28,6 +29,8 @@ pub(super) struct Decoded {
     pub(super) bytes: Vec<u8>,
     /// Whether there was more than that.
     pub(super) is_cut: bool,
+    /// Whether it is here as it came, with a content coding that could not be undone.
+    is_coded: bool,
     /// What the reader should know of it.
     pub(super) note: Option<String>,
 }
@@ -46,7 +49,7 @@ pub(super) struct ShownBody {
 pub(super) enum Content {
     /// Text, already masked.
     Text(String),
-    /// Anything else.
+    /// Anything else; the texts in it are masked.
     Binary(Vec<u8>),
 }
 
@@ -66,15 +69,23 @@ impl Window {
     }
 }
 
+/// The media type that a head names, with its parameters.
+pub(super) fn content_type(head: &HeadText) -> &str {
+    head.values("content-type").next().unwrap_or_default()
+}
+
 /// The media type that a head names.
 pub(super) fn media_type(head: &HeadText) -> String {
-    let named = head.values("content-type").next().unwrap_or_default();
-    named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    bare_type(content_type(head))
+}
+
+fn bare_type(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Undoes the content coding of a body as far as it can be undone.
 pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
-    let mut note = None;
+    let (mut note, mut is_coded) = (None, false);
     let kept = || body.pieces.concat();
     let bytes = match codings(head.values("content-encoding")) {
         _ if body.pieces.is_empty() => Vec::new(),
@@ -90,6 +101,7 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
                 }
                 Err(error) if sink.0.is_empty() => {
                     note = Some(format!("shown as it came: {error}"));
+                    is_coded = true;
                     kept()
                 }
                 Err(_) if body.is_cut() => sink.0,
@@ -101,6 +113,7 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
         }
         None => {
             note = Some("shown as it came: its content coding is not known".to_owned());
+            is_coded = true;
             kept()
         }
     };
@@ -109,7 +122,7 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
         let cut = format!("only the first {kept} of {size} bytes on the wire are kept here");
         note = Some(note.map_or(cut.clone(), |note| format!("{note}; {cut}")));
     }
-    Decoded { bytes, is_cut: body.is_cut(), note }
+    Decoded { bytes, is_cut: body.is_cut(), is_coded, note }
 }
 
 /// Reads pieces one after another.
@@ -144,8 +157,16 @@ impl Write for Most {
 }
 
 /// Bytes as text, if they are any: valid UTF-8 without odd controls, or whatever their media type
-/// calls text.
-pub(super) fn as_text<'a>(bytes: &'a [u8], media_type: &str, is_cut: bool) -> Option<Cow<'a, str>> {
+/// calls text, which may be UTF-16.
+pub(super) fn as_text<'a>(
+    bytes: &'a [u8],
+    content_type: &str,
+    is_cut: bool,
+) -> Option<Cow<'a, str>> {
+    let is_called_text = is_text_type(&bare_type(content_type));
+    if let Some(text) = utf_16_text(content_type, bytes).filter(|_| is_called_text) {
+        return Some(text.into());
+    }
     let is_odd =
         |c: char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0c' | '\x1b');
     let valid = match std::str::from_utf8(bytes) {
@@ -158,7 +179,7 @@ pub(super) fn as_text<'a>(bytes: &'a [u8], media_type: &str, is_cut: bool) -> Op
     };
     match valid.filter(|text| !text.contains(is_odd)) {
         Some(text) => Some(text.into()),
-        None if is_text_type(media_type) => Some(text(bytes).into()),
+        None if is_called_text => Some(text(bytes).into()),
         None => None,
     }
 }
@@ -183,15 +204,22 @@ fn is_text_type(media_type: &str) -> bool {
 impl ShownBody {
     /// The body of a message with this head, whose secrets are masked.
     pub(super) fn new(body: &StoredBody, head: &HeadText, redactor: &Redactor) -> Self {
-        let media_type = media_type(head);
-        let Decoded { bytes, is_cut, note } = decoded(body, head);
-        let text = as_text(&bytes, &media_type, is_cut)
-            .map(|text| redactor.text(&media_type, &text).into_owned());
+        let content_type = content_type(head);
+        let Decoded { bytes, is_cut, is_coded, mut note } = decoded(body, head);
+        // What the media type says is not true of bytes that are still coded.
+        let text = as_text(&bytes, if is_coded { "" } else { content_type }, is_cut)
+            .map(|text| redactor.text(content_type, &text).into_owned());
         let content = match text {
             Some(text) => Content::Text(text),
-            None => Content::Binary(bytes),
+            None if is_coded && redactor.is_on() => {
+                // Secrets in there can be read by whoever decodes as much as came.
+                let left_out = "; what cannot be decoded cannot be masked and is left out";
+                note = note.map(|note| note + left_out);
+                Content::Binary(Vec::new())
+            }
+            None => Content::Binary(redactor.bytes(content_type, &bytes).into_owned()),
         };
-        ShownBody { content, media_type, note }
+        ShownBody { content, media_type: bare_type(content_type), note }
     }
 
     /// Bytes of what may be shown.

@@ -11,7 +11,7 @@ use crate::flow::head::{Field, HeadText};
 use crate::flow::redact::{MASK, Redactor};
 use crate::flow::stored::StoredBody;
 use crate::mcp::tools::arguments::{Arguments, wrong};
-use crate::mcp::tools::body::{as_text, decoded, media_type};
+use crate::mcp::tools::body::{as_text, content_type, decoded};
 use crate::mcp::tools::reply::Failure;
 
 /// The body that the arguments give; `None` where they give none.
@@ -121,7 +121,14 @@ pub(super) fn unmasked_url(
         return Ok(given.to_owned());
     }
     let shown = redactor.url(original);
-    // Where the masked parts stand is the same in both.
+    if shown == given {
+        return Ok(original.to_owned());
+    }
+    let parts = |url: &str| url.split(['/', '?', '&', '#']).count();
+    if parts(&shown) != parts(original) {
+        // A secret has such a letter in it, so that the parts do not stand at the same places.
+        return Err(masked("the URL"));
+    }
     let old = shown.split(['/', '?', '&', '#']).zip(original.split(['/', '?', '&', '#']));
     let old: Vec<_> = old.filter(|(shown, _)| shown.contains(MASK)).collect();
     let mut url = String::new();
@@ -149,10 +156,10 @@ pub(super) fn unmasked_body(
 ) -> (Bytes, bool) {
     let text = std::str::from_utf8(&given).ok().filter(|text| text.contains(MASK));
     let Some(text) = text.filter(|_| redactor.is_on()) else { return (given, false) };
-    let media_type = media_type(head);
+    let content_type = content_type(head);
     let old = decoded(original, head);
-    let Some(old) = as_text(&old.bytes, &media_type, false) else { return (given, true) };
-    let shown = redactor.text(&media_type, &old);
+    let Some(old) = as_text(&old.bytes, content_type, false) else { return (given, true) };
+    let shown = redactor.text(content_type, &old);
     if shown == text {
         return (Bytes::from(old.into_owned()), false);
     }
@@ -215,6 +222,19 @@ mod tests {
             "header D added",
         ];
         assert_eq!(done, expected);
+    }
+
+    #[test]
+    fn a_url_gets_back_its_own_secrets_or_none() {
+        let redactor = Redactor::default();
+        let given = |given: &str, original: &str| unmasked_url(given, original, &redactor).ok();
+        let plain = "http://h/p?token=abc&password=x&page=1";
+        let changed = given("http://h/p?token=***&password=***&page=2", plain);
+        assert_eq!(changed.as_deref(), Some("http://h/p?token=abc&password=x&page=2"));
+        let slash = "http://h/p?token=a/b&password=x&page=1";
+        let same = given("http://h/p?token=***&password=***&page=1", slash);
+        assert_eq!(same.as_deref(), Some(slash));
+        assert_eq!(given("http://h/p?token=***&password=***&page=2", slash), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::capture::har::{har_entry, write_har};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
-use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
+use crate::limits::{ASIDE_FILES, REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, json_chars, shorten};
 use crate::mcp::tools::select::{each, filter, going_on, matches};
@@ -200,12 +200,9 @@ impl Target {
         if !overwrites && fs::symlink_metadata(&self.path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".part-{}", std::process::id()));
-        let part = self.path.with_file_name(name);
-        let written = create(&part).and_then(|file| {
-            let mut file = BufWriter::new(file);
-            let given = write(&mut file)?;
+        let (part, file) = self.create_part()?;
+        let mut file = BufWriter::new(file);
+        let written = write(&mut file).and_then(|given| {
             file.flush()?;
             let bytes = file.get_ref().metadata()?.len();
             if overwrites {
@@ -217,10 +214,26 @@ impl Target {
             }
             Ok((given, bytes))
         });
-        if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
+        if written.is_err() {
             let _ = fs::remove_file(&part);
         }
         written
+    }
+
+    /// Makes a file of a free name beside the one to write: another export may be under way, and
+    /// one that was killed may have left its own.
+    fn create_part(&self) -> io::Result<(PathBuf, File)> {
+        for number in 1..=ASIDE_FILES {
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".part-{number}"));
+            let part = self.path.with_file_name(name);
+            match create(&part) {
+                Ok(file) => return Ok((part, file)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("too many files of unfinished exports stand beside it"))
     }
 }
 

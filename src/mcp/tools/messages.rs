@@ -45,7 +45,11 @@ pub(super) fn get_websocket_messages(work: &Work<'_>) -> Outcome {
         if searched.is_some_and(|it| !text.as_ref().is_some_and(|text| it.is_match(text))) {
             continue;
         }
-        page.add(|| shown(number, message, text.as_deref(), flow.timing.began_us, wanted.chars));
+        page.add(|| {
+            let mut line = line(number, message, flow.timing.began_us);
+            put_content(&mut line, message, text.as_deref(), wanted.chars, redactor);
+            line.into()
+        });
     }
     let mut reply = Reply::default();
     let (selected, is_filtered) = (page.seen, from.is_some() || wanted.pattern.is_some());
@@ -127,18 +131,23 @@ impl ListPage<'_> {
     }
 }
 
-fn shown(
-    number: u64,
-    message: &StoredWebSocketMessage,
-    text: Option<&str>,
-    began_us: u64,
-    chars: usize,
-) -> Value {
+fn line(number: u64, message: &StoredWebSocketMessage, began_us: u64) -> Map<String, Value> {
     let mut line = Map::new();
     let mut put = |name: &str, value: Value| line.insert(name.to_owned(), value);
     put("n", number.into());
     put("from", end_name(message.direction).into());
     put("ms", (message.time_us.saturating_sub(began_us) / 1_000).into());
+    line
+}
+
+fn put_content(
+    line: &mut Map<String, Value>,
+    message: &StoredWebSocketMessage,
+    text: Option<&str>,
+    chars: usize,
+    redactor: &Redactor,
+) {
+    let mut put = |name: &str, value: Value| line.insert(name.to_owned(), value);
     let kind = match message.opcode {
         Opcode::Text => "text",
         Opcode::Binary => "binary",
@@ -154,9 +163,9 @@ fn shown(
             put(kind, shorten(text, chars).into());
         }
         None => {
-            let shown = message.payload.get(..chars).unwrap_or(&message.payload);
+            let masked = redactor.bytes("", &message.payload);
             put("type", kind.into());
-            put("base64", STANDARD.encode(shown).into());
+            put("base64", STANDARD.encode(masked.get(..chars).unwrap_or(&masked)).into());
         }
     }
     let kept = message.payload.len() as u64;
@@ -165,7 +174,6 @@ fn shown(
     } else if text.is_none() {
         put("bytes", kept.into());
     }
-    line.into()
 }
 
 /// The code of a close frame (RFC 6455 section 5.5.1).
@@ -203,11 +211,11 @@ pub(super) fn masked_text(message: &StoredWebSocketMessage, redactor: &Redactor)
     redactor.text(guessed_type(&text), &text).into_owned()
 }
 
-/// A message's payload with its secrets masked, if it is text.
+/// A message's payload with its secrets masked.
 pub(super) fn masked_payload(message: &StoredWebSocketMessage, redactor: &Redactor) -> Bytes {
     match is_text_message(message) && message.opcode != Opcode::Close {
         true => Bytes::from(masked_text(message, redactor)),
-        false => message.payload.clone(),
+        false => Bytes::from(redactor.bytes("", &message.payload).into_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::flow::stored::FlowState;
-use crate::limits::REPLY_CHARS;
+use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
 use crate::mcp::tools::list::origin;
 use crate::mcp::tools::overview::template::path_template;
@@ -167,6 +167,8 @@ impl Summary {
         // Endpoints that were called as often as the last one that fits come in order of hosts.
         let least = counts.get(limit.saturating_sub(1)).copied().unwrap_or(0);
         let (mut lines, mut listed, mut chars) = (Vec::new(), 0, 0);
+        // Who asks for many has asked for a long reply.
+        let most = if limit > ENDPOINTS { REPLY_MOST_CHARS } else { REPLY_CHARS };
         for (number, (name, host)) in hosts.iter().enumerate() {
             let room = limit - listed;
             let endpoints = host.lines(least, room);
@@ -176,7 +178,7 @@ impl Summary {
             let shown = endpoints.len();
             let line = host.line(name, endpoints);
             chars += json_chars(&line);
-            if chars > REPLY_CHARS - 4_000 {
+            if chars > most - 4_000 {
                 break;
             }
             listed += shown;

@@ -9,7 +9,7 @@ use crate::flow::redact::Redactor;
 use crate::flow::stored::{StoredFlow, StoredMessage};
 use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
-use crate::mcp::tools::body::{as_text, decoded, media_type};
+use crate::mcp::tools::body::{as_text, content_type, decoded};
 use crate::mcp::tools::messages::{is_text_message, masked_text};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, json_chars};
 use crate::mcp::tools::select::{each, excerpt, filter, going_on, matches, pattern};
@@ -27,6 +27,7 @@ pub(super) fn search_flows(work: &Work<'_>) -> Outcome {
     let offset = arguments.size("offset", 0..=usize::MAX)?.unwrap_or(0);
     let search = Search {
         pattern: &pattern("pattern", text)?,
+        is_literal: is_literal(text),
         redactor: &work.options.redactor,
         around: arguments.size("context", 0..=1_000)?.unwrap_or(40),
         by_host: work.options.showhost,
@@ -126,6 +127,9 @@ impl Found {
 
 struct Search<'a> {
     pattern: &'a Regex,
+    /// Whether what it finds in a masked text it finds in the text as it came as well, whatever
+    /// the secrets in there are.
+    is_literal: bool,
     redactor: &'a Redactor,
     /// Characters shown around a match.
     around: usize,
@@ -134,10 +138,14 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Whether the pattern occurs in the heads as they came. Masking is dear, so only those are
-    /// masked in which there is something to find. What counts is what is found in the masked
-    /// ones: who may not read a secret may not find out about it by searching for it either.
+    /// Whether the pattern may occur in the masked heads. Masking is dear, so a literal is looked
+    /// for in the heads as they came first. Any other pattern could match a mask, and then depend
+    /// on the secret behind it: who may not read a secret may not find out about it by searching
+    /// for it either.
     fn may_be_in_head(&self, flow: &StoredFlow) -> bool {
+        if !self.is_literal {
+            return true;
+        }
         let request = HeadText::read(&flow.request.head);
         let line = format!("{} {}", request.request_line().0, url(flow, self.by_host));
         let in_fields = |head: &HeadText| {
@@ -202,13 +210,13 @@ impl Search<'_> {
             return;
         }
         let head = HeadText::read(&message.head);
-        let (body, media_type) = (decoded(&message.body, &head), media_type(&head));
-        let Some(text) = as_text(&body.bytes, &media_type, body.is_cut) else { return };
+        let (body, content_type) = (decoded(&message.body, &head), content_type(&head));
+        let Some(text) = as_text(&body.bytes, content_type, body.is_cut) else { return };
         // As with heads.
-        if !self.pattern.is_match(&text) {
+        if self.is_literal && !self.pattern.is_match(&text) {
             return;
         }
-        let masked = self.redactor.text(&media_type, &text);
+        let masked = self.redactor.text(content_type, &text);
         let (mut line, mut counted_to) = (1, 0);
         for hit in self.pattern.find_iter(&masked).filter(|hit| !hit.is_empty()) {
             if found.count >= COUNTED_MATCHES {
@@ -231,6 +239,21 @@ impl Search<'_> {
     }
 }
 
+/// Whether a pattern is plain text that no mask has a part of. Its letters may be escaped.
+fn is_literal(pattern: &str) -> bool {
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        let is_plain = match letter {
+            '\\' => letters.next().is_some_and(|escaped| "./?+()[]{}|^$-\\".contains(escaped)),
+            letter => !".?*+()[]{}|^$".contains(letter),
+        };
+        if !is_plain {
+            return false;
+        }
+    }
+    true
+}
+
 fn field_line(field: &Field) -> String {
     format!("{}: {}", field.name, field.value)
 }
@@ -238,4 +261,19 @@ fn field_line(field: &Field) -> String {
 fn status_text(response: &HeadText) -> String {
     let (_, status, reason) = response.status_line();
     format!("{status} {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_are_told_from_patterns() {
+        for literal in ["", "token=abc", "a\\.example\\/x\\?q", "caf\u{e9} #1", "\"user\""] {
+            assert!(is_literal(literal), "{literal}");
+        }
+        for pattern in ["a.b", "a|b", "^a", "\\*\\*", "\\w", "[a]", "a+", "(?i)a", "\\b", "a\\"] {
+            assert!(!is_literal(pattern), "{pattern}");
+        }
+    }
 }

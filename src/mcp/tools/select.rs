@@ -25,7 +25,8 @@ use crate::mcp::tools::shown::masked_bytes;
 /// How many flows are looked at between two looks at whether the call was given up.
 const STRIDE: usize = 64;
 
-/// A pattern in Python's dialect, as those of filters are: case does not matter, `^` and `$` are those of each line.
+/// A pattern in Python's dialect, as those of filters are: case does not matter, `^` and `$` are
+/// those of each line.
 pub(super) fn pattern(name: &str, text: &str) -> Result<Regex, Failure> {
     let flags = Flags { ignore_case: true, multi_line: true, ..Flags::default() };
     text_regex(text, flags).map_err(|error| {
@@ -92,7 +93,7 @@ pub(super) fn matches(filter: &Filter, flow: &StoredFlow, redactor: &Redactor) -
     if !redactor.is_on() {
         return filter.matches(&flow.view());
     }
-    let has_bodies = filter.text().contains("~b");
+    let has_bodies = filter.reads_body();
     filter.matches(&masked(flow, redactor, has_bodies).view())
 }
 

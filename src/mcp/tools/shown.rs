@@ -165,10 +165,10 @@ fn masked_head(mut head: HeadText, redactor: &Redactor) -> HeadText {
     head
 }
 
-/// The start line with the secrets in its request target masked. A status line has none.
+/// The start line with the secrets in its request target, or in its reason phrase, masked.
 fn masked_start(head: &HeadText, redactor: &Redactor) -> String {
     if head.start.starts_with("HTTP/") {
-        return head.start.clone();
+        return words(redactor, &head.start);
     }
     let (method, target, version) = head.request_line();
     let mut start = format!("{method} {}", redactor.url(target));
