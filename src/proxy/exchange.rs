@@ -49,6 +49,8 @@ pub struct RequestFacts {
     pub upgrade: bool,
     /// How its body is framed.
     pub length: BodyLength,
+    /// Whether the rules of the options apply to it: its host is not left out.
+    pub ruled: bool,
     /// Whether it is recorded.
     pub recorded: bool,
     /// When its first byte was there.

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
+use crate::flow::filter::Filter;
 use crate::flow::record::{FlowEvent, FlowId, Released, Side};
 use crate::flow::view::BodyView;
 use crate::http::body::BodyLength;
@@ -30,11 +31,17 @@ pub(super) enum Ruling {
     Block(u16),
 }
 
+/// The filter by which this exchange may be held: where nobody sees it, nobody can decide.
+fn intercept<'a>(exchange: &Exchange, cx: &Context<'a>) -> Option<&'a Filter> {
+    let is_seen = cx.shared.live && exchange.facts().recorded;
+    cx.options.intercept.as_ref().filter(|_| is_seen)
+}
+
 /// Judges a request.
 pub(super) fn rule_request(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>) -> Ruling {
-    let options = cx.options;
-    let quiet = options.intercept.is_none() && options.block_list.is_empty();
-    if quiet || !exchange.facts().recorded || exchange.is_replay() {
+    let (options, intercept) = (cx.options, intercept(exchange, cx));
+    let quiet = intercept.is_none() && options.block_list.is_empty();
+    if quiet || !exchange.facts().ruled || exchange.is_replay() {
         return Ruling::Pass;
     }
     let flow = exchange.view(body, BodyView::NotKept);
@@ -46,7 +53,7 @@ pub(super) fn rule_request(exchange: &Exchange, body: BodyView<'_>, cx: &Context
             None => depends = true,
         }
     }
-    match options.intercept.as_ref().map(|filter| filter.evaluate(&flow)) {
+    match intercept.map(|filter| filter.evaluate(&flow)) {
         _ if depends => Ruling::Gather,
         Some(Some(true)) => Ruling::Hold,
         Some(None) => Ruling::Gather,
@@ -64,8 +71,8 @@ pub(super) fn rule_response(exchange: &Exchange, length: BodyLength, cx: &Contex
 }
 
 fn rule_response_body(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>) -> Ruling {
-    let Some(filter) = &cx.options.intercept else { return Ruling::Pass };
-    if !exchange.facts().recorded || exchange.is_replay() {
+    let Some(filter) = intercept(exchange, cx) else { return Ruling::Pass };
+    if exchange.is_replay() {
         return Ruling::Pass;
     }
     let request = exchange.request_body().map(pieces);

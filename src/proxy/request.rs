@@ -111,10 +111,12 @@ pub fn decide(
     }
     let host = rewrite_host.as_deref().map(str::as_bytes);
     // What agents say to the tools is not traffic that anybody looks into.
-    let recorded = cx.records(&route) && !cx.shared.is_mcp(&route.authority);
+    let ruled = cx.intercepts(&route.authority, route.tls.as_deref())
+        && !cx.shared.is_mcp(&route.authority);
+    let recorded = ruled && cx.shared.records;
     let outgoing = Outgoing { route, path: &path, host, length };
     let facts = facts(bytes, head, outgoing, began, recorded, cx.options);
-    Decision::Forward(Box::new(facts))
+    Decision::Forward(Box::new(RequestFacts { ruled, ..facts }))
 }
 
 /// Where a request that did not come through a tunnel goes; nowhere in origin and asterisk form.
@@ -179,7 +181,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) length: BodyLength,
 }
 
-/// The facts of a request whose head was parsed, and its outgoing head.
+/// The facts of a request whose head was parsed, and its outgoing head. Rules apply to what is
+/// recorded, unless somebody knows better.
 pub(super) fn facts(
     bytes: &[u8],
     head: &RequestHead,
@@ -210,6 +213,7 @@ pub(super) fn facts(
         expects_continue: has_token(&head.fields, bytes, "Expect", "100-continue"),
         upgrade,
         length,
+        ruled: recorded,
         recorded,
         began,
         route,

@@ -168,6 +168,17 @@ fn the_block_list_answers_in_place_of_servers() {
 }
 
 #[test]
+fn the_block_list_needs_nobody_who_looks_at_flows() {
+    let rule = "block_list=/~m GET/403";
+    let tap = Setup::no_output().args(["--set", rule, "-e", "localhost"]).start();
+    let origin = Origin::answers(OK);
+    assert!(ask(&tap, &origin, "").0.starts_with("HTTP/1.1 403 "));
+    let mut client = Client::connect(tap.addr);
+    client.send(get(format!("localhost:{}", origin.addr.port()), "/left-out"));
+    assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn an_eager_proxy_connects_before_the_first_request() {
     let connected = std::sync::mpsc::channel();
     let sender = std::sync::Mutex::new(connected.0);

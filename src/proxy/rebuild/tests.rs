@@ -64,6 +64,7 @@ fn edited(edit: RequestEdit) -> Result<(String, String), String> {
         expects_continue: true,
         upgrade: false,
         length: BodyLength::Length(3),
+        ruled: true,
         recorded: true,
         began: now(),
     };

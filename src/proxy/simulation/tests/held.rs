@@ -402,3 +402,12 @@ fn a_body_that_is_gathered_has_the_time_of_a_body() {
     let world = world.holding("~bs nothing", Vec::new()).run();
     assert_eq!(text(&world), "");
 }
+
+#[test]
+fn nothing_is_held_where_nobody_can_decide() {
+    let mut world = World::new(1, get("/").as_bytes(), vec![answers(&[OK], None)]);
+    world.shared.live = false;
+    let world = world.holding("~all", Vec::new()).client_ends().run();
+    assert_eq!(text(&world), OK);
+    assert!(held(&world).is_empty());
+}
