@@ -7,6 +7,7 @@ use crate::flow::record::{
     WebSocketClose, WebSocketMessage, WebSocketOpen,
 };
 use crate::flow::stored::{FlowState, StoredBody, StoredFlow, StoredMessage, StoredWebSocket};
+use crate::mcp::store::socket::socket_bytes;
 use crate::mcp::store::unended::{Bodies, Gathered};
 use crate::mcp::store::{Inner, Kept, Slot};
 
@@ -165,7 +166,8 @@ impl Inner {
     }
 
     pub(super) fn put_flow(&mut self, flow: StoredFlow) {
-        let (id, bytes) = (flow.id, flow_bytes(&flow));
+        let messages = flow.websocket.as_ref().map_or(0, |socket| socket_bytes(socket));
+        let (id, bytes) = (flow.id, flow_bytes(&flow) + messages);
         self.put(id, Kept::Flow(Arc::new(flow)), bytes);
     }
 

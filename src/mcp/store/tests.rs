@@ -232,6 +232,20 @@ fn a_flow_that_went_while_it_was_under_way_is_there_when_it_is_held() {
 }
 
 #[test]
+fn the_messages_of_a_copy_count_like_others() {
+    let bench = Bench::with(StoreLimits { bytes: 100_000, ..StoreLimits::default() });
+    bench.tell(opened(1));
+    for _ in 0..300 {
+        bench.tell(text(1, "hello"));
+    }
+    let copy = StoredFlow::clone(&bench.found(1));
+    for id in 2..=50 {
+        bench.store.add(StoredFlow { id: FlowId(id), ..copy.clone() });
+    }
+    assert!(bench.store.count() < 10, "{}", bench.store.count());
+}
+
+#[test]
 fn held_flows_stand_beside_the_limit_and_leave_room_for_others() {
     let bench = Bench::with(StoreLimits { flows: 2, ..StoreLimits::default() });
     for id in 1..=4 {
