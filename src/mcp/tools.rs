@@ -12,7 +12,7 @@ use crate::flow::control::FlowControl;
 use crate::flow::record::FlowId;
 use crate::flow::stored::StoredFlow;
 use crate::mcp::store::{Lookup, Store};
-use crate::mcp::toolbox::{Call, Resource, ToolDescription, ToolResult, Toolbox};
+use crate::mcp::toolbox::{Call, Resource, ResourceTemplate, ToolDescription, ToolResult, Toolbox};
 use crate::mcp::tools::arguments::Arguments;
 use crate::mcp::tools::reply::{Failure, Outcome, id_text};
 use crate::options::{Options, SharedOptions};
@@ -126,6 +126,10 @@ impl Toolbox for FlowTools {
 
     fn instructions(&self) -> &str {
         describe::INSTRUCTIONS
+    }
+
+    fn resource_templates(&self) -> &[ResourceTemplate] {
+        resources::TEMPLATES
     }
 
     fn call(&self, name: &str, call: &Call<'_>) -> Option<ToolResult> {

@@ -12,6 +12,13 @@ fn many_held_flows_and_many_differences_are_cut() {
     for id in 1..=300 {
         bench.hold(&exchange(id, "GET", &url, 200, "text/plain", ""), Side::Request);
     }
+    for id in 301..=310 {
+        let url = "https://a.example/";
+        bench.end(exchange(id, &"M".repeat(10_000), url, 500, "text/plain", ""));
+    }
+    for (tool, arguments) in [("get_flows", json!({"limit": 10})), ("get_overview", json!({}))] {
+        assert!(bench.call(tool, arguments).to_string().len() < 10_000, "{tool}");
+    }
     let held = bench.call("get_intercepted_flows", json!({}));
     let listed = held["flows"].as_array().unwrap().len();
     assert_eq!((&held["count"], &held["left_out"]), (&json!(300), &json!(300 - listed)));

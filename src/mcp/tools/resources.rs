@@ -3,11 +3,27 @@
 use crate::flow::head::HeadText;
 use crate::flow::record::{FlowId, Side};
 use crate::limits::RESOURCE_BYTES;
-use crate::mcp::toolbox::Resource;
+use crate::mcp::toolbox::{Resource, ResourceTemplate};
 use crate::mcp::tools::FlowTools;
 use crate::mcp::tools::body::{Content, ShownBody, text_window};
 use crate::mcp::tools::reply::shorten;
 use crate::mcp::tools::shown::message;
+
+/// The resources that [`read`] reads.
+pub(super) const TEMPLATES: &[ResourceTemplate] = &[
+    ResourceTemplate {
+        uri_template: "flow://{flow_id}/request/body",
+        name: "request_body",
+        title: "Request body",
+        description: "The body of a flow's request, decoded, with its secrets masked.",
+    },
+    ResourceTemplate {
+        uri_template: "flow://{flow_id}/response/body",
+        name: "response_body",
+        title: "Response body",
+        description: "The body of a flow's response, decoded, with its secrets masked.",
+    },
+];
 
 pub(super) fn read(tools: &FlowTools, uri: &str) -> Result<Resource, String> {
     let Some((id, side)) = parse(uri) else {
