@@ -184,6 +184,8 @@ pub struct Answered {
 pub struct Held {
     /// The flow; its [`Begun`] came before.
     pub flow: FlowId,
+    /// What it began with, for readers that have kept it no longer.
+    pub begun: Arc<Begun>,
     /// Whether its request or its response is held.
     pub side: Side,
     /// What is held, with the whole body in its tail as far as it came.

@@ -99,13 +99,14 @@ impl Bench {
     /// Holds a flow, as a loop does.
     pub(crate) fn hold(&self, exchange: &Exchange, side: Side) {
         let id = exchange.id;
-        self.tell(begun(exchange));
+        let begun = begins(exchange);
+        self.tell(FlowEvent::Begun(begun.clone()));
         let message = match side {
             Side::Request => exchange.request.clone(),
             Side::Response => exchange.response.clone().unwrap(),
         };
         let until_us = (BEGAN_S + 1_000_000_000) * 1_000_000;
-        let held = Held { flow: id, side, message, until_us };
+        let held = Held { flow: id, begun, side, message, until_us };
         self.tell(FlowEvent::Held(Arc::new(held)));
         self.control.held.lock().unwrap().push(id);
     }
@@ -248,7 +249,11 @@ pub(crate) fn with_request(mut exchange: Exchange, head: &str, bytes: &str) -> E
 }
 
 pub(crate) fn begun(exchange: &Exchange) -> FlowEvent {
-    FlowEvent::Begun(Arc::new(Begun {
+    FlowEvent::Begun(begins(exchange))
+}
+
+fn begins(exchange: &Exchange) -> Arc<Begun> {
+    Arc::new(Begun {
         id: exchange.id,
         scheme: exchange.scheme,
         target: exchange.target.clone().unwrap(),
@@ -257,7 +262,7 @@ pub(crate) fn begun(exchange: &Exchange) -> FlowEvent {
         began_us: exchange.timing.began_us,
         request: exchange.request.clone(),
         intervention: exchange.intervention,
-    }))
+    })
 }
 
 pub(crate) fn websocket(id: u64, path: &str) -> FlowEvent {

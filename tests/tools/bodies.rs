@@ -122,6 +122,10 @@ fn resources_that_are_not_there_say_why() {
     let mut failed = exchange(2, "GET", "https://a.example/", 200, "text/plain", "");
     failed.response = None;
     bench.end(failed);
+    for template in bench.tools.resource_templates() {
+        let uri = template.uri_template.replace("{flow_id}", "1");
+        assert!(bench.tools.read_resource(&uri).is_ok(), "{uri}");
+    }
     let refused = |uri: &str| bench.tools.read_resource(uri).unwrap_err();
     assert!(refused("flow://3/request/body").contains("never was a flow 3"));
     assert!(refused("flow://2/response/body").contains("has no response"));

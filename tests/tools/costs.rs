@@ -6,6 +6,41 @@ use serde_json::{Value, json};
 
 use crate::bench::*;
 
+#[test]
+fn many_held_flows_and_many_differences_are_cut() {
+    let bench = Bench::new();
+    let url = format!("https://a.example/{}", "x".repeat(150));
+    for id in 1..=300 {
+        bench.hold(&exchange(id, "GET", &url, 200, "text/plain", ""), Side::Request);
+    }
+    for id in 301..=310 {
+        let url = "https://a.example/";
+        bench.end(exchange(id, &"M".repeat(10_000), url, 500, "text/plain", ""));
+    }
+    for (tool, arguments) in [("get_flows", json!({"limit": 10})), ("get_overview", json!({}))] {
+        assert!(bench.call(tool, arguments).to_string().len() < 10_000, "{tool}");
+    }
+    let held = bench.call("get_intercepted_flows", json!({}));
+    let listed = held["flows"].as_array().unwrap().len();
+    assert_eq!((&held["count"], &held["left_out"]), (&json!(300), &json!(300 - listed)));
+    assert!(held.to_string().chars().count() < 40_000 && listed > 50, "{listed}");
+    for (id, letter) in [(401, "a"), (402, "b")] {
+        let json: Vec<_> =
+            (0..50).map(|_| json!({ "k".repeat(300): letter.repeat(300) })).collect();
+        let mut flow = json_exchange(id, &url, json!(json));
+        let fields: String =
+            (0..100).map(|at| format!("X-{at}: {}\r\n", letter.repeat(300))).collect();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{fields}\r\n");
+        flow.response.as_mut().unwrap().head = head.into();
+        let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
+        bench.end(with_request(flow, &head, &json!(json).to_string()));
+    }
+    let compared = bench.call("compare_flows", json!({"flow_id": 401, "other_flow_id": 402}));
+    assert!(compared.to_string().chars().count() < 40_000, "{}", compared.to_string().len());
+    assert!(compared["response"]["headers_left_out"].as_u64().unwrap() > 50, "{compared}");
+    assert!(compared["response"]["body"]["note"].as_str().unwrap().contains("more than"));
+}
+
 /// Flows as an API client and a page make them.
 fn realistic() -> Bench {
     let bench = Bench::new();

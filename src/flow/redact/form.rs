@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::flow::query::decoded;
 use crate::flow::redact::credential::credential;
 use crate::flow::redact::edits::Edits;
-use crate::flow::redact::names::judge;
+use crate::flow::redact::names::{Kind, judge, looks_random};
 use crate::flow::redact::{Masking, pairs, shapes};
 
 /// Masks the parameters `name=value&…` in a part of a text.
@@ -66,6 +66,7 @@ pub(super) fn url<'a>(masking: &Masking<'_>, url: &'a str) -> Cow<'a, str> {
     let fragment = url.find('#').unwrap_or(url.len());
     let query = edits.part(0..fragment).find('?').unwrap_or(fragment);
     pairs::find(masking, &mut edits, 0..query, pairs::Style::Prose);
+    segments(&mut edits, query);
     parameters(masking, &mut edits, (query + 1).min(fragment)..fragment);
     if fragment < url.len() {
         // A fragment may be a path of its own, with a query of its own.
@@ -74,6 +75,19 @@ pub(super) fn url<'a>(masking: &Masking<'_>, url: &'a str) -> Cow<'a, str> {
         parameters(masking, &mut edits, fragment + route + 1..url.len());
     }
     edits.apply()
+}
+
+/// Masks the segments of a path that look like keys and stand behind the name of a secret, as in
+/// `/reset-password/4f9d8c7b6a5e4d3c2b1a`. The path ends at `end`.
+fn segments(edits: &mut Edits<'_>, end: usize) {
+    let (mut at, mut name) = (0, "");
+    for segment in edits.part(0..end).split('/') {
+        if looks_random(segment) && matches!(judge(name), Kind::Secret | Kind::Code) {
+            edits.mask(at..at + segment.len());
+        }
+        at += segment.len() + 1;
+        name = segment;
+    }
 }
 
 /// Whether a text reads as the parameters of a form.
@@ -106,6 +120,10 @@ mod tests {
         assert_eq!(url("https://h/#/r?token=a"), "https://h/#/r?token=***");
         assert_eq!(url("/a/ghp_abcdefghijklmnopqrstuvwxyz/b"), "/a/***/b");
         assert_eq!(url("/cb?code=4f9d8c7b6a5e4d3c2b1a&state=x"), "/cb?code=***&state=x");
+        let reset = url("https://h/reset-password/4f9d8c7b6a5e4d3c2b1a/go?a=b");
+        assert_eq!(reset, "https://h/reset-password/***/go?a=b");
+        let ids = "/tokens/usage/4f9d8c7b6a5e4d3c2b1a/password/new-user-page-2024";
+        assert_eq!(url(ids), ids);
         assert_eq!(url("/search?q=author&key=name"), "/search?q=author&key=name");
         assert_eq!(url("h.example:443"), "h.example:443");
         assert_eq!(url(""), "");

@@ -274,10 +274,17 @@ pub(super) fn is_harmless_member(name: &str) -> bool {
         || words(name).last().is_some_and(|last| SAYS_OF.contains(last.as_str()))
 }
 
-/// Whether a text looks like a key: long, without spaces, letters and digits mixed.
+/// Whether a text looks like a key: long, without spaces, letters and digits mixed, and not by
+/// putting words and numbers beside each other, as `HTTP_404_NOT_FOUND` and `home-page-v2` do.
 pub(super) fn looks_random(text: &str) -> bool {
+    const SHORT_BYTES: usize = 3;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-=%+".contains(&byte);
+    let is_word = |part: &str| {
+        let all = |is: fn(&u8) -> bool| part.as_bytes().iter().all(is);
+        part.len() <= SHORT_BYTES || all(u8::is_ascii_alphabetic) || all(u8::is_ascii_digit)
+    };
     text.len() >= 16
+        && !text.split(['_', '-']).all(is_word)
         && text.bytes().all(allowed)
         && text.bytes().any(|byte| byte.is_ascii_digit())
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
@@ -344,6 +351,10 @@ mod tests {
         assert!(looks_random("4f9d8c7b6a5e4d3c2b1a"));
         assert!(!looks_random("a-readable-identifier") && !looks_random("short1"));
         assert!(!looks_random("2024-01-01 12:00:00 UTC"));
+        for words in ["HTTP_404_NOT_FOUND", "ERR_INVALID_ARG_TYPE_2", "user-profile-page-v2"] {
+            assert!(!looks_random(words), "{words}");
+        }
+        assert!(looks_random("123e4567-e89b-12d3-a456-426614174000"));
         assert!(Kind::Code.hides("x") && !Kind::Secret.hides("true") && !Kind::Code.hides(""));
     }
 }

@@ -209,6 +209,11 @@ mod tests {
             ("{password:\"x\",user:'y'}", "{password:\"***\",user:'y'}"),
             ("see https://u:p@h/?token=abc&x=1.", "see https://u:***@h/?token=***&x=1."),
             ("Bearer abc123 was refused", "Bearer *** was refused"),
+            (
+                "x %7B%22token%22%3A%22abc%22%2C%22x%22%3A1",
+                "x %7B%22token%22%3A%22***%22%2C%22x%22%3A1",
+            ),
+            ("%7B%22pin%22%3a%20%22a%20b%22%7D", "%7B%22pin%22%3a%20%22***%22%7D"),
             ("to=%3Ftoken%3Dabc%26x%3D1", "to=%3Ftoken%3D***%26x%3D1"),
         ] {
             assert_eq!(words(text), masked, "{text}");

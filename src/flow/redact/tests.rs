@@ -139,6 +139,8 @@ fn work_grows_with_the_text_and_no_faster() {
         "basic%20",
         "password: ",
         "token%3D",
+        "token%22%3A%22",
+        "key%22%3A%22",
         "-----BEGIN PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----@",
         "{\"token\":",

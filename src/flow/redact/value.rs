@@ -83,6 +83,7 @@ impl<'t> Around<'t> {
             [b':', ..] => self.separated(1, true),
             [b'=', ..] => self.separated(1, false),
             [b'%', b'3', b'D' | b'd', ..] if adjacent => self.encoded(),
+            [b'%', b'2', b'2', b'%', b'3', b'A' | b'a', ..] if adjacent => self.encoded_member(),
             [b'>', ..] if is_tag && adjacent => self.element(self.after + 1),
             _ if is_tag && !adjacent && self.closed.is_none() => {
                 let tag = clip(rest, MASKED_CONTEXT_BYTES);
@@ -241,6 +242,23 @@ impl<'t> Around<'t> {
         let end = ["%26", "%23", "%22", "%3B", "%3b"];
         let end = end.iter().filter_map(|end| value.find(end)).min().unwrap_or(length);
         Some(Place::Value(start..start + end))
+    }
+
+    /// `name%22%3A%22value%22`, a member of JSON that is percent-encoded.
+    fn encoded_member(&self) -> Option<Place> {
+        let rest = self.text.get(self.after + "%22%3A".len()..)?;
+        let value = ["%20", "+"].iter().find_map(|blank| rest.strip_prefix(blank)).unwrap_or(rest);
+        let value = value.strip_prefix("%22")?;
+        let start = self.text.len() - value.len();
+        let ends = |byte: u8| byte.is_ascii_whitespace() || b"&\"'<>#;".contains(&byte);
+        let mut rest = value.as_bytes();
+        while let [byte, after @ ..] = rest
+            && !ends(*byte)
+            && !rest.starts_with(b"%22")
+        {
+            rest = after;
+        }
+        Some(Place::Value(start..start + value.len() - rest.len()))
     }
 
     /// The text of an element, up to its end tag.

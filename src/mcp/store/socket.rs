@@ -155,7 +155,6 @@ impl Sockets {
     ) -> (usize, usize) {
         let Some(connection) = self.open.get_mut(&flow) else { return (0, 0) };
         let socket = Arc::make_mut(socket);
-        let weigh = |message: &StoredWebSocketMessage| message.payload.len() + MESSAGE_BYTES;
         let (added, mut freed, mut gone) = (weigh(&message), 0, 0);
         connection.held += added;
         socket.messages.push(Arc::new(message));
@@ -182,6 +181,15 @@ impl Sockets {
             Direction::Receive => receive,
         })
     }
+}
+
+fn weigh(message: &StoredWebSocketMessage) -> usize {
+    message.payload.len() + MESSAGE_BYTES
+}
+
+/// Bytes that the messages of a connection take.
+pub(super) fn socket_bytes(socket: &StoredWebSocket) -> usize {
+    socket.messages.iter().map(|message| weigh(message)).sum()
 }
 
 /// Inflates a message of so many bytes: what is kept of it, and the bytes it has.

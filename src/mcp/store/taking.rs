@@ -7,6 +7,7 @@ use crate::flow::record::{
     WebSocketClose, WebSocketMessage, WebSocketOpen,
 };
 use crate::flow::stored::{FlowState, StoredBody, StoredFlow, StoredMessage, StoredWebSocket};
+use crate::mcp::store::socket::socket_bytes;
 use crate::mcp::store::unended::{Bodies, Gathered};
 use crate::mcp::store::{Inner, Kept, Slot};
 
@@ -15,7 +16,7 @@ impl Inner {
         match event {
             FlowEvent::Body(block) => self.unended.push(block),
             FlowEvent::Exchange(exchange) => self.exchange(exchange),
-            FlowEvent::Begun(begun) => self.begun(&begun),
+            FlowEvent::Begun(begun) => self.put_flow(self.begun(&begun)),
             FlowEvent::Answered(answered) => self.answered(&answered),
             FlowEvent::Glimpse(block) => self.glimpse(block),
             FlowEvent::Held(held) => self.held(&held),
@@ -37,7 +38,7 @@ impl Inner {
         self.put(id, Kept::Exchange(exchange, bodies), bytes);
     }
 
-    fn begun(&mut self, begun: &Begun) {
+    fn begun(&self, begun: &Begun) -> StoredFlow {
         let most = self.limits.body_bytes;
         let mut request = StoredMessage {
             head: begun.request.head.clone(),
@@ -49,7 +50,7 @@ impl Inner {
             Some(bodies) => bodies.request.clone().end(&begun.request.body, most),
             None => Gathered::default().end(&begun.request.body, most),
         };
-        let flow = StoredFlow {
+        StoredFlow {
             id: begun.id,
             state: FlowState::UnderWay,
             scheme: begun.scheme,
@@ -64,8 +65,7 @@ impl Inner {
             intervention: begun.intervention,
             held_until_us: 0,
             websocket: None,
-        };
-        self.put_flow(flow);
+        }
     }
 
     fn answered(&mut self, answered: &Answered) {
@@ -84,6 +84,12 @@ impl Inner {
     }
 
     fn held(&mut self, held: &Held) {
+        if !self.slots.contains_key(&held.flow) {
+            // It went to make room, or was cleared, while its server took its time. Nobody could
+            // decide about it if it stayed away.
+            let state = FlowState::Paused(held.side);
+            self.put_flow(StoredFlow { state, ..self.begun(&held.begun) });
+        }
         let most = self.limits.body_bytes;
         self.change(held.flow, |flow| {
             let message = stored_message(&held.message, Gathered::default(), most);
@@ -160,7 +166,8 @@ impl Inner {
     }
 
     pub(super) fn put_flow(&mut self, flow: StoredFlow) {
-        let (id, bytes) = (flow.id, flow_bytes(&flow));
+        let messages = flow.websocket.as_ref().map_or(0, |socket| socket_bytes(socket));
+        let (id, bytes) = (flow.id, flow_bytes(&flow) + messages);
         self.put(id, Kept::Flow(Arc::new(flow)), bytes);
     }
 

@@ -66,7 +66,11 @@ fn exchange(id: u64) -> Exchange {
 }
 
 fn begun(id: u64) -> FlowEvent {
-    FlowEvent::Begun(Arc::new(Begun {
+    FlowEvent::Begun(begins(id))
+}
+
+fn begins(id: u64) -> Arc<Begun> {
+    Arc::new(Begun {
         id: FlowId(id),
         scheme: Scheme::Http,
         target: Arc::new(Authority { host: "h".into(), port: 80 }),
@@ -75,12 +79,13 @@ fn begun(id: u64) -> FlowEvent {
         began_us: id,
         request: message("GET /live HTTP/1.1\r\n\r\n", "ask"),
         intervention: Intervention::default(),
-    }))
+    })
 }
 
 fn held(id: u64, side: Side) -> FlowEvent {
     let message = message("HELD", "held body");
-    FlowEvent::Held(Arc::new(Held { flow: FlowId(id), side, message, until_us: 99 }))
+    let held = Held { flow: FlowId(id), begun: begins(id), side, message, until_us: 99 };
+    FlowEvent::Held(Arc::new(held))
 }
 
 fn released(id: u64) -> FlowEvent {
@@ -209,6 +214,35 @@ fn a_held_flow_is_never_evicted_or_cleared() {
     bench.end(1);
     assert_eq!(bench.store.clear(), 1);
     assert!(matches!(bench.store.flow(FlowId(1)), Lookup::Gone));
+}
+
+#[test]
+fn a_flow_that_went_while_it_was_under_way_is_there_when_it_is_held() {
+    let bench = Bench::with(StoreLimits { flows: 2, ..StoreLimits::default() });
+    for id in 1..=3 {
+        bench.tell(begun(id));
+    }
+    assert!(matches!(bench.store.flow(FlowId(1)), Lookup::Gone));
+    bench.tell(held(1, Side::Response));
+    let Lookup::Found(flow) = bench.store.flow(FlowId(1)) else { panic!("it is not there") };
+    assert_eq!(flow.state, FlowState::Paused(Side::Response));
+    assert_eq!(&flow.request.head[..], b"GET /live HTTP/1.1\r\n\r\n");
+    assert_eq!(&flow.response.as_ref().unwrap().head[..], b"HELD");
+    assert_eq!(bench.store.count(), 3);
+}
+
+#[test]
+fn the_messages_of_a_copy_count_like_others() {
+    let bench = Bench::with(StoreLimits { bytes: 100_000, ..StoreLimits::default() });
+    bench.tell(opened(1));
+    for _ in 0..300 {
+        bench.tell(text(1, "hello"));
+    }
+    let copy = StoredFlow::clone(&bench.found(1));
+    for id in 2..=50 {
+        bench.store.add(StoredFlow { id: FlowId(id), ..copy.clone() });
+    }
+    assert!(bench.store.count() < 10, "{}", bench.store.count());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What differs between two flows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -8,9 +8,10 @@ use crate::flow::head::{Field, HeadText};
 use crate::flow::record::Side;
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredMessage;
+use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::{Content, ShownBody};
-use crate::mcp::tools::reply::{Outcome, Reply, id_text, shorten};
+use crate::mcp::tools::reply::{Outcome, Reply, id_text, json_chars, shorten};
 use crate::mcp::tools::shown::{Shown, message};
 
 mod json_changes;
@@ -18,6 +19,8 @@ mod line_changes;
 
 /// Characters shown of a value that differs.
 const VALUE_CHARS: usize = 200;
+/// Characters of the headers of each side that differ.
+const HEADERS_CHARS: usize = 4_000;
 /// Differences shown of each body where nothing else is asked for.
 const DIFFERENCES: usize = 30;
 
@@ -69,7 +72,10 @@ fn heads(first: &Shown<'_>, second: &Shown<'_>, side: Side) -> Map<String, Value
         }
         Side::Response => pair("status_code", first.status.into(), second.status.into()),
     }
-    let headers = fields(first.head(side), second.head(side));
+    let (headers, left_out) = fields(first.head(side), second.head(side));
+    if left_out > 0 {
+        differences.insert("headers_left_out".to_owned(), left_out.into());
+    }
     if !headers.is_empty() {
         differences.insert("headers".to_owned(), headers.into());
     }
@@ -80,7 +86,8 @@ fn cut(text: &str) -> Value {
     shorten(text, VALUE_CHARS).into()
 }
 
-fn fields(first: Option<&HeadText>, second: Option<&HeadText>) -> Map<String, Value> {
+/// The fields that differ, as many as fit, and how many do not.
+fn fields(first: Option<&HeadText>, second: Option<&HeadText>) -> (Map<String, Value>, usize) {
     let by_name = |head: Option<&HeadText>| {
         let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Field { name, value } in head.into_iter().flat_map(|head| &head.fields) {
@@ -91,9 +98,18 @@ fn fields(first: Option<&HeadText>, second: Option<&HeadText>) -> Map<String, Va
     let (a, b) = (by_name(first), by_name(second));
     let shown =
         |values: Option<&Vec<String>>| values.map(|it| shorten(&it.join(", "), VALUE_CHARS));
-    let names = a.keys().chain(b.keys());
-    let differing = names.filter(|name| a.get(*name) != b.get(*name));
-    differing.map(|name| (name.clone(), json!([shown(a.get(name)), shown(b.get(name))]))).collect()
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let (mut headers, mut left_out, mut chars) = (Map::new(), 0, 0);
+    for name in names.into_iter().filter(|name| a.get(*name) != b.get(*name)) {
+        let values = json!([shown(a.get(name)), shown(b.get(name))]);
+        chars += name.len() + json_chars(&values);
+        if chars > HEADERS_CHARS {
+            left_out += 1;
+        } else {
+            headers.insert(name.clone(), values);
+        }
+    }
+    (headers, left_out)
 }
 
 /// How two bodies differ; `None` when they do not.
@@ -117,27 +133,40 @@ fn bodies(
     let parse = |text: &str| serde_json::from_str::<Value>(text).ok();
     let mut difference = Map::new();
     difference.insert("bytes".to_owned(), bytes);
-    let is_more = match (parse(a), parse(b)) {
+    let (name, (changes, is_more)) = match (parse(a), parse(b)) {
         (Some(a), Some(b)) if a == b => {
             let note = "the same JSON, written differently";
             return Some(json!({ "note": note }));
         }
-        (Some(a), Some(b)) => {
-            let (changes, is_more) = json_changes::find(&a, &b, limit);
-            difference.insert("json".to_owned(), changes.into());
-            is_more
-        }
+        (Some(a), Some(b)) => ("json", json_changes::find(&a, &b, limit)),
         _ => {
-            let (changes, is_more) = line_changes::find(a, b, limit);
-            difference.insert("lines".to_owned(), changes.into());
-            is_more
+            let (lines, is_more) = line_changes::find(a, b, limit);
+            ("lines", (lines.into_iter().map(Value::from).collect(), is_more))
         }
     };
-    if is_more {
-        let note = format!("more than {limit} differences; limit shows up to 500");
+    let (changes, is_cut) = fitting(changes, limit);
+    let shown = changes.len();
+    difference.insert(name.to_owned(), changes.into());
+    if is_more || is_cut {
+        let note = format!("more than {shown} differences; limit shows up to 500");
         difference.insert("note".to_owned(), note.into());
     }
     Some(difference.into())
+}
+
+/// As many differences of one body as a reply has room for, and whether there are more.
+fn fitting(mut changes: Vec<Value>, limit: usize) -> (Vec<Value>, bool) {
+    // Who asks for many has asked for a long reply.
+    let most = if limit > DIFFERENCES { REPLY_MOST_CHARS } else { REPLY_CHARS } * 3 / 10;
+    let mut chars = 0;
+    let fits = changes.iter().take_while(|change| {
+        chars += json_chars(change);
+        chars <= most
+    });
+    let fits = fits.count();
+    let is_cut = fits < changes.len();
+    changes.truncate(fits);
+    (changes, is_cut)
 }
 
 fn binary(first: &Content, second: &Content) -> Option<Value> {

@@ -7,11 +7,12 @@ use crate::flow::filter::Filter;
 use crate::flow::head::HeadText;
 use crate::flow::record::{FlowId, Side};
 use crate::flow::stored::{FlowState, StoredFlow};
+use crate::limits::REPLY_CHARS;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::edit::{FieldEdits, body, unmasked_body, unmasked_url};
 use crate::mcp::tools::list::{held_side, is_held};
 use crate::mcp::tools::replay::{checked_method, checked_url};
-use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
+use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, json_chars, next_call, shorten};
 use crate::mcp::tools::select::parse_filter;
 use crate::mcp::tools::shown::{Brief, held_words, message, url, words};
 
@@ -60,22 +61,28 @@ fn in_force(work: &Work<'_>, filter: Option<&Filter>) -> String {
 pub(super) fn get_intercepted_flows(work: &Work<'_>) -> Outcome {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now_us = now.map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
-    let flows: Vec<Value> = work
-        .tools
-        .store()
-        .snapshot()
-        .iter()
-        .filter(|flow| is_held(flow))
-        .map(|flow| {
-            let mut line = Brief::new(flow, &work.options).summary();
-            line.insert("intercepted".to_owned(), true.into());
-            let left_s = flow.held_until_us.saturating_sub(now_us) / 1_000_000;
-            line.insert("resumes_by_itself_in_s".to_owned(), left_s.into());
-            Value::Object(line)
+    let held = work.tools.store().snapshot();
+    let held: Vec<_> = held.iter().filter(|flow| is_held(flow)).collect();
+    let mut chars = 0;
+    let lines = held.iter().map(|flow| {
+        let mut line = Brief::new(flow, &work.options).summary();
+        line.insert("intercepted".to_owned(), true.into());
+        let left_s = flow.held_until_us.saturating_sub(now_us) / 1_000_000;
+        line.insert("resumes_by_itself_in_s".to_owned(), left_s.into());
+        Value::Object(line)
+    });
+    let flows: Vec<Value> = lines
+        .take_while(|line| {
+            chars += json_chars(line);
+            chars < REPLY_CHARS - 2_000
         })
         .collect();
     let mut reply = Reply::default();
-    reply.put("count", flows.len());
+    reply.put("count", held.len());
+    if flows.len() < held.len() {
+        reply.put("left_out", held.len() - flows.len());
+        reply.put("note", "older held flows are left out: they show up when these have gone on");
+    }
     let filter = work.options.intercept.as_ref();
     reply.put("current_filter", filter.map(|it| words(&work.options.redactor, it.text())));
     if let Some(first) = flows.first() {

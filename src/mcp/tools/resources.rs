@@ -9,19 +9,19 @@ use crate::mcp::tools::body::{Content, ShownBody, text_window};
 use crate::mcp::tools::reply::shorten;
 use crate::mcp::tools::shown::message;
 
-/// What there is to be read.
+/// The resources that [`read`] reads.
 pub(super) const TEMPLATES: &[ResourceTemplate] = &[
     ResourceTemplate {
-        uri_template: "flow://{id}/request/body",
+        uri_template: "flow://{flow_id}/request/body",
         name: "request_body",
         title: "Request body",
-        description: "The decoded and masked body of a flow's request.",
+        description: "The body of a flow's request, decoded, with its secrets masked.",
     },
     ResourceTemplate {
-        uri_template: "flow://{id}/response/body",
+        uri_template: "flow://{flow_id}/response/body",
         name: "response_body",
         title: "Response body",
-        description: "The decoded and masked body of a flow's response.",
+        description: "The body of a flow's response, decoded, with its secrets masked.",
     },
 ];
 

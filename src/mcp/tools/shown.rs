@@ -14,6 +14,8 @@ use crate::options::Options;
 
 /// Characters of a URL in a listing; longer ones are cut.
 pub(super) const LISTED_URL_CHARS: usize = 160;
+/// Characters of a method; longer ones, which nobody sends in earnest, are cut.
+const METHOD_CHARS: usize = 60;
 /// Characters of an error in a listing.
 const LISTED_ERROR_CHARS: usize = 80;
 
@@ -31,7 +33,7 @@ pub(super) struct Brief<'a> {
 impl<'a> Brief<'a> {
     pub(super) fn new(flow: &'a StoredFlow, options: &'a Options) -> Self {
         let redactor = &options.redactor;
-        let method = method(flow);
+        let method = shorten(&method(flow), METHOD_CHARS);
         let url = url(flow, options.showhost);
         let url = redactor.url(&url).into_owned();
         Brief { flow, method, url, status: status(flow), redactor }

@@ -145,6 +145,7 @@ impl Exchange {
 
     /// From now on somebody has to decide: tells of what is held.
     pub fn pause(&mut self, until_us: u64, cx: &mut Context<'_>) {
+        let begun = Arc::new(self.begun(None));
         let Some(hold) = &mut self.hold else { return };
         hold.pause(cx.now);
         let HeldBody { body, .. } = hold.held();
@@ -160,6 +161,7 @@ impl Exchange {
         };
         cx.outbox.push(FlowEvent::Held(Arc::new(Held {
             flow: self.id,
+            begun,
             side: hold.side,
             message,
             until_us,

@@ -27,8 +27,16 @@ impl Exchange {
             return;
         }
         self.announced = true;
+        cx.outbox.push(FlowEvent::Begun(Arc::new(self.begun(client_tls))));
+        if self.response == ResponseSide::Body {
+            self.announce_response(cx);
+        }
+    }
+
+    /// What the exchange began with, as far as its request has come.
+    pub(super) fn begun(&self, client_tls: Option<&Arc<TlsFacts>>) -> Begun {
         let body = self.request_copy.so_far();
-        cx.outbox.push(FlowEvent::Begun(Arc::new(Begun {
+        Begun {
             id: self.id,
             scheme: self.facts.route.scheme,
             target: self.facts.route.authority.clone(),
@@ -37,9 +45,6 @@ impl Exchange {
             began_us: self.facts.began.epoch_us,
             request: Message { head: self.facts.head.clone(), body, ..Message::default() },
             intervention: self.intervention,
-        })));
-        if self.response == ResponseSide::Body {
-            self.announce_response(cx);
         }
     }
 
