@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::names::{Kind, judge};
 use crate::flow::redact::value::{Around, Place};
-use crate::flow::redact::{Masking, credential, json, shapes};
+use crate::flow::redact::{MASK, Masking, credential, json, shapes};
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,12 @@ impl Search<'_, '_> {
                 edits.mask(self.outer(secret));
                 return Some(end);
             }
+            // What follows is masked already, and the scheme is no name of anything else.
+            let rest = self.text.get(stem.end..)?;
+            let rest = rest.strip_prefix("%20").unwrap_or(rest.trim_start_matches([' ', '+']));
+            if rest.starts_with(MASK) {
+                return None;
+            }
         }
         if stem.start < self.judged {
             return None;
@@ -208,6 +214,7 @@ mod tests {
             ("AccountKey=abc/+==;Endpoint=x", "AccountKey=***;Endpoint=x"),
             ("{password:\"x\",user:'y'}", "{password:\"***\",user:'y'}"),
             ("see https://u:p@h/?token=abc&x=1.", "see https://u:***@h/?token=***&x=1."),
+            ("<Bearer +> x", "<Bearer ***> x"),
             ("Bearer abc123 was refused", "Bearer *** was refused"),
             (
                 "x %7B%22token%22%3A%22abc%22%2C%22x%22%3A1",
