@@ -117,8 +117,7 @@ impl Conn {
         }
     }
 
-    /// Whether the exchange in hand goes where the tunnel leads: an edit may have sent it
-    /// elsewhere.
+    /// Whether the exchange in hand goes where the tunnel leads: an edit may send it elsewhere.
     fn stays_in_tunnel(&self) -> bool {
         let tunnel = self.inside.as_ref().map(|inside| &inside.route.authority);
         let exchange = self.exchange.as_ref();
