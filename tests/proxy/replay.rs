@@ -67,8 +67,20 @@ fn a_changed_request_has_its_framing_worked_out_afresh() {
     assert!(seen.starts_with("POST /else HTTP/1.1\r\n"), "{seen}");
     assert!(seen.contains(&format!("Host: localhost:{}\r\n", other.addr.port())), "{seen}");
     assert!(seen.contains("X-Added: 1\r\n") && !seen.contains("X-Kept"), "{seen}");
-    assert!(seen.contains("Authorization: Bearer secret-token-1\r\n"), "{seen}");
     assert!(seen.contains("Content-Length: 10\r\n"), "{seen}");
+    // Credentials do not follow to another host unless the agent gives them.
+    assert!(!seen.contains("secret-token-1"), "{seen}");
+    let told = answer["modifications"].to_string();
+    assert!(told.contains("Authorization withheld"), "{told}");
+    let lured = json!({"flow_id": id, "url": url, "headers": {"Authorization": "Bearer ***"}});
+    agent.fails("modify_and_send", lured);
+    let same = format!("http://{}/same", origin.addr);
+    agent.call("modify_and_send", json!({"flow_id": id, "url": same}));
+    origin.wait_for(b"\r\n\r\nbody");
+    let kept = "PUT /same HTTP/1.1\r\nHost";
+    let seen = origin.seen();
+    let again = seen.rsplit(kept).next().unwrap();
+    assert!(again.contains("Authorization: Bearer secret-token-1\r\n"), "{seen}");
 }
 
 #[test]

@@ -92,6 +92,42 @@ impl<'a> FieldEdits<'a> {
     }
 }
 
+/// Takes the credentials away from a request that an edit sends to another host. Whoever edits it
+/// has not seen them, and captured text may have led it there. Those that the edit itself gives
+/// are its own matter.
+pub(super) fn withhold_credentials(
+    fields: &mut Vec<Field>,
+    hosts: (&str, &str),
+    redactor: &Redactor,
+    done: &mut Vec<String>,
+) {
+    if !redactor.is_on() || is_same_host(hosts.0, hosts.1) {
+        return;
+    }
+    fields.retain(|field| {
+        let is_secret = redactor.header(&field.name, &field.value) != field.value;
+        if is_secret {
+            let name = &field.name;
+            done.push(format!("header {name} withheld from the other host; give it to send it"));
+        }
+        !is_secret
+    });
+}
+
+/// Whether two absolute URLs lead to one host, whatever the port.
+fn is_same_host(one: &str, other: &str) -> bool {
+    host(one).eq_ignore_ascii_case(host(other))
+}
+
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.split_once(']') {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
 /// A field as it was given, or as it was where it is given back masked.
 fn unmasked_field(given: &Field, old: &[Field], redactor: &Redactor) -> Result<Field, Failure> {
     if !redactor.is_on() || !given.value.contains(MASK) {
@@ -119,6 +155,9 @@ pub(super) fn unmasked_url(
 ) -> Result<String, Failure> {
     if !redactor.is_on() || !given.contains(MASK) {
         return Ok(given.to_owned());
+    }
+    if !is_same_host(given, original) {
+        return Err(masked("the URL, which leads to another host,"));
     }
     let shown = redactor.url(original);
     if shown == given {
@@ -198,6 +237,17 @@ fn unmask_json(given: &mut Value, shown: &Value, old: &Value) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn hosts_are_compared_without_ports_and_paths() {
+        let same = super::is_same_host;
+        assert!(same("https://a.example/x", "http://A.example:8443?y"));
+        assert!(
+            same("http://[::1]:80/", "http://[::1]/a") && !same("http://[::1]/", "http://[::2]/")
+        );
+        assert!(!same("https://a.example/", "https://a.example.evil/"));
+        assert!(!same("https://evil/?a.example", "https://a.example/"));
+    }
+
     use super::*;
     use serde_json::json;
 

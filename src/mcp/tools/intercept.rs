@@ -9,7 +9,9 @@ use crate::flow::record::{FlowId, Side};
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::limits::REPLY_CHARS;
 use crate::mcp::tools::Work;
-use crate::mcp::tools::edit::{FieldEdits, body, unmasked_body, unmasked_url};
+use crate::mcp::tools::edit::{
+    FieldEdits, body, unmasked_body, unmasked_url, withhold_credentials,
+};
 use crate::mcp::tools::list::{held_side, is_held};
 use crate::mcp::tools::replay::{checked_method, checked_url};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, json_chars, next_call, shorten};
@@ -246,7 +248,7 @@ fn request_edit(
         done.push(format!("url {}", shorten(&redactor.url(&url), 200)));
         edit.url = Some(url);
     }
-    (edit.headers, edit.body) = message_edit(work, flow, Side::Request, edit.url.is_some(), done)?;
+    (edit.headers, edit.body) = message_edit(work, flow, Side::Request, edit.url.as_deref(), done)?;
     Ok(if done.is_empty() { Verdict::Resume } else { Verdict::ResumeRequest(edit) })
 }
 
@@ -259,7 +261,7 @@ fn response_edit(
     if let Some(status) = edit.status {
         done.push(format!("status {status}"));
     }
-    (edit.headers, edit.body) = message_edit(work, flow, Side::Response, false, done)?;
+    (edit.headers, edit.body) = message_edit(work, flow, Side::Response, None, done)?;
     Ok(if done.is_empty() { Verdict::Resume } else { Verdict::ResumeResponse(edit) })
 }
 
@@ -270,7 +272,7 @@ fn message_edit(
     work: &Work<'_>,
     flow: &StoredFlow,
     side: Side,
-    moves: bool,
+    moved_to: Option<&str>,
     done: &mut Vec<String>,
 ) -> Result<MessageEdit, Failure> {
     let redactor = &work.options.redactor;
@@ -291,9 +293,12 @@ fn message_edit(
             fields.retain(|field| !field.name.eq_ignore_ascii_case("content-encoding"));
         }
     }
-    if moves && !edits.sets("host") {
-        // The Host field follows the URL.
-        fields.retain(|field| !field.name.eq_ignore_ascii_case("host"));
+    if let Some(moved_to) = moved_to {
+        withhold_credentials(&mut fields, (&url(flow, false), moved_to), redactor, done);
+        if !edits.sets("host") {
+            // The Host field follows the URL.
+            fields.retain(|field| !field.name.eq_ignore_ascii_case("host"));
+        }
     }
     let fields = edits.apply(fields, redactor, done)?;
     let changes = !edits.is_empty() || fields != head.fields;

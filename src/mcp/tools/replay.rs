@@ -13,7 +13,9 @@ use crate::flow::stored::{FlowState, StoredFlow};
 use crate::mcp::store::Waited;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::media_type;
-use crate::mcp::tools::edit::{FieldEdits, body, unmasked_body, unmasked_url};
+use crate::mcp::tools::edit::{
+    FieldEdits, body, unmasked_body, unmasked_url, withhold_credentials,
+};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
 use crate::mcp::tools::shown::{Brief, Shown, url, words};
 
@@ -59,7 +61,10 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
         done.push(format!("method {}", request.method));
     }
     if let Some(url) = arguments.text("url")? {
-        request.url = checked_url(&unmasked_url(url, &request.url, redactor)?)?;
+        let before = request.url;
+        request.url = checked_url(&unmasked_url(url, &before, redactor)?)?;
+        let hosts = (before.as_str(), request.url.as_str());
+        withhold_credentials(&mut request.headers, hosts, redactor, &mut done);
         request.headers.retain(|field| !field.name.eq_ignore_ascii_case("host"));
         done.push(format!("url {}", shorten(&redactor.url(&request.url), 200)));
     }
