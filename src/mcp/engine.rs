@@ -171,9 +171,6 @@ impl Engine {
         let wants_reply =
             |read: &rpc::Read| matches!(read, Ok(Message::Request(_)) | Err(Rejected { .. }));
         let missing = batch.iter().filter(|read| wants_reply(read)).count();
-        if missing == 0 {
-            self.acknowledge(caller.route);
-        }
         let key = self.new_key();
         // One more than there are, until all were taken: replies may come at once.
         let gathered =
@@ -487,7 +484,8 @@ impl Engine {
         }
         let Some(batch) = self.batches.remove(&key) else { return };
         match batch.route {
-            _ if batch.replies.is_empty() => {}
+            // None was wanted, or what wanted them was cancelled.
+            route if batch.replies.is_empty() => self.acknowledge(route),
             Route::Channel(peer) => {
                 self.effects.push(Effect::Message { peer, json: rpc::batch(&batch.replies) });
             }

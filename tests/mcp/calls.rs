@@ -73,6 +73,33 @@ fn a_cancelled_request_has_no_reply() {
 }
 
 #[test]
+fn a_batch_whose_requests_are_all_cancelled_is_answered() {
+    let server = Server::new();
+    let start = |session: &str| {
+        let mut held = server.connect();
+        held.start_post(session, &json!([call(1, "hold", json!({}))]));
+        assert_eq!(server.held(), Held::Started);
+        held
+    };
+    let ended = server.session("2025-03-26");
+    let mut held = start(&ended);
+    assert_eq!(server.send(&format!("DELETE /mcp\r\n{ended}"), "").status, 200);
+    assert_eq!(server.held(), Held::Cancelled);
+    assert_eq!(held.response(false).status, 202);
+
+    let session = server.session("2025-03-26");
+    let mut held = start(&session);
+    let cancel = notification("notifications/cancelled", json!({ "requestId": 1 }));
+    assert_eq!(server.post(&session, &cancel).status, 202);
+    assert_eq!(server.held(), Held::Cancelled);
+    let response = held.response(false);
+    assert_eq!((response.status, response.body.as_str()), (202, ""));
+    // A batch can cancel its own.
+    let own = held.post(&session, &json!([call(1, "hold", json!({})), cancel]));
+    assert_eq!((own.status, own.body.as_str()), (202, ""));
+}
+
+#[test]
 fn another_session_cancels_nothing() {
     let server = Server::new();
     let (own, other) = (server.session("2025-11-25"), server.session("2025-11-25"));
