@@ -164,6 +164,24 @@ fn events_stay_below_a_mebibyte() {
 }
 
 #[test]
+fn the_replies_to_a_batch_stay_below_a_mebibyte_too() {
+    let server = Server::new();
+    let mut sse = Sse::open(&server);
+    sse.initialize("2025-03-26");
+    let batch: Vec<_> = (0..8).map(|id| call(id, "large", json!({ "bytes": 400_000 }))).collect();
+    sse.say(&batch.into());
+    let mut ids = Vec::new();
+    while ids.len() < 8 {
+        let (_, data) = sse.stream.event().expect("the stream goes on");
+        assert!(data.len() < 1 << 20, "{}", data.len());
+        let replies: Vec<Value> = serde_json::from_str(&data).unwrap();
+        ids.extend(replies.iter().map(|reply| reply["id"].as_u64().unwrap()));
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
 fn a_stateless_request_on_the_stream_is_answered_there() {
     let server = Server::new();
     let mut sse = Sse::open(&server);
