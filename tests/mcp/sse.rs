@@ -1,5 +1,6 @@
 //! HTTP+SSE of 2024-11-05.
 
+use flowtap::limits::MCP_THREADS;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
@@ -179,6 +180,19 @@ fn the_replies_to_a_batch_stay_below_a_mebibyte_too() {
     }
     ids.sort_unstable();
     assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn large_replies_that_come_together_do_not_end_the_stream() {
+    let server = Server::new();
+    let mut sse = Sse::open(&server);
+    sse.initialize("2025-03-26");
+    let large = |id| call(id, "large", json!({ "bytes": 900_000 }));
+    let batch: Vec<_> = (0..MCP_THREADS as u64).map(large).collect();
+    sse.say(&batch.into());
+    for _ in 0..MCP_THREADS {
+        assert_eq!(sse.stream.message().as_array().map(Vec::len), Some(1));
+    }
 }
 
 #[test]
