@@ -347,8 +347,11 @@ pub const MCP_JSON_DEPTH: usize = 100;
 pub const MCP_JSON_VALUES: usize = 200_000;
 /// Messages in one batch.
 pub const MCP_BATCH_MESSAGES: usize = 64;
-/// A request's id, which is echoed.
+/// A request's id, which is echoed, and its progress token, which every notification repeats.
 pub const MCP_ID_BYTES: usize = 1024;
+/// An error's words, and its data: both may quote what the client sent, and a stream that would
+/// have to carry megabytes of it would end.
+pub const MCP_ERROR_BYTES: usize = 8 * 1024;
 /// A reply that is one JSON object: a large export.
 pub const MCP_REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// A reply on an event stream: clients take 1 MiB for one event.

@@ -101,6 +101,26 @@ fn what_is_wrong_with_a_post_has_its_status_and_never_ends_the_stream() {
 }
 
 #[test]
+fn an_error_that_quotes_a_large_message_does_not_end_the_stream() {
+    let server = Server::new();
+    let mut sse = Sse::open(&server);
+    let long = "x".repeat(8_000_000);
+    let read = request(3, "resources/read", json!({ "uri": long }));
+    let quoted = [
+        (request(1, &long, json!({})), -32601),
+        (call(2, &long, json!({})), -32602),
+        (read, -32002),
+    ];
+    for (message, code) in quoted {
+        sse.say(&message);
+        let (_, data) = sse.stream.event().expect("the stream goes on");
+        assert!(data.len() < 1 << 20, "{}", data.len());
+        let reply: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(reply["error"]["code"], code);
+    }
+}
+
+#[test]
 fn other_methods_than_get_are_refused_so_that_clients_fall_back() {
     let server = Server::new();
     let head = "POST /sse\r\nContent-Type: application/json\r\n";
