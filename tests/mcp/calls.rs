@@ -1,6 +1,8 @@
 //! Calls that take their time: progress, cancellation, and many at once.
 
-use flowtap::limits::{MCP_BODIES_BYTES, MCP_BODY_BYTES, MCP_THREADS, MCP_WAITING_CALLS};
+use flowtap::limits::{
+    MCP_BODIES_BYTES, MCP_BODY_BYTES, MCP_ID_BYTES, MCP_THREADS, MCP_WAITING_CALLS,
+};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -46,6 +48,18 @@ fn progress_rises_strictly_on_the_stream_of_its_request() {
         let without = server.post(&session, &call(2, "count", json!({ "to": 3 })));
         assert_eq!(without.json()["id"], 2);
     }
+}
+
+#[test]
+fn a_token_that_is_too_large_counts_for_none() {
+    let server = Server::new();
+    let session = server.session("2025-11-25");
+    let large = server.post(&session, &count(1, 3, json!("x".repeat(MCP_ID_BYTES + 1))));
+    assert_eq!(large.json()["id"], 1);
+    let mut client = server.connect();
+    client.start_post(&session, &count(2, 1, json!("x".repeat(MCP_ID_BYTES))));
+    client.stream_head();
+    assert_eq!(client.message()["method"], "notifications/progress");
 }
 
 #[test]
