@@ -51,6 +51,21 @@ fn progress_rises_strictly_on_the_stream_of_its_request() {
 }
 
 #[test]
+fn a_flood_of_progress_holds_up_nobody() {
+    let server = Server::new();
+    let session = server.session("2025-11-25");
+    let mut floods: Vec<_> = (0..MCP_THREADS as u64 - 1).map(|_| server.connect()).collect();
+    for (id, client) in floods.iter_mut().enumerate() {
+        client.start_post(&session, &count(id as u64, u64::MAX, json!("t")));
+    }
+    for client in &mut floods {
+        client.stream_head();
+        assert_eq!(client.message()["method"], "notifications/progress");
+    }
+    assert_eq!(server.post(&session, &request("p", "ping", json!({}))).status, 200);
+}
+
+#[test]
 fn a_token_that_is_too_large_counts_for_none() {
     let server = Server::new();
     let session = server.session("2025-11-25");
