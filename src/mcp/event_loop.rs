@@ -207,7 +207,7 @@ impl EventLoop {
         self.enqueue(self.last);
     }
 
-    /// Closes the connection that has waited for a request the longest.
+    /// Closes the connection that has waited for its client the longest.
     fn make_room(&mut self, now: Instant) -> bool {
         let idle = |(peer, entry): (&Peer, &Entry)| Some((entry.conn.idle_since()?, *peer));
         let Some((_, peer)) = self.entries.iter().filter_map(idle).min() else { return false };
