@@ -347,14 +347,18 @@ pub const MCP_JSON_DEPTH: usize = 100;
 pub const MCP_JSON_VALUES: usize = 200_000;
 /// Messages in one batch.
 pub const MCP_BATCH_MESSAGES: usize = 64;
-/// A request's id, which is echoed.
+/// A request's id, which is echoed, and its progress token, which every notification repeats.
 pub const MCP_ID_BYTES: usize = 1024;
+/// An error's words, and its data: both may quote what the client sent, and a stream that would
+/// have to carry megabytes of it would end.
+pub const MCP_ERROR_BYTES: usize = 8 * 1024;
 /// A reply that is one JSON object: a large export.
 pub const MCP_REPLY_BYTES: usize = 16 * 1024 * 1024;
 /// A reply on an event stream: clients take 1 MiB for one event.
 pub const MCP_EVENT_BYTES: usize = 1024 * 1024 - 4 * 1024;
-/// Bytes that wait on one event stream; a client that reads so little is cut off.
-pub const MCP_STREAM_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes that wait on one event stream: the largest replies of all threads at once; a client that
+/// reads so little is cut off.
+pub const MCP_STREAM_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of output that wait on all connections together; a reply beyond it closes its own.
 pub const MCP_OUTPUT_BYTES: usize = 64 * 1024 * 1024;
 /// How often an event stream carries a comment, so that both sides see whether the other is there.
@@ -375,7 +379,8 @@ pub const MCP_BRIDGED_REQUESTS: usize = 64;
 pub const MCP_PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 const _: () = {
-    assert!(MCP_EVENT_BYTES < MCP_STREAM_BYTES && MCP_STREAM_BYTES <= MCP_OUTPUT_BYTES);
+    assert!(MCP_THREADS * MCP_EVENT_BYTES < MCP_STREAM_BYTES);
+    assert!(MCP_STREAM_BYTES <= MCP_OUTPUT_BYTES);
     assert!(MCP_REPLY_BYTES <= MCP_OUTPUT_BYTES && MCP_BODY_BYTES <= MCP_BODIES_BYTES);
     // serde_json gives up at 128.
     assert!(MCP_JSON_DEPTH < 128);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::limits::MCP_ID_BYTES;
 use crate::mcp::present::{self, Caching, finish, meta, object};
 use crate::mcp::rpc::{
     INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND, Request, RpcError,
@@ -232,10 +233,15 @@ fn listen(params: &Map<String, Value>) -> Result<Outcome, RpcError> {
     Ok(Outcome::Listen(json!({})))
 }
 
-/// The token of a request that wants to hear of its progress.
+/// The token of a request that wants to hear of its progress; one that is too large to be
+/// repeated in each notification counts for none.
 pub(super) fn progress_token(params: &Map<String, Value>) -> Option<Value> {
     let token = params.get("_meta")?.get("progressToken")?;
-    (token.is_string() || token.is_number()).then(|| token.clone())
+    let is_token = match token {
+        Value::String(text) => text.len() <= MCP_ID_BYTES,
+        other => other.is_number(),
+    };
+    is_token.then(|| token.clone())
 }
 
 impl std::fmt::Debug for Dispatcher {

@@ -110,6 +110,8 @@ struct Batch {
     missing: usize,
     replies: Vec<String>,
     bytes: usize,
+    /// Bytes that may be sent at once.
+    limit: usize,
 }
 
 /// The engine.
@@ -171,13 +173,15 @@ impl Engine {
         let wants_reply =
             |read: &rpc::Read| matches!(read, Ok(Message::Request(_)) | Err(Rejected { .. }));
         let missing = batch.iter().filter(|read| wants_reply(read)).count();
-        if missing == 0 {
-            self.acknowledge(caller.route);
-        }
         let key = self.new_key();
         // One more than there are, until all were taken: replies may come at once.
-        let gathered =
-            Batch { route: caller.route, missing: missing + 1, replies: Vec::new(), bytes: 0 };
+        let gathered = Batch {
+            route: caller.route,
+            missing: missing + 1,
+            replies: Vec::new(),
+            bytes: 0,
+            limit: caller.reply_bytes,
+        };
         self.batches.insert(key, gathered);
         let message_bytes = caller.message_bytes / batch.len().max(1);
         let caller = &Caller { message_bytes, ..*caller };
@@ -475,11 +479,19 @@ impl Engine {
         let Some(batch) = self.batches.get_mut(&key) else { return };
         batch.missing = batch.missing.saturating_sub(1);
         if let Some(mut reply) = reply {
-            if batch.bytes + reply.len() > MCP_REPLY_BYTES {
-                let reason = "the batch's replies are too large together: send fewer at a time";
-                reply = rpc::error(None, &RpcError::new(BUSY, reason));
+            if batch.bytes + reply.len() > batch.limit && !batch.replies.is_empty() {
+                if let Route::Channel(peer) = batch.route {
+                    // A channel carries the replies in parts.
+                    let json = rpc::batch(&mem::take(&mut batch.replies));
+                    self.effects.push(Effect::Message { peer, json });
+                    batch.bytes = 0;
+                } else {
+                    let reason = "the batch's replies are too large together: send fewer at a time";
+                    reply = rpc::error(None, &RpcError::new(BUSY, reason));
+                }
             }
-            batch.bytes += reply.len();
+            // With its comma.
+            batch.bytes += reply.len() + 1;
             batch.replies.push(reply);
         }
         if batch.missing > 0 {
@@ -487,7 +499,8 @@ impl Engine {
         }
         let Some(batch) = self.batches.remove(&key) else { return };
         match batch.route {
-            _ if batch.replies.is_empty() => {}
+            // None was wanted, or what wanted them was cancelled.
+            route if batch.replies.is_empty() => self.acknowledge(route),
             Route::Channel(peer) => {
                 self.effects.push(Effect::Message { peer, json: rpc::batch(&batch.replies) });
             }

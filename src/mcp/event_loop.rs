@@ -12,8 +12,8 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::limits::{
-    ACCEPT_PAUSE, BUFFER_HIGH_BYTES, MCP_BODIES_BYTES, MCP_CONNECTIONS, MCP_OUTPUT_BYTES,
-    READ_BYTES, SWEEP_INTERVAL, TURN_ACCEPTS, TURN_BYTES, TURN_REQUESTS,
+    ACCEPT_PAUSE, BUFFER_HIGH_BYTES, MCP_BODIES_BYTES, MCP_CALL_EVENTS, MCP_CONNECTIONS,
+    MCP_OUTPUT_BYTES, READ_BYTES, SWEEP_INTERVAL, TURN_ACCEPTS, TURN_BYTES, TURN_REQUESTS,
 };
 use crate::mcp::engine::{Effect, Peer};
 use crate::mcp::http::{Answer, Conn};
@@ -105,7 +105,8 @@ impl EventLoop {
             }
             self.take_events(&events);
             self.accept(now);
-            while let Ok(event) = self.calls.try_recv() {
+            // Calls can tell faster than this is taken; the rest has the next turn.
+            for event in self.calls.try_iter().take(MCP_CALL_EVENTS) {
                 self.front.call_event(event);
             }
             self.perform(now);
@@ -122,7 +123,7 @@ impl EventLoop {
 
     fn wait(&self) -> Option<Duration> {
         let may_accept = self.accepts && self.accepts_from.is_none();
-        if may_accept || !self.ready.is_empty() {
+        if may_accept || !self.ready.is_empty() || !self.calls.is_empty() {
             return Some(Duration::ZERO);
         }
         if self.accepts {
@@ -206,7 +207,7 @@ impl EventLoop {
         self.enqueue(self.last);
     }
 
-    /// Closes the connection that has waited for a request the longest.
+    /// Closes the connection that has waited for its client the longest.
     fn make_room(&mut self, now: Instant) -> bool {
         let idle = |(peer, entry): (&Peer, &Entry)| Some((entry.conn.idle_since()?, *peer));
         let Some((_, peer)) = self.entries.iter().filter_map(idle).min() else { return false };

@@ -490,10 +490,11 @@ impl Conn {
             || nothing_comes && self.output_bytes() == 0
     }
 
-    /// Since when it waits for a request; `None` while one is under way.
+    /// Since when it waits for a request, for the rest of one, or for its client to close; `None`
+    /// while there is anything to do or to say.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let idle = matches!(self.state, State::Head) && self.output_bytes() == 0;
-        idle.then_some(self.since)
+        let waits = matches!(self.state, State::Head | State::Body(_) | State::Closing(_));
+        (waits && self.output_bytes() == 0).then_some(self.since)
     }
 
     /// Looks at the time: speaks on a stream that was silent for long, and gives up what takes

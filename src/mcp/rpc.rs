@@ -10,7 +10,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::limits::{MCP_BATCH_MESSAGES, MCP_ID_BYTES, MCP_JSON_DEPTH, MCP_JSON_VALUES};
+use crate::limits::{
+    MCP_BATCH_MESSAGES, MCP_ERROR_BYTES, MCP_ID_BYTES, MCP_JSON_DEPTH, MCP_JSON_VALUES,
+};
 
 /// The text is no JSON, or nests too deeply.
 pub const PARSE_ERROR: i32 = -32700;
@@ -295,10 +297,17 @@ pub fn result(id: &Id, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id.to_json())
 }
 
-/// A reply with an error. Without an id where the request's could not be read.
+/// A reply with an error. Without an id where the request's could not be read. Words beyond
+/// [`MCP_ERROR_BYTES`] are cut, and data beyond it is left out.
 pub fn error(id: Option<&Id>, error: &RpcError) -> String {
-    let mut object = json!({ "code": error.code, "message": error.message });
-    if let (Some(data), Some(object)) = (&error.data, object.as_object_mut()) {
+    let end = error.message.floor_char_boundary(MCP_ERROR_BYTES);
+    let mut message = error.message.get(..end).unwrap_or_default().to_owned();
+    if end < error.message.len() {
+        message.push('…');
+    }
+    let mut object = json!({ "code": error.code, "message": message });
+    let data = error.data.as_ref().filter(|data| data.to_string().len() <= MCP_ERROR_BYTES);
+    if let (Some(data), Some(object)) = (data, object.as_object_mut()) {
         object.insert("data".to_owned(), data.clone());
     }
     let id = id.map_or("null".to_owned(), Id::to_json);

@@ -75,6 +75,9 @@ struct Shared {
 struct Counts {
     threads: usize,
     idle: usize,
+    /// Calls for which no thread has ceased to be idle: one that has taken its call is idle until
+    /// it says otherwise, and must not be counted on.
+    queued: usize,
 }
 
 impl fmt::Debug for Workers {
@@ -96,7 +99,7 @@ impl Workers {
     /// Has a thread take the call, one more if none is idle. Gives it back when too many wait.
     pub(super) fn submit(&self, work: Work) -> Result<(), Work> {
         let mut counts = self.shared.counts();
-        if counts.idle <= self.queue.len() && counts.threads < MCP_THREADS {
+        if counts.idle <= counts.queued && counts.threads < MCP_THREADS {
             let shared = self.shared.clone();
             let thread = thread::Builder::new().name("mcp-call".to_owned());
             match thread.spawn(move || shared.serve()) {
@@ -108,7 +111,9 @@ impl Workers {
         }
         self.queue.try_send(work).map_err(|error| match error {
             TrySendError::Full(work) | TrySendError::Disconnected(work) => work,
-        })
+        })?;
+        counts.queued += 1;
+        Ok(())
     }
 }
 
@@ -134,8 +139,9 @@ impl Shared {
             Err(RecvTimeoutError::Timeout) => self.queue.try_recv().ok(),
             other => other.ok(),
         };
-        if taken.is_none() {
-            counts.threads -= 1;
+        match taken {
+            Some(_) => counts.queued -= 1,
+            None => counts.threads -= 1,
         }
         taken
     }
@@ -164,5 +170,56 @@ impl Shared {
         // Whoever would take it may have ended.
         let _ = self.events.send(CallEvent::Done { key, result });
         (self.wake)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Map;
+
+    use super::*;
+    use crate::mcp::toolbox::{Call, Resource, ToolDescription, ToolResult, Toolbox};
+
+    struct Tools;
+
+    impl Toolbox for Tools {
+        fn tools(&self) -> &[ToolDescription] {
+            &[]
+        }
+
+        fn instructions(&self) -> &str {
+            ""
+        }
+
+        fn call(&self, _: &str, _: &Call<'_>) -> Option<ToolResult> {
+            Some(ToolResult { content: Map::new(), is_error: false, links: Vec::new() })
+        }
+
+        fn read_resource(&self, uri: &str) -> Result<Resource, String> {
+            Err(uri.to_owned())
+        }
+    }
+
+    #[test]
+    fn a_thread_that_has_just_taken_a_call_is_not_idle() {
+        let dispatcher = Dispatcher::new(Arc::new(Tools));
+        let (workers, events) = Workers::new(dispatcher, Arc::new(|| {}));
+        let work = |key: u64| Work {
+            key,
+            job: Job::Tool { name: "quick".to_owned(), arguments: Some(Map::new()) },
+            version: Version::NEWEST_WITH_SESSIONS,
+            limit: 1_000,
+            cancellation: Cancellation::default(),
+            tells_progress: false,
+        };
+        // A thread that is between taking a call and saying so; the call may last for long.
+        *workers.shared.counts() = Counts { threads: 1, idle: 1, queued: 0 };
+        workers.submit(work(1)).unwrap();
+        assert_eq!(workers.shared.queue.recv().unwrap().key, 1);
+        workers.submit(work(2)).unwrap();
+        let event = events.recv_timeout(Duration::from_secs(20));
+        assert!(matches!(event, Ok(CallEvent::Done { key: 2, .. })), "{event:?}");
     }
 }

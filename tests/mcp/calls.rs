@@ -1,6 +1,8 @@
 //! Calls that take their time: progress, cancellation, and many at once.
 
-use flowtap::limits::{MCP_BODIES_BYTES, MCP_BODY_BYTES, MCP_THREADS, MCP_WAITING_CALLS};
+use flowtap::limits::{
+    MCP_BODIES_BYTES, MCP_BODY_BYTES, MCP_ID_BYTES, MCP_THREADS, MCP_WAITING_CALLS,
+};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -49,6 +51,33 @@ fn progress_rises_strictly_on_the_stream_of_its_request() {
 }
 
 #[test]
+fn a_flood_of_progress_holds_up_nobody() {
+    let server = Server::new();
+    let session = server.session("2025-11-25");
+    let mut floods: Vec<_> = (0..MCP_THREADS as u64 - 1).map(|_| server.connect()).collect();
+    for (id, client) in floods.iter_mut().enumerate() {
+        client.start_post(&session, &count(id as u64, u64::MAX, json!("t")));
+    }
+    for client in &mut floods {
+        client.stream_head();
+        assert_eq!(client.message()["method"], "notifications/progress");
+    }
+    assert_eq!(server.post(&session, &request("p", "ping", json!({}))).status, 200);
+}
+
+#[test]
+fn a_token_that_is_too_large_counts_for_none() {
+    let server = Server::new();
+    let session = server.session("2025-11-25");
+    let large = server.post(&session, &count(1, 3, json!("x".repeat(MCP_ID_BYTES + 1))));
+    assert_eq!(large.json()["id"], 1);
+    let mut client = server.connect();
+    client.start_post(&session, &count(2, 1, json!("x".repeat(MCP_ID_BYTES))));
+    client.stream_head();
+    assert_eq!(client.message()["method"], "notifications/progress");
+}
+
+#[test]
 fn a_cancelled_request_has_no_reply() {
     let server = Server::new();
     let session = server.session("2025-11-25");
@@ -70,6 +99,33 @@ fn a_cancelled_request_has_no_reply() {
     assert_eq!((response.status, response.body.as_str()), (202, ""));
     // The connection goes on, and the id is free.
     assert_eq!(held.post(&session, &request("a", "ping", json!({}))).json()["id"], "a");
+}
+
+#[test]
+fn a_batch_whose_requests_are_all_cancelled_is_answered() {
+    let server = Server::new();
+    let start = |session: &str| {
+        let mut held = server.connect();
+        held.start_post(session, &json!([call(1, "hold", json!({}))]));
+        assert_eq!(server.held(), Held::Started);
+        held
+    };
+    let ended = server.session("2025-03-26");
+    let mut held = start(&ended);
+    assert_eq!(server.send(&format!("DELETE /mcp\r\n{ended}"), "").status, 200);
+    assert_eq!(server.held(), Held::Cancelled);
+    assert_eq!(held.response(false).status, 202);
+
+    let session = server.session("2025-03-26");
+    let mut held = start(&session);
+    let cancel = notification("notifications/cancelled", json!({ "requestId": 1 }));
+    assert_eq!(server.post(&session, &cancel).status, 202);
+    assert_eq!(server.held(), Held::Cancelled);
+    let response = held.response(false);
+    assert_eq!((response.status, response.body.as_str()), (202, ""));
+    // A batch can cancel its own.
+    let own = held.post(&session, &json!([call(1, "hold", json!({})), cancel]));
+    assert_eq!((own.status, own.body.as_str()), (202, ""));
 }
 
 #[test]

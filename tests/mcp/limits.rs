@@ -38,6 +38,27 @@ fn silent_clients_take_nobodys_place() {
 }
 
 #[test]
+fn half_bodies_and_answered_clients_take_nobodys_place() {
+    let server = Server::new();
+    let post = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let half = format!("{post}Expect: 100-continue\r\nContent-Length: 9\r\n\r\n");
+    let closing = "GET /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for head in [half.as_str(), closing] {
+        let silent: Vec<Client> = (0..MCP_CONNECTIONS)
+            .map(|_| {
+                let mut client = server.connect();
+                client.send(head);
+                client.head();
+                client
+            })
+            .collect();
+        let session = server.session("2025-11-25");
+        assert_eq!(server.post(&session, &request(1, "ping", json!({}))).status, 200);
+        drop(silent);
+    }
+}
+
+#[test]
 fn half_a_request_is_not_waited_for_long() {
     let server = Server::timed(Timing { request: SHORT, ..Timing::default() });
     let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";

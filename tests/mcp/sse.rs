@@ -1,5 +1,6 @@
 //! HTTP+SSE of 2024-11-05.
 
+use flowtap::limits::MCP_THREADS;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Response};
@@ -100,6 +101,26 @@ fn what_is_wrong_with_a_post_has_its_status_and_never_ends_the_stream() {
 }
 
 #[test]
+fn an_error_that_quotes_a_large_message_does_not_end_the_stream() {
+    let server = Server::new();
+    let mut sse = Sse::open(&server);
+    let long = "x".repeat(8_000_000);
+    let read = request(3, "resources/read", json!({ "uri": long }));
+    let quoted = [
+        (request(1, &long, json!({})), -32601),
+        (call(2, &long, json!({})), -32602),
+        (read, -32002),
+    ];
+    for (message, code) in quoted {
+        sse.say(&message);
+        let (_, data) = sse.stream.event().expect("the stream goes on");
+        assert!(data.len() < 1 << 20, "{}", data.len());
+        let reply: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(reply["error"]["code"], code);
+    }
+}
+
+#[test]
 fn other_methods_than_get_are_refused_so_that_clients_fall_back() {
     let server = Server::new();
     let head = "POST /sse\r\nContent-Type: application/json\r\n";
@@ -161,6 +182,37 @@ fn events_stay_below_a_mebibyte() {
     let reply = sse.stream.message();
     assert_eq!((&reply["id"], &reply["result"]["isError"]), (&json!(2), &json!(true)));
     assert!(reply["result"]["content"][0]["text"].as_str().unwrap().contains("ask for less"));
+}
+
+#[test]
+fn the_replies_to_a_batch_stay_below_a_mebibyte_too() {
+    let server = Server::new();
+    let mut sse = Sse::open(&server);
+    sse.initialize("2025-03-26");
+    let batch: Vec<_> = (0..8).map(|id| call(id, "large", json!({ "bytes": 400_000 }))).collect();
+    sse.say(&batch.into());
+    let mut ids = Vec::new();
+    while ids.len() < 8 {
+        let (_, data) = sse.stream.event().expect("the stream goes on");
+        assert!(data.len() < 1 << 20, "{}", data.len());
+        let replies: Vec<Value> = serde_json::from_str(&data).unwrap();
+        ids.extend(replies.iter().map(|reply| reply["id"].as_u64().unwrap()));
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn large_replies_that_come_together_do_not_end_the_stream() {
+    let server = Server::new();
+    let mut sse = Sse::open(&server);
+    sse.initialize("2025-03-26");
+    let large = |id| call(id, "large", json!({ "bytes": 900_000 }));
+    let batch: Vec<_> = (0..MCP_THREADS as u64).map(large).collect();
+    sse.say(&batch.into());
+    for _ in 0..MCP_THREADS {
+        assert_eq!(sse.stream.message().as_array().map(Vec::len), Some(1));
+    }
 }
 
 #[test]

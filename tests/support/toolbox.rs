@@ -61,6 +61,10 @@ impl Stub {
         result(json!({ "held": true }))
     }
 
+    fn is_over(&self, call: &Call<'_>) -> bool {
+        call.cancellation.is_cancelled() || *self.released.lock().unwrap()
+    }
+
     fn tell(&self, event: Held) {
         // A test that has ended wants to know nothing more.
         let _ = self.held.lock().unwrap().send(event);
@@ -98,6 +102,9 @@ impl Toolbox for Stub {
             "count" => {
                 let to = number("to");
                 for step in 1..=to {
+                    if step % 1_024 == 0 && self.is_over(call) {
+                        break;
+                    }
                     (call.progress)(step as f64, Some(to as f64), "counting");
                     // A step that is no progress.
                     (call.progress)(step as f64, Some(to as f64), "still counting");

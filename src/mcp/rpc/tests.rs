@@ -135,3 +135,16 @@ fn replies_are_one_line_for_every_reader() {
     assert_eq!(notification("n", &json!({})), r#"{"jsonrpc":"2.0","method":"n","params":{}}"#);
     assert_eq!(batch(&["1".into(), "2".into()]), "[1,2]");
 }
+
+#[test]
+fn errors_quote_only_so_much() {
+    for filler in ["x", "\u{1}", "\u{e000}"] {
+        let refused = RpcError::new(METHOD_NOT_FOUND, filler.repeat(1_000_000))
+            .with(json!({ "requested": filler.repeat(1_000_000) }));
+        let text = error(None, &refused);
+        assert!(text.len() < 7 * MCP_ERROR_BYTES, "{}", text.len());
+        let reply: Value = serde_json::from_str(&text).unwrap();
+        assert!(reply["error"]["message"].as_str().unwrap().ends_with('…'));
+        assert_eq!(reply["error"].get("data"), None);
+    }
+}
