@@ -20,7 +20,7 @@ struct Cost {
     a_second: f64,
 }
 
-/// Measures in turn with and without MCP, and prints the medians and the medians of the ratios
+/// Measures in turn, without the threads that write the bundle, with and without MCP, and prints the medians and the medians of the ratios
 /// within the rounds: machines drift, and what is measured at the same time can be compared.
 pub(crate) fn compare(scenario: &Scenario, count: u64, rounds: u32, origins: &Origins) {
     let (mut with, mut without) = (Vec::new(), Vec::new());
@@ -60,12 +60,12 @@ fn measure(scenario: &Scenario, count: u64, mcp: bool, origins: &Origins) -> Cos
             let done = &done;
             scope.spawn(move || list_flows(address, done));
         }
-        let cpu = flowtap.cpu();
+        let cpu = flowtap.cpu_of_traffic();
         let start = Instant::now();
         let load = Load::new(&target, scenario.path, CONNECTIONS);
         let requests = load.run(count, TIME_MAX, false) as f64;
         let cost = Cost {
-            cpu_us: flowtap.cpu().saturating_sub(cpu).as_secs_f64() * 1e6 / requests,
+            cpu_us: flowtap.cpu_of_traffic().saturating_sub(cpu).as_secs_f64() * 1e6 / requests,
             a_second: requests / start.elapsed().as_secs_f64(),
         };
         done.store(true, Ordering::Relaxed);

@@ -14,6 +14,16 @@ use tempfile::TempDir;
 /// Clock ticks of `/proc/PID/stat` a second: 100 for user space on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// User and system time in a `stat` of `/proc`.
+fn cpu_in(stat: &str) -> Duration {
+    // The command's name, in parentheses, may hold spaces; state is the first field after it.
+    let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|it| it.parse::<u64>().ok()).expect("ticks");
+    let (user, system) = (ticks(), ticks());
+    Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND)
+}
+
 /// A running flowtap in a folder of its own.
 pub(crate) struct Flowtap {
     folder: TempDir,
@@ -90,13 +100,16 @@ impl Flowtap {
 
     /// User and system time so far.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(self.proc("stat")).expect("Linux with /proc");
-        // The command's name, in parentheses, may hold spaces; state is the first field after it.
-        let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
-        let mut fields = after_name.split_whitespace().skip(11);
-        let mut ticks = || fields.next().and_then(|it| it.parse::<u64>().ok()).expect("ticks");
-        let (user, system) = (ticks(), ticks());
-        Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND)
+        cpu_in(&fs::read_to_string(self.proc("stat")).expect("Linux with /proc"))
+    }
+
+    /// The same without the threads that write and pack the bundle, which work in fits.
+    pub(crate) fn cpu_of_traffic(&self) -> Duration {
+        let threads = fs::read_dir(self.proc("task")).expect("Linux with /proc");
+        let stats = threads.flatten().map(|thread| fs::read_to_string(thread.path().join("stat")));
+        let writes = |stat: &String| stat.contains("(packer)") || stat.contains("(recorder)");
+        // A thread may have ended since it was listed.
+        stats.flatten().filter(|stat| !writes(stat)).map(|stat| cpu_in(&stat)).sum()
     }
 
     /// A field of `/proc/PID/status` in KiB.
