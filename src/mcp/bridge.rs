@@ -46,8 +46,7 @@ pub fn ask(address: SocketAddr, token: Option<&str>) -> Neighbour {
     };
     let asked = || -> io::Result<Reply> {
         let stream = target.post(&body.to_string(), &fields)?;
-        stream.set_read_timeout(Some(MCP_PROBE_TIMEOUT))?;
-        read_reply(stream, &mut |_| {})
+        read_reply(stream, soon(), &mut |_| {})
     };
     let Ok(reply) = asked() else { return Neighbour::Nobody };
     if reply.status == 401 {
@@ -211,8 +210,7 @@ impl<W: Write> Bridge<'_, W> {
     fn initialize(&mut self, line: &str) -> std::result::Result<String, String> {
         let answered = || -> io::Result<Reply> {
             let stream = self.target.post(line, "")?;
-            stream.set_read_timeout(Some(MCP_PROBE_TIMEOUT))?;
-            read_reply(stream, &mut |_| {})
+            read_reply(stream, soon(), &mut |_| {})
         };
         let reply = answered().map_err(|error| self.gone(&error))?;
         let Some(session) = reply.session.filter(|_| reply.status == 200) else {
@@ -236,7 +234,7 @@ impl<W: Write> Bridge<'_, W> {
         let thread = thread::Builder::new().name("mcp-listen".to_owned());
         // Without a thread nothing is heard, and nothing is said there either.
         let _ = thread.spawn(move || {
-            read_reply(stream, &mut |json| drop(events.send(Event::Message(json.to_owned()))))
+            read_reply(stream, None, &mut |json| drop(events.send(Event::Message(json.to_owned()))))
         });
     }
 
@@ -267,7 +265,7 @@ impl<W: Write> Bridge<'_, W> {
         let events = self.events.clone();
         let thread = thread::Builder::new().name("mcp-answer".to_owned()).spawn(move || {
             let mut pass = |json: &str| drop(events.send(Event::Message(json.to_owned())));
-            let reply = read_reply(reading, &mut pass);
+            let reply = read_reply(reading, None, &mut pass);
             // Whoever would hear it may have ended.
             let _ = events.send(Event::Ended(key, reply));
         });
@@ -335,10 +333,10 @@ impl<W: Write> Bridge<'_, W> {
         }
         let Some(session) = self.session.as_ref().filter(|_| !is_stateless(params)) else { return };
         // A notification has no answer, and nobody who could be told that it was lost.
-        let _ = self.target.post(line, &session.fields).and_then(|stream| {
-            stream.set_read_timeout(Some(MCP_PROBE_TIMEOUT))?;
-            read_reply(stream, &mut |_| {})
-        });
+        let _ = self
+            .target
+            .post(line, &session.fields)
+            .and_then(|stream| read_reply(stream, soon(), &mut |_| {}));
     }
 
     fn end_session(&mut self) {
@@ -354,6 +352,11 @@ impl<W: Write> Bridge<'_, W> {
     fn gone(&self, error: &io::Error) -> String {
         format!("the flowtap at {} does not answer: {error}", self.target.address)
     }
+}
+
+/// When an answer that comes at once must be there.
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + MCP_PROBE_TIMEOUT)
 }
 
 /// What the head of a stateless request repeats of its body; `None` if it names no version.

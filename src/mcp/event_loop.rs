@@ -288,7 +288,9 @@ impl EventLoop {
             Effect::Message { peer, json } => (*peer, json.len()),
             Effect::End { peer } => (*peer, 0),
         };
-        if bytes > BUFFER_HIGH_BYTES {
+        let own = self.entries.get(&peer).map_or(0, |entry| entry.conn.output_bytes());
+        // Clients that read what they are sent seldom have so much waiting.
+        if own + bytes > BUFFER_HIGH_BYTES {
             let waiting: usize = self.entries.values().map(|it| it.conn.output_bytes()).sum();
             if waiting + bytes > MCP_OUTPUT_BYTES {
                 self.close(peer, now);

@@ -236,15 +236,16 @@ fn read_one(text: &str) -> Result<Read, RpcError> {
         return invalid("a method is a string");
     };
     let params = match envelope.params.map(|params| serde_json::from_str(params.get())) {
-        None | Some(Ok(Value::Null)) => Some(Map::new()),
-        Some(Ok(Value::Object(params))) => Some(params),
-        Some(Ok(_)) => None,
-        Some(Err(error)) => return Err(no_json(&error)),
+        None | Some(Ok(Value::Null)) => Ok(Map::new()),
+        Some(Ok(Value::Object(params))) => Ok(params),
+        Some(Ok(_)) => Err("params must be an object".to_owned()),
+        // JSON in its form, with half of a surrogate pair or a number beyond all bounds.
+        Some(Err(error)) => Err(format!("params cannot be read: {error}")),
     };
     Ok(match (id, params) {
-        (Some(id), Some(params)) => Ok(Message::Request(Request { id, method, params })),
-        (Some(id), None) => {
-            let error = RpcError::new(INVALID_PARAMS, "params must be an object");
+        (Some(id), Ok(params)) => Ok(Message::Request(Request { id, method, params })),
+        (Some(id), Err(reason)) => {
+            let error = RpcError::new(INVALID_PARAMS, reason);
             Err(Rejected { id: Some(id), error })
         }
         (None, params) => Ok(Message::Notification { method, params: params.unwrap_or_default() }),

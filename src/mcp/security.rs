@@ -41,9 +41,14 @@ impl Gate {
         }
         let mut origins = request.values("origin");
         match (origins.next(), origins.next()) {
+            // Images and scripts of any page are asked for without an Origin, and each could hold a
+            // stream; browsers say where from (Fetch Metadata, Sec-Fetch-Site).
+            (None, _) if request.values("sec-fetch-site").any(|site| site == b"cross-site") => {
+                Err(elsewhere())
+            }
             (None, _) => Ok(()),
             (Some(origin), None) if is_loopback_origin(origin) => Ok(()),
-            _ => Err(Answer::text(403, "pages from other machines have no access")),
+            _ => Err(elsewhere()),
         }
     }
 
@@ -60,6 +65,10 @@ impl Gate {
         let answer = Answer::text(401, "the token of --mcp-token is wanted as a bearer token");
         Err(answer.with("WWW-Authenticate", "Bearer"))
     }
+}
+
+fn elsewhere() -> Answer {
+    Answer::text(403, "pages from other machines have no access")
 }
 
 /// Whether two secrets are the same, in a time that depends on their lengths alone.

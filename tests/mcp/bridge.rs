@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write, pipe};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use flowtap::error::Result;
-use flowtap::limits::MCP_BRIDGED_REQUESTS;
+use flowtap::limits::{MCP_BODY_BYTES, MCP_BRIDGED_REQUESTS};
 use flowtap::mcp::bridge::{Neighbour, ask, run};
 use flowtap::mcp::server::{McpBound, McpOptions, McpServer, Timing};
 use serde_json::{Value, json};
@@ -86,6 +87,35 @@ fn a_flowtap_is_known_from_others() {
     assert_eq!(ask(address, None), Neighbour::Nobody);
     answers.join().unwrap();
     assert_eq!(ask(address, None), Neighbour::Nobody, "nobody listens any more");
+}
+
+#[test]
+fn what_answers_without_end_is_no_flowtap() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let (asked, outcome) = channel();
+    thread::spawn(move || asked.send(ask(address, None)));
+    let (mut client, _) = other.accept().unwrap();
+    client.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").unwrap();
+    let end = Instant::now() + DEADLINE;
+    let outcome = loop {
+        match outcome.recv_timeout(Duration::from_millis(100)) {
+            Ok(outcome) => break outcome,
+            // Less and later than any timeout of a single read.
+            Err(_) => drop(client.write_all(b": here\n\n")),
+        }
+        assert!(Instant::now() < end, "it is still listened to");
+    };
+    assert_eq!(outcome, Neighbour::Nobody);
+}
+
+#[test]
+fn a_server_that_takes_nothing_holds_up_nothing_for_long() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bridge = Bridge::new(other.local_addr().unwrap(), None);
+    bridge.say(&call(1, "echo", json!({ "text": "x".repeat(MCP_BODY_BYTES - 1_000) })));
+    assert_eq!(bridge.hear()["error"]["code"], -32000);
+    assert_eq!(bridge.finish(), [] as [Value; 0]);
 }
 
 #[test]

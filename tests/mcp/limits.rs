@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use flowtap::limits::{MCP_CONNECTIONS, MCP_OUTPUT_BYTES, MCP_STREAM_BYTES};
 use flowtap::mcp::server::Timing;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::client::Client;
 use crate::support::{DEADLINE, Server, call, initialize, request};
@@ -180,4 +180,20 @@ fn answers_that_nobody_takes_have_a_bound_together() {
     assert!(cut, "all wait with their answers");
     let ping = request("p", "ping", json!({}));
     assert_eq!(server.post(&session, &ping).status, 200);
+}
+
+#[test]
+fn small_events_that_nobody_takes_have_the_same_bound_together() {
+    let server = Server::new();
+    let deaf: Vec<_> = (0..8).map(|_| open_sse(&server)).collect();
+    let say = |message: &Value| {
+        deaf.iter().all(|(_, post)| server.send(post, &message.to_string()).status == 202)
+    };
+    assert!(say(&initialize("2025-03-26")));
+    // Errors quote what they are about.
+    let unknown = request(1, &"x".repeat(7_000), json!({}));
+    let batch = Value::from(vec![unknown; 8]);
+    // No stream has more than may wait on one.
+    let most = MCP_STREAM_BYTES / (8 * 7_200);
+    assert!(!(0..most).all(|_| say(&batch)), "all wait with their events");
 }

@@ -62,6 +62,8 @@ fn every_route_refuses_pages_from_elsewhere() {
         "Origin: http://localhost, http://evil.com\r\n",
         "Origin: http://localhost\r\nOrigin: http://evil.com\r\n",
         "Origin: \r\n",
+        // What a page's images, scripts and frames are asked for with.
+        "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n",
     ];
     for route in ROUTES {
         for fields in bad {
@@ -69,8 +71,13 @@ fn every_route_refuses_pages_from_elsewhere() {
             assert_eq!(status(&server, route, &fields), 403, "{route} {fields:?}");
         }
     }
+    for site in ["none", "same-origin", "same-site"] {
+        let fields = format!("Host: localhost\r\nSec-Fetch-Site: {site}\r\n");
+        assert_eq!(status(&server, "GET /sse", &fields), 200, "{site}");
+    }
     for origin in ["http://localhost:6274", "https://127.0.0.1", "http://[::1]:1"] {
-        let fields = format!("Origin: {origin}\r\nContent-Type: application/json\r\n");
+        let site = "Sec-Fetch-Site: cross-site\r\n";
+        let fields = format!("Origin: {origin}\r\n{site}Content-Type: application/json\r\n");
         let body = initialize("2025-11-25").to_string();
         let response = server.send(&format!("POST /mcp\r\n{fields}"), &body);
         assert_eq!(response.status, 200, "{origin}");

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -43,6 +44,8 @@ impl Target {
     fn send(&self, method: &str, fields: &str, body: &str) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect_timeout(&self.address, MCP_PROBE_TIMEOUT)?;
         stream.set_nodelay(true)?;
+        // A server that takes nothing does not hold up everything behind a large message.
+        stream.set_write_timeout(Some(MCP_PROBE_TIMEOUT))?;
         let address = self.address;
         let token = match &self.token {
             Some(token) => format!("Authorization: Bearer {token}\r\n"),
@@ -73,13 +76,15 @@ pub(super) struct Reply {
 ///
 /// # Errors
 /// When the connection ends first, or what comes is no HTTP; also when an event stream ends
-/// without a reply.
+/// without a reply, or not before `until`.
 pub(super) fn read_reply(
-    mut stream: TcpStream,
+    stream: TcpStream,
+    until: Option<Instant>,
     message: &mut dyn FnMut(&str),
 ) -> io::Result<Reply> {
+    let mut source = Source { stream, until };
     let mut input = Vec::new();
-    let head = read_head(&mut stream, &mut input)?;
+    let head = read_head(&mut source, &mut input)?;
     let field = |name| values(&head.fields, &input, name).next().map(String::from_utf8_lossy);
     let content_type = field("Content-Type").unwrap_or_default().into_owned();
     let session = field("Mcp-Session-Id").map(|id| id.into_owned());
@@ -106,7 +111,7 @@ pub(super) fn read_reply(
         if progress.done {
             break;
         }
-        if read_more(&mut stream, &mut input)? == 0 {
+        if source.read_more(&mut input)? == 0 {
             reader.finish().map_err(io::Error::other)?;
             break;
         }
@@ -118,11 +123,11 @@ pub(super) fn read_reply(
     Ok(Reply { status, session, body, streamed: events.is_some() })
 }
 
-fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<ResponseHead> {
+fn read_head(source: &mut Source, input: &mut Vec<u8>) -> io::Result<ResponseHead> {
     let mut heads = HeadReader::new();
     let mut head = ResponseHead::default();
     loop {
-        if read_more(stream, input)? == 0 {
+        if source.read_more(input)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match heads.response(input, &mut head).map_err(io::Error::other)? {
@@ -135,17 +140,32 @@ fn read_head(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Response
     }
 }
 
-fn read_more(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<usize> {
-    let before = input.len();
-    input.resize(before + READ_BYTES, 0);
-    let count = loop {
-        match stream.read(input.get_mut(before..).unwrap_or_default()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other,
+/// A connection, and how long it is waited for in all.
+struct Source {
+    stream: TcpStream,
+    until: Option<Instant>,
+}
+
+impl Source {
+    fn read_more(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
+        if let Some(until) = self.until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
         }
-    };
-    input.truncate(before + count.as_ref().copied().unwrap_or(0));
-    count
+        let before = input.len();
+        input.resize(before + READ_BYTES, 0);
+        let count = loop {
+            match self.stream.read(input.get_mut(before..).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        input.truncate(before + count.as_ref().copied().unwrap_or(0));
+        count
+    }
 }
 
 /// Reads events as flowtap writes them: a name, and data of one line.
