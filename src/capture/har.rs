@@ -1,6 +1,7 @@
 //! HAR 1.2 of stored flows, and of what a bundle holds.
 //!
-//! Both sources are brought into one form, of which entries are made. A file is written entry by entry, so that no more than one is held in memory.
+//! Both sources are brought into one form, of which entries are made. A file is written entry by
+//! entry, so that no more than one is held in memory.
 
 use std::io::{self, Write};
 use std::sync::Arc;
