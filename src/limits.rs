@@ -271,9 +271,14 @@ pub const RESOURCE_BYTES: usize = 700_000;
 /// Bytes of a name, from its end, that are looked at to tell whether it names a secret. Longer
 /// names are paths whose last step names the value.
 pub const SECRET_NAME_BYTES: usize = 128;
+/// Names of which a thread remembers whether they name secrets; far more than one text has.
+pub const JUDGED_NAMES: usize = 1_024;
 /// Texts inside of texts (JSON in a string of JSON, a URL in a parameter) that are read as what
 /// they are. Each level reads its text once more; below the last one they are masked as any text.
 pub const MASKED_LEVELS: usize = 8;
+/// Times that a masked text is masked again until nothing changes. Two are enough but for texts
+/// that are made to need more.
+pub const MASKED_PASSES: usize = 8;
 /// Bytes that are looked at around a name for the markup or the line that it stands in: a bound
 /// of the work for each name.
 pub const MASKED_CONTEXT_BYTES: usize = 512;

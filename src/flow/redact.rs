@@ -1,9 +1,9 @@
 //! Masking of secrets before anything leaves the process over MCP.
 //!
 //! A secret is found by the name that it stands under, in whatever writes names and values, or by
-//! its looks. Only values are masked, so that what was sent can
-//! still be read. Masking takes time in proportion to the text, gives the same for the same text,
-//! and changes nothing of what is masked already.
+//! its looks. Only values are masked, so that what was sent can still be read. Masking takes time
+//! in proportion to the text, gives the same for the same text, and changes nothing of what is
+//! masked already.
 //!
 //! A text that is shown in parts is masked as a whole first: half of a secret cannot be told.
 
@@ -82,10 +82,23 @@ impl Redactor {
         self.extra.as_deref().map(|extra| Masking { extra, level: 0 })
     }
 
+    /// A short text, masked until that changes nothing more.
+    fn settled<'a>(
+        &self,
+        text: &'a str,
+        mask: impl for<'t> Fn(&Masking<'_>, &'t str) -> Cow<'t, str>,
+    ) -> Cow<'a, str> {
+        let Some(masking) = self.masking() else { return Cow::Borrowed(text) };
+        match mask(&masking, text) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            masked => media::settled(masked, |text| mask(&masking, text)),
+        }
+    }
+
     /// The value of a header field, masked by the field's name and by patterns. The scheme of a
     /// credential stays (`Bearer ***`), and so do the names and attributes of cookies.
     pub fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
-        self.masking().map_or(Cow::Borrowed(value), |it| credential::header(&it, name, value))
+        self.settled(value, |it, value| credential::header(it, name, value))
     }
 
     /// Field lines with their values masked.
@@ -99,13 +112,13 @@ impl Redactor {
 
     /// A whole head, start line included; lines and their ends stay.
     pub fn head<'a>(&self, head: &'a str) -> Cow<'a, str> {
-        self.masking().map_or(Cow::Borrowed(head), |it| credential::head(&it, head))
+        self.settled(head, credential::head)
     }
 
     /// A URL, or a request target, with the secrets in its user information, path, query and
     /// fragment masked.
     pub fn url<'a>(&self, url: &'a str) -> Cow<'a, str> {
-        self.masking().map_or(Cow::Borrowed(url), |it| form::url(&it, url))
+        self.settled(url, form::url)
     }
 
     /// A text of this media type (JSON, form, event stream, anything; empty when unknown): valid
@@ -121,7 +134,7 @@ impl Redactor {
 
     /// The value of an option or of anything else that has a name.
     pub fn named<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
-        self.masking().map_or(Cow::Borrowed(value), |it| credential::named(&it, name, value))
+        self.settled(value, |it, value| credential::named(it, name, value))
     }
 
     /// Bytes that are no text: the texts between them are masked. Pictures and their like stay.

@@ -10,6 +10,7 @@ use crate::flow::redact::MASK;
 pub(super) struct Edits<'t> {
     text: &'t str,
     edits: Vec<Edit>,
+    loose: bool,
 }
 
 #[derive(Debug)]
@@ -21,7 +22,7 @@ struct Edit {
 impl<'t> Edits<'t> {
     /// No edit of this text yet.
     pub(super) fn new(text: &'t str) -> Self {
-        Edits { text, edits: Vec::new() }
+        Edits { text, edits: Vec::new(), loose: false }
     }
 
     /// The text as it is.
@@ -44,6 +45,16 @@ impl<'t> Edits<'t> {
     /// Puts another text in the place of a range.
     pub(super) fn replace(&mut self, range: Range<usize>, with: impl Into<Cow<'static, str>>) {
         self.edits.push(Edit { range, with: with.into() });
+    }
+
+    /// Remembers that an edit depends on what stands around it, which edits change.
+    pub(super) fn loosen(&mut self) {
+        self.loose = true;
+    }
+
+    /// Whether there are such edits: then the edited text is to be looked at once more.
+    pub(super) fn is_loose(&self) -> bool {
+        self.loose && !self.edits.is_empty()
     }
 
     /// The text with all edits made. Of edits that overlap the first one stands for all.

@@ -36,6 +36,7 @@ fn inner(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
         return;
     }
     if let Cow::Owned(masked) = masking.inner(&decoded(value)) {
+        edits.loosen();
         edits.replace(range, encoded(&masked));
     }
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr_iter, memchr3};
+use memchr::{memchr, memchr3};
 
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::names::{Kind, is_harmless_member, judge};
@@ -18,6 +18,7 @@ pub(super) fn mask(masking: &Masking<'_>, edits: &mut Edits<'_>, part: Range<usi
     let mut scan = Scan::new(masking, part.clone());
     scan.run(edits, false);
     if scan.odd {
+        edits.loosen();
         // Not JSON after all, or not as the standard has it.
         pairs::find(masking, edits, part, Style::Prose);
     }
@@ -82,12 +83,22 @@ struct Scan<'m> {
     root: Frame,
     /// Something was met that JSON does not have.
     odd: bool,
+    /// Where the next name of a secret, or secret, may begin: most strings end before.
+    beginning: usize,
 }
 
 impl<'m> Scan<'m> {
     fn new(masking: &'m Masking<'m>, part: Range<usize>) -> Self {
         let (at, end) = (part.start, part.end);
-        Scan { masking, at, end, frames: Vec::new(), root: Frame::default(), odd: false }
+        Scan {
+            masking,
+            at,
+            end,
+            frames: Vec::new(),
+            root: Frame::default(),
+            odd: false,
+            beginning: 0,
+        }
     }
 
     fn top(&mut self) -> &mut Frame {
@@ -103,7 +114,8 @@ impl<'m> Scan<'m> {
                 b'{' | b'[' => self.open(*byte == b'['),
                 b'}' | b']' => self.close(edits),
                 b',' => self.next_element(),
-                b':' | b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
+                b':' => self.at += 1,
+                byte if byte.is_ascii_whitespace() => self.at += 1,
                 _ => self.bare(edits, text),
             }
             if one && self.frames.is_empty() {
@@ -138,6 +150,7 @@ impl<'m> Scan<'m> {
         let Some(frame) = self.frames.pop() else { return };
         let is_pair = !frame.is_array || frame.elements == 1 && self.top().is_array;
         if let (Some(name), Some(value), true) = (&frame.names, frame.value, is_pair) {
+            edits.loosen();
             credential::by_name(edits, name, value);
         }
     }
@@ -160,7 +173,7 @@ impl<'m> Scan<'m> {
     fn key(&mut self, edits: &mut Edits<'_>, range: Range<usize>) {
         let spelled = edits.part(range.clone());
         let name = unescaped(spelled);
-        let kind = judge(&name);
+        let kind = if self.may_tell(edits, &range) { judge(&name) } else { Kind::Plain };
         let inside_secret = self.top().secret;
         let is = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
         let role = if is(&["name", "key", "field", "header"]) {
@@ -173,34 +186,60 @@ impl<'m> Scan<'m> {
         let harmless = inside_secret && kind == Kind::Plain && is_harmless_member(&name);
         let cookies = credential::holds_cookies(&name);
         self.top().key = Key { kind, harmless, cookies, role };
-        if spelled.len() >= SHORTEST_KEY {
-            // Only what is a secret by its looks: a key is no value.
+        // A key is no value: it is masked only where it is a secret by its looks.
+        if spelled.len() < SHORTEST_KEY || !self.may_tell(edits, &range) {
+            return;
+        }
+        if matches!(name, Cow::Borrowed(_)) {
             pairs::find_shapes(edits, range);
+            return;
+        }
+        let mut inner = Edits::new(&name);
+        pairs::find_shapes(&mut inner, 0..name.len());
+        if let Cow::Owned(masked) = inner.apply() {
+            edits.loosen();
+            edits.replace(range, escaped(&masked));
         }
     }
 
     fn value(&mut self, edits: &mut Edits<'_>, range: Range<usize>) {
         let text = edits.part(range.clone());
+        let may_tell = self.may_tell(edits, &range);
         let top = self.top();
         let key = std::mem::take(&mut top.key);
         let secret = key.kind.hides(text) || top.secret && !key.harmless;
         let cookies = key.cookies.or(top.cookies);
         match key.role {
-            Role::Name => top.names = Some(text.to_owned()).filter(|it| is_named(it)),
+            Role::Name if may_tell => top.names = is_named(text).then(|| text.to_owned()),
             Role::Value => top.value = Some(range.clone()),
-            Role::Other if top.is_array && top.elements == 0 => {
-                top.names = Some(text.to_owned()).filter(|it| is_named(it));
+            Role::Other if may_tell && top.is_array && top.elements == 0 => {
+                top.names = is_named(text).then(|| text.to_owned());
             }
             Role::Other if top.is_array && top.elements == 1 => top.value = Some(range.clone()),
-            Role::Other => {}
+            Role::Name | Role::Other => {}
         }
         if let Some(sets) = cookies.filter(|_| secret) {
             credential::cookies(edits, range, sets);
         } else if secret {
             credential::credential(edits, range);
-        } else if text.len() >= SHORTEST_PAIR {
+        } else if may_tell && text.len() >= SHORTEST_PAIR {
             self.inside(edits, range);
         }
+    }
+
+    /// Whether a string may hold a secret or the name of one.
+    fn may_tell(&mut self, edits: &Edits<'_>, range: &Range<usize>) -> bool {
+        if self.beginning < range.start {
+            self.beginning = pairs::next_beginning(edits.part(0..self.end), range.start);
+        }
+        // Escapes may spell anything.
+        let escapes = |text: &str| {
+            memchr(b'\\', text.as_bytes()).is_some()
+                && (text.contains("\\u") || text.contains("\\/"))
+        };
+        self.beginning < range.end
+            || !self.masking.extra.is_empty()
+            || escapes(edits.part(range.clone()))
     }
 
     /// What stands in a string: text, or JSON again.
@@ -211,6 +250,7 @@ impl<'m> Scan<'m> {
             return;
         }
         if let Cow::Owned(masked) = self.masking.inner(&unescaped(spelled)) {
+            edits.loosen();
             edits.replace(range, escaped(&masked));
         }
     }
@@ -276,6 +316,11 @@ fn is_named(name: &str) -> bool {
     judge(name) != Kind::Plain
 }
 
+/// Whether a text is one string, from its first character to its last.
+pub(super) fn is_string(text: &str) -> bool {
+    text.starts_with('"') && string_end(text.as_bytes(), 1) == (text.len() - 1, true)
+}
+
 /// The end of a string that begins at `start`, and whether a quote stands there; a line's end
 /// ends it as well, since no string goes beyond.
 fn string_end(text: &[u8], start: usize) -> (usize, bool) {
@@ -294,7 +339,7 @@ fn string_end(text: &[u8], start: usize) -> (usize, bool) {
 
 /// A string as it reads (RFC 8259 section 7). Where it ends within an escape, that is left out.
 fn unescaped(spelled: &str) -> Cow<'_, str> {
-    if memchr_iter(b'\\', spelled.as_bytes()).next().is_none() {
+    if memchr(b'\\', spelled.as_bytes()).is_none() {
         return Cow::Borrowed(spelled);
     }
     let mut text = String::with_capacity(spelled.len());

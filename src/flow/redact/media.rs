@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::pairs::Style;
 use crate::flow::redact::{Masking, form, json, multipart, pairs};
+use crate::limits::MASKED_PASSES;
 
 /// How a text is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,22 +18,47 @@ enum Reading {
     Prose,
 }
 
-/// Masks a text.
+/// Masks a text. A text within others is masked once more with those, if need be.
 pub(super) fn mask<'a>(masking: &Masking<'_>, media_type: &str, text: &'a str) -> Cow<'a, str> {
+    let (masked, loose) = mask_once(masking, media_type, text);
+    if !loose || masking.level > 0 {
+        return masked;
+    }
+    settled(masked, |text| mask_once(masking, media_type, text).0)
+}
+
+/// Masks what is masked until that changes nothing more: in odd texts a mask may change what the
+/// text around it says.
+pub(super) fn settled<'a>(
+    mut masked: Cow<'a, str>,
+    mask: impl Fn(&str) -> Cow<'_, str>,
+) -> Cow<'a, str> {
+    for _ in 0..MASKED_PASSES {
+        match mask(&masked) {
+            Cow::Owned(again) if again != *masked => masked = Cow::Owned(again),
+            _ => break,
+        }
+    }
+    masked
+}
+
+/// Masks a text, and tells whether the result is to be looked at once more.
+fn mask_once<'a>(masking: &Masking<'_>, media_type: &str, text: &'a str) -> (Cow<'a, str>, bool) {
     let mut edits = Edits::new(text);
     match reading(media_type, text) {
         Reading::Json => json::mask(masking, &mut edits, 0..text.len()),
         Reading::Form => form::parameters(masking, &mut edits, 0..text.len()),
-        Reading::Url => return form::url(masking, text),
+        Reading::Url => return (form::url(masking, text), true),
         Reading::Multipart => multipart::mask(masking, &mut edits, media_type),
         Reading::Code => pairs::find(masking, &mut edits, 0..text.len(), Style::Code),
         Reading::Prose => pairs::find(masking, &mut edits, 0..text.len(), Style::Prose),
     }
+    let loose = edits.is_loose();
     let masked = edits.apply();
     if masking.extra.is_empty() {
-        return masked;
+        return (masked, loose);
     }
-    extra(masking, text, masked)
+    (extra(masking, text, masked), loose)
 }
 
 /// Extra patterns may look at more than a string: they see the whole text once more, as long as
@@ -48,7 +74,7 @@ fn extra<'a>(masking: &Masking<'_>, text: &str, masked: Cow<'a, str>) -> Cow<'a,
 fn reading(media_type: &str, text: &str) -> Reading {
     let kind = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is = |part: &str| kind.contains(part);
-    let start = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
+    let start = text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
     if kind.starts_with("multipart/") {
         return Reading::Multipart;
     }
@@ -56,6 +82,7 @@ fn reading(media_type: &str, text: &str) -> Reading {
     match start.as_bytes() {
         [b'<', ..] => return Reading::Code,
         [b'{' | b'[', ..] if !is_script || is("html") => return Reading::Json,
+        [b'"', ..] if json::is_string(start) => return Reading::Json,
         _ => {}
     }
     if is("x-www-form-urlencoded") {
@@ -96,5 +123,27 @@ pub(super) fn bytes<'a>(masking: &Masking<'_>, media_type: &str, bytes: &'a [u8]
         Cow::Owned(masked) => {
             Cow::Owned(masked.chars().map(|letter| u8::try_from(letter).unwrap_or(b'?')).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn masking_again_ends_when_nothing_changes_or_at_the_bound() {
+        let passes = Cell::new(0);
+        let count = |text: &str| {
+            passes.set(passes.get() + 1);
+            text.len()
+        };
+        let shorter = |text: &str| Cow::Owned::<str>("x".repeat(count(text).saturating_sub(1)));
+        assert_eq!(settled(Cow::Borrowed("xxx"), |text| shorter(text)), "");
+        assert_eq!(passes.replace(0), 4);
+        let longer = |text: &str| Cow::Owned::<str>("x".repeat(count(text) + 1));
+        let text = settled(Cow::Borrowed(""), |text| longer(text));
+        assert_eq!((text.len(), passes.get()), (MASKED_PASSES, MASKED_PASSES));
     }
 }

@@ -90,8 +90,9 @@ fn within(kind: Kind) -> Kind {
 /// The kind of a member by its own name and by what stands around its object.
 fn member_kind(name: &str, outer: Kind) -> Kind {
     match judge(name) {
+        own if outer == Kind::Plain => own,
         Kind::Plain if is_harmless_member(name) => Kind::Plain,
-        Kind::Plain | Kind::Doubtful if outer != Kind::Plain => outer,
+        Kind::Plain | Kind::Doubtful => outer,
         own => own,
     }
 }

@@ -64,6 +64,7 @@ fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
         false => inner.plain(body),
     };
     if let Cow::Owned(masked) = masked {
+        edits.loosen();
         edits.replace(start..end, masked);
     }
 }

@@ -1,11 +1,12 @@
 //! What the name of a header field, parameter, member or element says of its value.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::limits::SECRET_NAME_BYTES;
+use crate::limits::{JUDGED_NAMES, SECRET_NAME_BYTES};
 
 /// What a name says of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +41,33 @@ static STEMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
+thread_local! {
+    /// What names that were judged before say: a text has few of them, and many times.
+    static JUDGED: RefCell<HashMap<Box<str>, Kind>> = RefCell::default();
+}
+
 /// Judges a name in any spelling: `access_token`, `Access-Token`, `accessToken`, `user[token]`.
 pub(super) fn judge(name: &str) -> Kind {
     if !STEMS.as_ref().is_none_or(|stems| stems.is_match(name)) {
         return Kind::Plain;
     }
+    if name.len() > SECRET_NAME_BYTES {
+        return judge_anew(name);
+    }
+    JUDGED.with_borrow_mut(|judged| {
+        if let Some(kind) = judged.get(name) {
+            return *kind;
+        }
+        if judged.len() >= JUDGED_NAMES {
+            judged.clear();
+        }
+        let kind = judge_anew(name);
+        judged.insert(name.into(), kind);
+        kind
+    })
+}
+
+fn judge_anew(name: &str) -> Kind {
     let least = name.len().saturating_sub(SECRET_NAME_BYTES);
     let start = (least..=name.len()).find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     let words = words(name.get(start..).unwrap_or_default());
@@ -344,6 +367,15 @@ mod tests {
         assert_eq!(judge(&long), Kind::Code);
         let long = format!("password{}", "_x".repeat(SECRET_NAME_BYTES));
         assert_eq!(judge(&long), Kind::Plain);
+    }
+
+    #[test]
+    fn few_judgements_are_remembered() {
+        for number in 0..2 * JUDGED_NAMES {
+            assert_eq!(judge(&format!("token_{number}")), Kind::Secret);
+            JUDGED.with_borrow(|judged| assert!(judged.len() <= JUDGED_NAMES));
+        }
+        assert_eq!((judge("token_0"), judge("token_count")), (Kind::Secret, Kind::Plain));
     }
 
     #[test]

@@ -75,8 +75,17 @@ pub(super) fn find(masking: &Masking<'_>, edits: &mut Edits<'_>, part: Range<usi
             Some(stem) => search.stem(edits, found.range(), stem),
             None => search.shape(edits, found.start()),
         };
+        if done.is_some() {
+            edits.loosen();
+        }
         at = done.unwrap_or(0).max(found.end());
     }
+}
+
+/// Where the next name or secret may begin; behind the text's end if nowhere.
+pub(super) fn next_beginning(text: &str, at: usize) -> usize {
+    let Some(beginnings) = BEGINNINGS.as_ref() else { return at };
+    beginnings.find_at(text, at).map_or(usize::MAX, |found| found.start())
 }
 
 /// Masks only what is a secret by its looks.
@@ -88,6 +97,7 @@ pub(super) fn find_shapes(edits: &mut Edits<'_>, part: Range<usize>) {
         at = found.end();
         if let Some(secret) = shapes::at(text, found.start()) {
             at = at.max(secret.end);
+            edits.loosen();
             edits.mask(part.start + secret.start..part.start + secret.end);
         }
     }
@@ -186,7 +196,9 @@ fn name_around(text: &str, stem: Range<usize>) -> Range<usize> {
     // Percent-encoded separators and quotes are no part of the name.
     let ends = ["%3D", "%3d", "%5D", "%5d", "%3A", "%3a", "%22", "%26", "%20"];
     let taken = text.get(stem.end..stem.end + length).unwrap_or_default();
-    if let Some(end) = ends.iter().filter_map(|end| taken.find(end)).min() {
+    if taken.contains('%')
+        && let Some(end) = ends.iter().filter_map(|end| taken.find(end)).min()
+    {
         length = end;
     }
     start..stem.end + length

@@ -190,7 +190,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         "\\PC{0,12}",
         "(token|a|key|pin|password)[=:] ?[a-z\"'0-9]{0,6}",
         "Bearer [a-z0-9.]{0,12}",
-        "[\"\\\\/{}\\[\\]:,]{0,8}",
+        "[\"\\\\/{}\\[\\]:,\\x00-\\x20]{0,8}",
     ];
     let leaf = prop_oneof![
         Just(Value::Null),

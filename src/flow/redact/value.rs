@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::flow::redact::MASK;
 use crate::flow::redact::pairs::Style;
 use crate::flow::redact::shapes::{clip, run};
 use crate::limits::MASKED_CONTEXT_BYTES;
@@ -104,6 +105,10 @@ impl<'t> Around<'t> {
         let start = start + blanks;
         let rest = self.text.get(start..)?;
         if colon && self.closed.is_none() && self.is_field_of_credentials() {
+            // What was masked ended at a quote, and the next one may be none of the field's.
+            if rest.starts_with(MASK) {
+                return None;
+            }
             return Some(Place::Line(start..self.line_end(start)));
         }
         let slashes = run(clip(rest, MASKED_CONTEXT_BYTES), |byte| byte == b'\\');

@@ -122,6 +122,15 @@ fn what_is_no_json_is_masked_as_text() {
 }
 
 #[test]
+fn blanks_that_json_does_not_have_are_passed() {
+    assert_eq!(
+        json("{\"a\":\u{c}1,\u{b}\"token\":\"x\"}"),
+        "{\"a\":\u{c}1,\u{b}\"token\":\"***\"}"
+    );
+    assert_eq!(json("\u{c}{\u{c}"), "\u{c}{\u{c}");
+}
+
+#[test]
 fn extra_patterns_leave_json_valid() {
     let redactor = Redactor::new(&[r"\d{4}-\d{4}".to_owned(), r"id:(\w+)".to_owned()]).unwrap();
     let text = r#"{"card":"1234-5678","n":12345678,"x":"id:abc"}"#;
