@@ -17,6 +17,7 @@ pub mod proxy;
 mod running;
 pub mod settings;
 pub mod status;
+mod stdio;
 pub mod words;
 
 use agents::Channel;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, bounded};
-
 use crate::capture::queue::{self, FlowSender};
 use crate::cli::flow_lines::FlowLines;
+use crate::cli::stdio::Stdio;
 use crate::config::{Config, McpConfig};
 use crate::error::{Error, Result};
 use crate::limits::STOP_GRACE;
@@ -45,8 +44,8 @@ pub(super) struct Serving {
     collector: JoinHandle<()>,
     mcp: Option<McpHandle>,
     tools: Arc<dyn Toolbox>,
-    /// MCP on standard input and output, and what ends it.
-    stdio: Option<(JoinHandle<Result<()>>, Sender<()>)>,
+    /// MCP on standard input and output.
+    stdio: Option<Stdio>,
 }
 
 impl Prepared {
@@ -128,15 +127,12 @@ impl Serving {
     /// # Errors
     /// When the system has no thread left.
     pub(super) fn serve_stdio(&mut self, stopper: Stopper) -> Result<()> {
-        let (stop, stops) = bounded(1);
         let tools = self.tools.clone();
-        let thread = std::thread::Builder::new().name("mcp stdio".to_owned()).spawn(move || {
-            let served = stdio::serve(tools, io::stdin(), &mut io::stdout(), &stops);
+        self.stdio = Some(Stdio::start(move |stops| {
+            let served = stdio::serve(tools, io::stdin(), &mut io::stdout(), stops);
             stopper.stop(STOP_GRACE);
             served
-        });
-        let thread = thread.map_err(|error| Error::new(format!("cannot start MCP: {error}")))?;
-        self.stdio = Some((thread, stop));
+        })?);
         Ok(())
     }
 
@@ -146,12 +142,8 @@ impl Serving {
     /// When it had failed before.
     pub(super) fn stop(self) -> Result<()> {
         let mut stopped = self.mcp.map_or(Ok(()), McpHandle::stop);
-        if let Some((thread, stop)) = self.stdio {
-            // One that has ended needs not be told.
-            let _ = stop.send(());
-            let ended = thread.join();
-            let defect = || Err(Error::new("MCP on standard input ended by a defect of flowtap"));
-            stopped = stopped.and(ended.unwrap_or_else(|_| defect()));
+        if let Some(stdio) = self.stdio {
+            stopped = stopped.and(stdio.stop());
         }
         // It ends when the loops have.
         let _ = self.collector.join();

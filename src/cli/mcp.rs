@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::cli::agents::Channel;
+use crate::cli::stdio::Stdio;
 use crate::cli::{proxy, running};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -26,7 +27,11 @@ pub(super) fn run(config: &Config) -> Result<()> {
         Neighbour::Nobody => proxy::run(config, Channel::Stdio),
         Neighbour::Flowtap => {
             let signals = running::signals()?;
-            bridge::run(address, mcp.token.clone(), io::stdin(), &mut io::stdout(), &signals)
+            let token = mcp.token.clone();
+            let bridge = Stdio::start(move |stops| {
+                bridge::run(address, token, io::stdin(), &mut io::stdout(), stops)
+            });
+            bridge?.attend(&signals)
         }
         Neighbour::Locked => Err(Error::new(format!(
             "what serves MCP on port {port} wants a token: give it with --mcp-token or \
