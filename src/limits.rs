@@ -29,8 +29,15 @@ pub const BUFFER_HIGH_BYTES: usize = 64 * 1024;
 /// Above this much input that was not taken nothing more is read: a little more than a head, so
 /// that one which is too large is seen to be.
 pub const INPUT_BYTES: usize = HEAD_BYTES + 1024;
-/// Bytes that one read asks for, and the size of the loop's shared scratch buffer.
+/// Bytes that one read asks for, into a buffer that a loop's connections share; and bytes that are
+/// encrypted at once.
 pub const READ_BYTES: usize = 64 * 1024;
+/// Ciphertext of one TLS connection that waits for the rest of its record or handshake message:
+/// the longest message that rustls joins.
+pub const TLS_PENDING_BYTES: usize = 64 * 1024;
+/// What encrypting adds at most to as many bytes as one read asks for: 30 bytes a record of
+/// 16 KiB, a key update and a new key's first record.
+pub const SEALED_OVERHEAD_BYTES: usize = 1024;
 /// Bytes one connection may move in one turn before the others have theirs.
 pub const TURN_BYTES: usize = 256 * 1024;
 /// Requests one connection may begin in one turn before the others have theirs.

@@ -376,7 +376,7 @@ impl EventLoop {
                 Default::default()
             };
             // What was read may have an answer, which TLS 1.2 servers wait for.
-            let written = entry.socket.write(&mut nothing);
+            let written = entry.socket.write(&mut self.scratch, &mut nothing);
             if let Some(error) = &outcome.tls_error {
                 return self.fail_dial(key, tls_failed(&name, error));
             }

@@ -18,8 +18,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::capture::queue::FlowSender;
 use crate::flow::record::FlowId;
 use crate::limits::{
-    POOL_CONNECTIONS_PER_HOST, POOL_IDLE, READ_BYTES, SPARE_BUFFER_BYTES, SPARE_BUFFERS,
-    SWEEP_INTERVAL,
+    POOL_CONNECTIONS_PER_HOST, POOL_IDLE, SPARE_BUFFER_BYTES, SPARE_BUFFERS, SWEEP_INTERVAL,
 };
 use crate::net::control::Decision;
 use crate::net::dial::{Dialing, Dialled};
@@ -29,7 +28,7 @@ use crate::net::pool::{Pool, PoolKey};
 use crate::net::resolver::{Addresses, Resolver};
 use crate::net::service::ConnEntry;
 use crate::net::slots::{Key, Slots};
-use crate::net::socket::Socket;
+use crate::net::socket::{Scratch, Socket};
 use crate::net::timer::Timers;
 use crate::options::Options;
 use crate::proxy::buffer::Buffer;
@@ -213,7 +212,7 @@ pub(super) struct EventLoop {
     pub(super) server_tls: Option<Arc<ServerTls>>,
     pub(super) upstream_tls: Option<Arc<UpstreamTls>>,
     pub(super) loads: Loads,
-    pub(super) scratch: Box<[u8]>,
+    pub(super) scratch: Scratch,
     pub(super) spare: Vec<Vec<u8>>,
     /// Clients wait to be accepted beyond what one turn takes.
     pub(super) accept_again: bool,
@@ -260,7 +259,7 @@ impl EventLoop {
             server_tls: parts.server_tls,
             upstream_tls: parts.upstream_tls,
             loads: parts.loads,
-            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            scratch: Scratch::default(),
             spare: Vec::new(),
             accept_again: false,
             ready: VecDeque::new(),
@@ -468,7 +467,7 @@ impl EventLoop {
     pub(super) fn close_upstream(&mut self, key: SocketKey) {
         if let Some(mut entry) = self.sockets.remove(key) {
             entry.socket.close_notify();
-            let _ = entry.socket.write(&mut Buffer::default());
+            let _ = entry.socket.write(&mut self.scratch, &mut Buffer::default());
         }
     }
 

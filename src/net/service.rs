@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
 use crate::net::dial::Dialled;
 use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
-use crate::net::socket::{ReadOutcome, Socket};
+use crate::net::socket::{ReadOutcome, Scratch, Socket};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
 use crate::proxy::context::{Command, Now};
@@ -311,7 +311,7 @@ impl EventLoop {
         let outcome = socket.socket.start_tls(session, hello.bytes(), input);
         if outcome.tls_error.is_some() {
             // The alert is all that can still be said.
-            let _ = socket.socket.write(&mut Buffer::default());
+            let _ = socket.socket.write(&mut self.scratch, &mut Buffer::default());
         }
         self.take_client_outcome(entry, outcome);
     }
@@ -337,7 +337,7 @@ impl EventLoop {
             output.clear();
             return unsent;
         };
-        match flush(&mut socket.socket, output, entry.shut_client) {
+        match flush(&mut socket.socket, &mut self.scratch, output, entry.shut_client) {
             Ok(0) => 0,
             Ok(written) => {
                 entry.conn.touch(self.desk.now);
@@ -356,7 +356,7 @@ impl EventLoop {
             return 0;
         };
         let output = &mut entry.conn.upstream.output;
-        match flush(&mut socket.socket, output, entry.shut_upstream) {
+        match flush(&mut socket.socket, &mut self.scratch, output, entry.shut_upstream) {
             Ok(0) => 0,
             Ok(written) => {
                 entry.conn.touch(self.desk.now);
@@ -396,7 +396,7 @@ impl EventLoop {
             Closing::InOrder => {
                 socket.close_notify();
                 // A goodbye that does not fit is not worth waiting for.
-                let _ = socket.write(&mut Buffer::default());
+                let _ = socket.write(&mut self.scratch, &mut Buffer::default());
             }
             Closing::Cut { reset } if reset && socket.tls().is_none() => socket.reset_on_close(),
             Closing::Cut { .. } => {}
@@ -439,10 +439,15 @@ impl EventLoop {
 
 /// Writes what there is, and the end of the stream behind it where `shut` says so. Returns the
 /// bytes written, or why nothing more can be.
-fn flush(socket: &mut Socket, output: &mut Buffer, shut: Option<bool>) -> Result<usize, String> {
+fn flush(
+    socket: &mut Socket,
+    scratch: &mut Scratch,
+    output: &mut Buffer,
+    shut: Option<bool>,
+) -> Result<usize, String> {
     let mut written = 0;
     if !output.is_empty() || socket.has_output() {
-        written = socket.write(output)?;
+        written = socket.write(scratch, output)?;
     }
     if let Some(announced) = shut
         && output.is_empty()
@@ -450,7 +455,7 @@ fn flush(socket: &mut Socket, output: &mut Buffer, shut: Option<bool>) -> Result
     {
         if announced {
             socket.close_notify();
-            written += socket.write(output)?;
+            written += socket.write(scratch, output)?;
         }
         if !socket.has_output() {
             socket.shut_down();

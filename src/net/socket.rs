@@ -5,6 +5,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
+use crate::limits::{READ_BYTES, SEALED_OVERHEAD_BYTES, TLS_PENDING_BYTES};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::link::End;
 use crate::tls::session::{Session, TlsError};
@@ -24,6 +25,36 @@ pub(super) struct Socket {
     ended: bool,
     shut: bool,
     close_notified: bool,
+}
+
+/// Where all sockets of a loop read to and encrypt to.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    read: Box<[u8]>,
+    sealed: Box<[u8]>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Scratch {
+            read: vec![0; TLS_PENDING_BYTES + READ_BYTES].into_boxed_slice(),
+            sealed: vec![0; READ_BYTES + SEALED_OVERHEAD_BYTES].into_boxed_slice(),
+        }
+    }
+}
+
+impl Scratch {
+    /// Puts bytes in front of what is read next; how many they are.
+    fn place(&mut self, pending: &[u8]) -> usize {
+        if let Some(place) = self.read.get_mut(..pending.len()) {
+            place.copy_from_slice(pending);
+        }
+        pending.len()
+    }
+
+    fn room_behind(&mut self, pending: usize) -> &mut [u8] {
+        self.read.get_mut(pending..pending + READ_BYTES).unwrap_or_default()
+    }
 }
 
 /// What a read brought.
@@ -54,14 +85,18 @@ impl Socket {
         }
     }
 
-    /// Reads once, at most what `scratch` holds, and appends the plaintext to `input`.
-    pub(super) fn read(&mut self, scratch: &mut [u8], input: &mut Vec<u8>) -> ReadOutcome {
+    /// Reads once, at most [`READ_BYTES`], and appends the plaintext to `input`.
+    pub(super) fn read(&mut self, scratch: &mut Scratch, input: &mut Vec<u8>) -> ReadOutcome {
         let mut outcome = ReadOutcome::default();
         if self.ended {
             self.readable = false;
             return outcome;
         }
-        match self.stream.read(scratch) {
+        // What a record lacked comes right behind its beginning.
+        let pending = self.tls.as_ref().map_or(0, |session| scratch.place(session.pending()));
+        let room = scratch.room_behind(pending);
+        let asked = room.len();
+        match self.stream.read(room) {
             Ok(0) => {
                 self.readable = false;
                 self.ended = true;
@@ -72,10 +107,10 @@ impl Socket {
             }
             Ok(count) => {
                 outcome.received = count;
-                if count < scratch.len() && !self.hung_up {
+                if count < asked && !self.hung_up {
                     self.readable = false;
                 }
-                let bytes = scratch.get(..count).unwrap_or_default();
+                let bytes = scratch.read.get_mut(..pending + count).unwrap_or_default();
                 match &mut self.tls {
                     None => input.extend_from_slice(bytes),
                     Some(_) => self.decrypt(bytes, input, &mut outcome),
@@ -92,7 +127,7 @@ impl Socket {
         outcome
     }
 
-    fn decrypt(&mut self, bytes: &[u8], input: &mut Vec<u8>, outcome: &mut ReadOutcome) {
+    fn decrypt(&mut self, bytes: &mut [u8], input: &mut Vec<u8>, outcome: &mut ReadOutcome) {
         let Some(session) = &mut self.tls else { return };
         match session.receive(bytes, input) {
             Ok(received) => {
@@ -119,27 +154,41 @@ impl Socket {
         self.tls = Some(Box::new(session));
         let mut outcome = ReadOutcome::default();
         if !first.is_empty() {
-            self.decrypt(first, input, &mut outcome);
+            self.decrypt(&mut first.to_vec(), input, &mut outcome);
         }
         outcome
     }
 
     /// Writes as much of `output` as the socket takes, TLS's own records first. Returns the
     /// bytes written, or why nothing more can be.
-    pub(super) fn write(&mut self, output: &mut Buffer) -> Result<usize, String> {
+    pub(super) fn write(
+        &mut self,
+        scratch: &mut Scratch,
+        output: &mut Buffer,
+    ) -> Result<usize, String> {
         let mut written = 0;
         while self.writable {
             let count = match &mut self.tls {
+                Some(session) if session.has_output() => self
+                    .stream
+                    .write(session.output())
+                    .inspect(|count| session.consume_output(*count)),
                 Some(session) => {
-                    if !session.is_handshaking() && !output.is_empty() {
-                        let taken =
-                            session.send(output.bytes()).map_err(|error| error.to_string())?;
-                        output.consume(taken);
-                    }
-                    if !session.has_output() {
+                    if output.is_empty() || session.is_handshaking() {
                         break;
                     }
-                    session.write_to(&mut self.stream)
+                    let sealed = session
+                        .seal(output.bytes(), &mut scratch.sealed)
+                        .map_err(|error| error.to_string())?;
+                    output.consume(sealed.taken);
+                    let bytes = scratch.sealed.get(..sealed.written).unwrap_or_default();
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    let result = self.stream.write(bytes);
+                    let sent = *result.as_ref().unwrap_or(&0);
+                    session.queue(bytes.get(sent..).unwrap_or_default());
+                    result
                 }
                 None if output.is_empty() => break,
                 None => self.stream.write(output.bytes()).inspect(|count| output.consume(*count)),

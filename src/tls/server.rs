@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls::pki_types::DnsName;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ServerConfig, ServerConnection};
 
 use super::cert_cache::CertCache;
 use super::provider::{provider, ticketer};
@@ -71,7 +71,8 @@ impl ServerTls {
             TlsVersion::Tls13 => &self.from_tls13,
         };
         // rustls judges the same way whether a name is usable.
-        let config = match sni.filter(|name| DnsName::try_from(*name).is_ok()) {
+        let usable = sni.filter(|name| DnsName::try_from(*name).is_ok());
+        let config = match usable {
             Some(name) => {
                 // Minted now, so that a failure has a reason that can be reported.
                 self.cache.get(name)?;
@@ -84,9 +85,10 @@ impl ServerTls {
                 Arc::new(config)
             }
         };
-        let connection = ServerConnection::new(config)
+        let connection = UnbufferedServerConnection::new(config)
             .map_err(|e| TlsError::other(format!("cannot begin a TLS session: {e}")))?;
-        Ok(Session::new(connection.into(), None))
+        let name = usable.map(str::to_ascii_lowercase);
+        Ok(Session::server(connection, name.as_deref()))
     }
 }
 

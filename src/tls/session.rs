@@ -1,34 +1,46 @@
 //! One TLS endpoint: records in, plaintext out, and the other way round.
 //!
 //! It owns no socket and no clock. The interface is narrow on purpose: nothing of rustls shows
-//! through, so that what is inside can change.
+//! through, so that what is inside can change. Records are decrypted where they were read to, and
+//! a session holds bytes only while a record is incomplete or a socket does not take what was
+//! encrypted: idle sessions hold none.
+
+mod endpoint;
 
 use std::fmt;
-use std::io::{self, BufRead, Write};
 
-use rustls::{AlertDescription, CertificateError, Connection, HandshakeKind, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeKind, ProtocolVersion};
 
 use crate::flow::record::TlsFacts;
+use crate::limits::{SEALED_OVERHEAD_BYTES, TLS_PENDING_BYTES};
 
 use super::verifier::refusal_text;
+use endpoint::{Endpoint, Outgoing, Processed};
 
 /// The ALPN name (RFC 7301) of the only protocol that is spoken.
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// One TLS endpoint of a connection, client or server.
-///
-/// What it keeps while idle is small: rustls' own state and a read buffer of 4 KiB.
 pub struct Session {
-    connection: Box<Connection>,
-    /// The name that was sent, on client sessions.
-    sent_name: Option<Box<str>>,
+    endpoint: Endpoint,
+    /// The name that was sent as a client, or received as a server.
+    server_name: Option<Box<str>>,
+    /// Ciphertext whose record, or handshake message, is not whole.
+    pending: Vec<u8>,
+    /// Ciphertext that is to be sent before anything else is encrypted.
+    output: Vec<u8>,
+    /// How much of `output` was sent.
+    sent: usize,
+    /// The peer's close_notify came.
+    peer_closed: bool,
+    failed: Option<Error>,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("client", &matches!(*self.connection, Connection::Client(_)))
-            .field("handshaking", &self.connection.is_handshaking())
+            .field("client", &matches!(self.endpoint, Endpoint::Client(_)))
+            .field("handshaking", &self.is_handshaking())
             .finish_non_exhaustive()
     }
 }
@@ -42,12 +54,55 @@ pub struct Received {
     pub peer_closed: bool,
 }
 
+/// What [`Session::seal`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Bytes of plaintext that were encrypted.
+    pub taken: usize,
+    /// Bytes of ciphertext that they became.
+    pub written: usize,
+}
+
 impl Session {
-    pub(crate) fn new(connection: Connection, sent_name: Option<&str>) -> Self {
-        Session { connection: Box::new(connection), sent_name: sent_name.map(Box::from) }
+    fn new(endpoint: Endpoint, server_name: Option<&str>) -> Self {
+        let mut session = Session {
+            endpoint,
+            server_name: server_name.map(Box::from),
+            pending: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            peer_closed: false,
+            failed: None,
+        };
+        // A client begins: its ClientHello is there at once.
+        session.failed = session.process(&mut [], &mut Vec::new()).error;
+        session
     }
 
-    /// Takes all of `ciphertext` and appends what it says to `plaintext`.
+    /// A client's session; `server_name` is what it sends.
+    pub(crate) fn client(
+        connection: rustls::client::UnbufferedClientConnection,
+        server_name: Option<&str>,
+    ) -> Self {
+        Self::new(connection.into(), server_name)
+    }
+
+    /// A server's session; `server_name` is what the client has sent.
+    pub(crate) fn server(
+        connection: rustls::server::UnbufferedServerConnection,
+        server_name: Option<&str>,
+    ) -> Self {
+        Self::new(connection.into(), server_name)
+    }
+
+    /// Ciphertext that came before and waits for the rest of its record. It has to stand in front
+    /// of what comes next.
+    pub fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// Takes all of `ciphertext`, which begins with [`Session::pending`], and appends what it
+    /// says to `plaintext`. It is decrypted in place.
     ///
     /// Bytes after the peer's close_notify are ignored.
     ///
@@ -56,111 +111,122 @@ impl Session {
     /// ([`Session::has_output`]).
     pub fn receive(
         &mut self,
-        mut ciphertext: &[u8],
+        ciphertext: &mut [u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<Received, TlsError> {
-        let was_handshaking = self.connection.is_handshaking();
-        let mut peer_closed = false;
-        while !ciphertext.is_empty() && !peer_closed {
-            let taken = self
-                .connection
-                .read_tls(&mut ciphertext)
-                .map_err(|e| TlsError::other(format!("the TLS stream cannot be read: {e}")))?;
-            let processed = self.connection.process_new_packets();
-            let drained = self.drain(plaintext);
-            let state = processed.map_err(|e| self.error(&e))?;
-            drained?;
-            peer_closed = state.peer_has_closed();
-            if taken == 0 {
-                break;
-            }
+        if self.peer_closed {
+            return Ok(Received { peer_closed: true, ..Received::default() });
+        }
+        let was_handshaking = self.is_handshaking();
+        let processed = self.process(ciphertext, plaintext);
+        self.peer_closed = processed.peer_closed;
+        let rest = ciphertext.get(processed.used..).unwrap_or_default();
+        if self.failed.is_none() && processed.error.is_none() && rest.len() > TLS_PENDING_BYTES {
+            self.failed = Some(Error::General("a handshake message is too long".to_owned()));
+        }
+        self.failed = self.failed.take().or(processed.error);
+        if let Some(error) = &self.failed {
+            return Err(TlsError::from_rustls(error, matches!(self.endpoint, Endpoint::Server(_))));
+        }
+        let rest = if self.peer_closed { &[] } else { rest };
+        if rest.is_empty() {
+            self.pending = Vec::new();
+        } else {
+            self.pending.clear();
+            self.pending.extend_from_slice(rest);
         }
         Ok(Received {
-            handshake_done: was_handshaking && !self.connection.is_handshaking(),
-            peer_closed,
+            handshake_done: was_handshaking && !self.is_handshaking(),
+            peer_closed: self.peer_closed,
         })
     }
 
-    /// Moves all decrypted bytes out of rustls, which bounds what it would keep of them.
-    fn drain(&mut self, plaintext: &mut Vec<u8>) -> Result<(), TlsError> {
-        let mut reader = self.connection.reader();
-        loop {
-            let chunk = match reader.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) => return Err(TlsError::other(format!("the TLS stream broke off: {e}"))),
-            };
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            let length = chunk.len();
-            plaintext.extend_from_slice(chunk);
-            reader.consume(length);
-        }
+    fn process(&mut self, ciphertext: &mut [u8], plaintext: &mut Vec<u8>) -> Processed {
+        self.endpoint.process(ciphertext, plaintext, &mut self.output)
     }
 
-    /// Encrypts as much of `plaintext` as fits and returns how many bytes that was. What rustls
-    /// keeps unsent is bounded (64 KiB); 0 says that output must be written first.
+    /// Encrypts as much of `plaintext` as `sealed` has room for. Takes nothing during the
+    /// handshake and while [`Session::output`] has something that must be sent before.
     ///
     /// # Errors
     /// When the session is unusable.
-    pub fn send(&mut self, plaintext: &[u8]) -> Result<usize, TlsError> {
-        self.connection
-            .writer()
-            .write(plaintext)
-            .map_err(|e| TlsError::other(format!("cannot encrypt: {e}")))
+    pub fn seal(&mut self, plaintext: &[u8], sealed: &mut [u8]) -> Result<Sealed, TlsError> {
+        if self.is_handshaking() || self.has_output() {
+            return Ok(Sealed::default());
+        }
+        if let Some(error) = &self.failed {
+            return Err(TlsError::other(format!("cannot encrypt: {error}")));
+        }
+        let room = sealed.len().saturating_sub(SEALED_OVERHEAD_BYTES);
+        let now = plaintext.get(..room).unwrap_or(plaintext);
+        let written = self
+            .endpoint
+            .write(&Outgoing::Data(now), &mut self.pending, sealed, &mut self.output)
+            .map_err(|error| TlsError::other(format!("cannot encrypt: {error}")))?;
+        let taken = if self.has_output() { 0 } else { now.len() };
+        Ok(Sealed { taken, written })
     }
 
-    /// Queues close_notify: no more plaintext will be sent.
+    /// Queues close_notify: no more plaintext will be sent. During the handshake there is nothing
+    /// that it could end.
     pub fn close(&mut self) {
-        self.connection.send_close_notify();
+        if self.is_handshaking() || self.failed.is_some() {
+            return;
+        }
+        let mut alert = [0; SEALED_OVERHEAD_BYTES];
+        let what = Outgoing::CloseNotify;
+        let written = self.endpoint.write(&what, &mut self.pending, &mut alert, &mut self.output);
+        self.queue(alert.get(..written.unwrap_or_default()).unwrap_or_default());
     }
 
-    /// Whether ciphertext waits to be written.
+    /// Queues ciphertext that [`Session::seal`] gave and the socket did not take.
+    pub fn queue(&mut self, sealed: &[u8]) {
+        self.output.extend_from_slice(sealed);
+    }
+
+    /// Whether ciphertext waits to be sent.
     pub fn has_output(&self) -> bool {
-        self.connection.wants_write()
+        self.sent < self.output.len()
     }
 
-    /// Writes waiting ciphertext with one (vectored) write and returns how many bytes it took.
-    ///
-    /// # Errors
-    /// Those of `sink`.
-    pub fn write_to(&mut self, sink: &mut dyn Write) -> io::Result<usize> {
-        self.connection.write_tls(sink)
+    /// The ciphertext that waits to be sent.
+    pub fn output(&self) -> &[u8] {
+        self.output.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many bytes of [`Session::output`] were sent.
+    pub fn consume_output(&mut self, count: usize) {
+        self.sent = self.sent.saturating_add(count);
+        if !self.has_output() {
+            self.output = Vec::new();
+            self.sent = 0;
+        }
     }
 
     /// Whether the handshake is still under way.
     pub fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.endpoint.common().is_handshaking()
     }
 
     /// What the handshake agreed on; version and cipher are empty before it did.
     pub fn facts(&self) -> TlsFacts {
-        let version = match self.connection.protocol_version() {
+        let common = self.endpoint.common();
+        let version = match common.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "",
         };
-        let cipher = self.connection.negotiated_cipher_suite().map_or_else(String::new, |suite| {
+        let cipher = common.negotiated_cipher_suite().map_or_else(String::new, |suite| {
             let name = suite.suite().as_str().unwrap_or_default();
             name.strip_prefix("TLS13_").map_or_else(|| name.to_owned(), |n| format!("TLS_{n}"))
         });
-        let server_name = match &*self.connection {
-            Connection::Client(_) => self.sent_name.as_deref().map(str::to_owned),
-            Connection::Server(server) => server.server_name().map(str::to_owned),
-        };
-        let alpn = self.connection.alpn_protocol();
         TlsFacts {
             version,
             cipher,
-            server_name,
-            alpn: alpn.map(|p| String::from_utf8_lossy(p).into_owned()),
-            resumed: self.connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name: self.server_name.as_deref().map(str::to_owned),
+            alpn: common.alpn_protocol().map(|p| String::from_utf8_lossy(p).into_owned()),
+            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
         }
-    }
-
-    fn error(&self, error: &rustls::Error) -> TlsError {
-        TlsError::from_rustls(error, matches!(*self.connection, Connection::Server(_)))
     }
 }
 

@@ -10,8 +10,9 @@ use tempfile::TempDir;
 use super::authority::{Authority, AuthoritySource};
 use super::cert_cache::CertCache;
 use super::server::ServerTls;
-use super::session::{Received, Session, TlsError};
+use super::session::{Received, Sealed, Session, TlsError};
 use super::upstream::UpstreamTls;
+use crate::limits::{READ_BYTES, SEALED_OVERHEAD_BYTES};
 
 /// The authority of a configuration folder that the user named.
 pub(crate) fn open_in(confdir: &Path) -> crate::error::Result<Authority> {
@@ -39,11 +40,27 @@ pub(crate) fn pair_of(authority: Arc<Authority>) -> (ServerTls, UpstreamTls) {
 
 /// All ciphertext that `session` has to send.
 pub(crate) fn output(session: &mut Session) -> Vec<u8> {
-    let mut out = Vec::new();
-    while session.has_output() {
-        session.write_to(&mut out).unwrap();
-    }
+    let out = session.output().to_vec();
+    session.consume_output(out.len());
     out
+}
+
+/// Gives ciphertext to `session`, behind what waits there.
+pub(crate) fn receive(
+    session: &mut Session,
+    ciphertext: &[u8],
+    plaintext: &mut Vec<u8>,
+) -> Result<Received, TlsError> {
+    let mut all = [session.pending(), ciphertext].concat();
+    session.receive(&mut all, plaintext)
+}
+
+/// Encrypts `plaintext`, as much of it as one read asks for, into the output; how much that was.
+pub(crate) fn send(session: &mut Session, plaintext: &[u8]) -> usize {
+    let mut sealed = vec![0; READ_BYTES + SEALED_OVERHEAD_BYTES];
+    let Sealed { taken, written } = session.seal(plaintext, &mut sealed).unwrap();
+    session.queue(&sealed[..written]);
+    taken
 }
 
 /// What one end came to know while bytes were carried.
@@ -64,7 +81,7 @@ impl End {
     ) -> Result<(), TlsError> {
         for part in ciphertext.chunks(piece.max(1)) {
             let Received { handshake_done, peer_closed } =
-                session.receive(part, &mut self.plaintext)?;
+                receive(session, part, &mut self.plaintext)?;
             self.done += usize::from(handshake_done);
             self.closed |= peer_closed;
         }

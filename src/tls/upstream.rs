@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::{Error, Result};
 use crate::limits::RESUMPTION_HOSTS;
@@ -117,9 +117,9 @@ impl UpstreamTls {
                 (parsed, Some(name))
             }
         };
-        let connection = ClientConnection::new(Arc::clone(config), name)
+        let connection = UnbufferedClientConnection::new(Arc::clone(config), name)
             .map_err(|e| TlsError::other(format!("cannot begin a TLS session: {e}")))?;
-        Ok(Session::new(connection.into(), sent.as_deref()))
+        Ok(Session::client(connection, sent.as_deref()))
     }
 }
 

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ResolvesServerCertUsingSni;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::*;
 use crate::tls::authority::Authority;
 use crate::tls::provider::provider;
 use crate::tls::testing::{
-    P256_KEY, carry, handshake, new_authority, open_file, openssl_ca, output, pair_of,
+    P256_KEY, carry, handshake, new_authority, open_file, openssl_ca, output, pair_of, receive,
+    send,
 };
 use crate::tls::upstream::UpstreamTls;
 use crate::tls::verifier::TakesAny;
@@ -36,7 +39,8 @@ fn custom_client(
 
 fn client_of(config: &Arc<ClientConfig>, host: &str) -> Session {
     let name = ServerName::try_from(host.to_owned()).unwrap();
-    Session::new(ClientConnection::new(Arc::clone(config), name).unwrap().into(), Some(host))
+    let connection = UnbufferedClientConnection::new(Arc::clone(config), name).unwrap();
+    Session::client(connection, Some(host))
 }
 
 #[test]
@@ -94,8 +98,8 @@ fn a_version_below_the_lowest_is_refused() {
         .unwrap()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
-    let old_server = ServerConnection::new(Arc::new(config)).unwrap();
-    let mut old_server = Session::new(old_server.into(), None);
+    let old_server = UnbufferedServerConnection::new(Arc::new(config)).unwrap();
+    let mut old_server = Session::server(old_server, None);
     let mut strict = client.session("a.example", TlsVersion::Tls13).unwrap();
     let (client_end, server_end) = carry(&mut strict, &mut old_server, usize::MAX);
     assert!(client_end.is_err() && server_end.is_err());
@@ -275,11 +279,11 @@ fn transfer(from: &mut Session, to: &mut Session, data: &[u8]) -> Vec<u8> {
     let mut received = Vec::new();
     let mut rest = data;
     while !rest.is_empty() {
-        let taken = from.send(rest).unwrap();
+        let taken = send(from, rest);
         let ciphertext = output(from);
         assert!(taken > 0 || !ciphertext.is_empty(), "no progress");
         rest = &rest[taken..];
-        to.receive(&ciphertext, &mut received).unwrap();
+        receive(to, &ciphertext, &mut received).unwrap();
     }
     received
 }
@@ -304,11 +308,11 @@ fn one_call_takes_all_ciphertext() {
     handshake(&mut client, &mut server);
     let mut ciphertext = Vec::new();
     for _ in 0..64 {
-        assert_eq!(client.send(&[b'x'; 16 * 1024]).unwrap(), 16 * 1024);
+        assert_eq!(send(&mut client, &[b'x'; 16 * 1024]), 16 * 1024);
         ciphertext.extend(output(&mut client));
     }
     let mut plaintext = Vec::new();
-    server.receive(&ciphertext, &mut plaintext).unwrap();
+    receive(&mut server, &ciphertext, &mut plaintext).unwrap();
     assert_eq!(plaintext.len(), 64 * 16 * 1024);
 }
 
@@ -319,11 +323,11 @@ fn unsent_plaintext_is_bounded() {
     let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
     let data = vec![0; 1024 * 1024];
-    let taken = client.send(&data).unwrap();
+    let taken = send(&mut client, &data);
     assert!(taken > 0 && taken <= 64 * 1024, "{taken}");
-    while client.send(&data).unwrap() > 0 {}
+    while send(&mut client, &data) > 0 {}
     assert!(output(&mut client).len() < 70 * 1024);
-    assert!(client.send(&data).unwrap() > 0, "there is room again");
+    assert!(send(&mut client, &data) > 0, "there is room again");
 }
 
 #[test]
@@ -332,12 +336,12 @@ fn a_close_is_told_and_what_follows_is_ignored() {
     let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
-    client.send(b"last words").unwrap();
+    send(&mut client, b"last words");
     client.close();
     let mut ciphertext = output(&mut client);
     ciphertext.extend_from_slice(b"not TLS at all");
     let mut plaintext = Vec::new();
-    let received = server.receive(&ciphertext, &mut plaintext).unwrap();
+    let received = receive(&mut server, &ciphertext, &mut plaintext).unwrap();
     assert_eq!(plaintext, b"last words");
     assert_eq!(received, Received { handshake_done: false, peer_closed: true });
     // The other direction stays open (RFC 8446 section 6.1).
@@ -349,7 +353,7 @@ fn garbage_is_an_error_with_an_alert() {
     let (server, _) = pair_of(new_authority());
     let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     let garbage = [0x16, 3, 1, 0, 4, 20, 0, 0, 0];
-    let error = server.receive(&garbage, &mut Vec::new()).unwrap_err();
+    let error = receive(&mut server, &garbage, &mut Vec::new()).unwrap_err();
     assert!(!error.to_string().is_empty());
     assert!(server.has_output());
 }
@@ -360,11 +364,11 @@ fn altered_ciphertext_is_an_error() {
     let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
     let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     handshake(&mut client, &mut server);
-    client.send(b"secret").unwrap();
+    send(&mut client, b"secret");
     let mut ciphertext = output(&mut client);
     *ciphertext.last_mut().unwrap() ^= 1;
     let mut plaintext = Vec::new();
-    assert!(server.receive(&ciphertext, &mut plaintext).is_err());
+    assert!(receive(&mut server, &ciphertext, &mut plaintext).is_err());
     assert!(plaintext.is_empty());
 }
 
@@ -379,13 +383,13 @@ proptest! {
         let (server, client) = shared_pair();
         let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
         let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
-        client.send(&data[..data.len().min(20_000)]).unwrap();
         let (client_end, server_end) = carry(&mut client, &mut server, piece);
-        prop_assert_eq!(client_end.unwrap().done, 1);
-        let server_end = server_end.unwrap();
-        prop_assert_eq!(server_end.done, 1);
-        prop_assert_eq!(&server_end.plaintext[..], &data[..data.len().min(20_000)]);
-        server.send(&data).unwrap();
+        prop_assert_eq!((client_end.unwrap().done, server_end.unwrap().done), (1, 1));
+        let first = &data[..data.len().min(20_000)];
+        send(&mut client, first);
+        let (_, server_end) = carry(&mut client, &mut server, piece);
+        prop_assert_eq!(&server_end.unwrap().plaintext[..], first);
+        send(&mut server, &data);
         server.close();
         let (client_end, _) = carry(&mut client, &mut server, piece);
         let client_end = client_end.unwrap();
@@ -406,7 +410,7 @@ proptest! {
         for ciphertext in [from_client, bytes] {
             let min = TlsVersion::Tls12;
             let mut server = server.session(Some("a.example"), "a.example", min).unwrap();
-            let _ = server.receive(&ciphertext, &mut Vec::new());
+            let _ = receive(&mut server, &ciphertext, &mut Vec::new());
             output(&mut server);
         }
     }

@@ -60,8 +60,8 @@ fn self_signed(host: &str, trusted: bool, authority: &str) -> std::result::Resul
     };
     let client = UpstreamTls::with_roots(vec![root]).unwrap();
     let mut client = client.session(host, TlsVersion::Tls12).unwrap();
-    let server = rustls::ServerConnection::new(Arc::new(config)).unwrap();
-    let mut server = Session::new(server.into(), None);
+    let server = rustls::server::UnbufferedServerConnection::new(Arc::new(config)).unwrap();
+    let mut server = Session::server(server, None);
     carry(&mut client, &mut server, usize::MAX).0.map(|_| ())
 }
 
