@@ -45,8 +45,8 @@ pub const TURN_REQUESTS: usize = 16;
 /// Connections accepted in one turn.
 pub const TURN_ACCEPTS: usize = 64;
 
-/// Buffers that a loop keeps for the next connection that needs one.
-pub const SPARE_BUFFERS: usize = 32;
+/// Bytes of the buffers that a loop keeps for the next connections that need some.
+pub const SPARE_BYTES: usize = 2 * 1024 * 1024;
 /// A buffer that has grown larger is freed instead of kept.
 pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
 

@@ -12,4 +12,5 @@ pub mod server;
 mod service;
 mod slots;
 mod socket;
+mod spare;
 mod timer;

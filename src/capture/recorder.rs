@@ -18,7 +18,7 @@ use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
 use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
-use crate::limits::JOURNAL_FLUSH;
+use crate::limits::{COLLECT_INTERVAL, JOURNAL_FLUSH};
 use crate::notice::{Notice, Notices};
 use crate::stats::Stats;
 
@@ -180,12 +180,17 @@ impl RecorderHandle {
 
 /// Takes flows until the queue is closed and empty.
 fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
+    let watch = flows.watch();
     let mut flushed = Instant::now();
     loop {
-        let wait = JOURNAL_FLUSH.saturating_sub(flushed.elapsed()).max(Duration::from_millis(1));
-        match flows.receive(wait) {
+        match flows.try_receive() {
             Received::Batch(batch) => batch.into_iter().for_each(|event| writer.take(event)),
-            Received::Timeout => {}
+            Received::Timeout => {
+                let wait = JOURNAL_FLUSH.saturating_sub(flushed.elapsed());
+                watch.wait(wait.max(Duration::from_millis(1)));
+                // Who sends while this thread rests wakes nobody.
+                watch.rest(COLLECT_INTERVAL);
+            }
             Received::Closed => return writer,
         }
         if flushed.elapsed() >= JOURNAL_FLUSH {

@@ -235,9 +235,14 @@ fn kind(name: &[u8]) -> Kind {
         25 => &[("Proxy-Authentication-Info", ProxyResponse)],
         _ => &[],
     };
+    // Their first letters differ, where there are several of a length but for two pairs.
+    let same_first = |known: &str| {
+        let first = [known.as_bytes(), name].map(|it| it.first().map(u8::to_ascii_lowercase));
+        first[0] == first[1]
+    };
     candidates
         .iter()
-        .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
+        .find(|(known, _)| same_first(known) && name.eq_ignore_ascii_case(known.as_bytes()))
         .map_or(Kind::EndToEnd, |&(_, kind)| kind)
 }
 

@@ -126,7 +126,7 @@ impl EventLoop {
     /// at it first is that it cannot be sent twice.
     fn take_pooled(&mut self, conn: ConnKey, dial: &Dial) -> Option<(SocketKey, Connected)> {
         let pool_key = PoolKey::from(dial);
-        while let Some((since, key)) = self.pool.take(&pool_key) {
+        while let Some((since, key)) = self.pool.take(&pool_key, self.desk.now.instant) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
             // Between two requests of one turn the poller had no chance to tell of anything.
             let look = dial.reuse == Reuse::Probe

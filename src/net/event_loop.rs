@@ -17,9 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::capture::queue::FlowSender;
 use crate::flow::record::FlowId;
-use crate::limits::{
-    POOL_CONNECTIONS_PER_HOST, POOL_IDLE, SPARE_BUFFER_BYTES, SPARE_BUFFERS, SWEEP_INTERVAL,
-};
+use crate::limits::{POOL_CONNECTIONS_PER_HOST, POOL_IDLE, SWEEP_INTERVAL};
 use crate::net::control::Decision;
 use crate::net::dial::{Dialing, Dialled};
 use crate::net::listener::Listener;
@@ -29,6 +27,7 @@ use crate::net::resolver::{Addresses, Resolver};
 use crate::net::service::ConnEntry;
 use crate::net::slots::{Key, Slots};
 use crate::net::socket::{Scratch, Socket};
+use crate::net::spare::Spare;
 use crate::net::timer::Timers;
 use crate::options::Options;
 use crate::proxy::buffer::Buffer;
@@ -213,7 +212,7 @@ pub(super) struct EventLoop {
     pub(super) upstream_tls: Option<Arc<UpstreamTls>>,
     pub(super) loads: Loads,
     pub(super) scratch: Scratch,
-    pub(super) spare: Vec<Vec<u8>>,
+    pub(super) spare: Spare,
     /// Clients wait to be accepted beyond what one turn takes.
     pub(super) accept_again: bool,
     /// Connections that have something to do.
@@ -260,7 +259,7 @@ impl EventLoop {
             upstream_tls: parts.upstream_tls,
             loads: parts.loads,
             scratch: Scratch::default(),
-            spare: Vec::new(),
+            spare: Spare::default(),
             accept_again: false,
             ready: VecDeque::new(),
             parked: Vec::new(),
@@ -294,13 +293,7 @@ impl EventLoop {
                 self.accept();
             }
             self.fire_timers();
-            // Those that become ready meanwhile have their turn after the next poll.
-            for _ in 0..self.ready.len() {
-                if let Some(key) = self.ready.pop_front() {
-                    self.service(key);
-                    self.outlet.flush_if_full(&mut self.desk.outbox);
-                }
-            }
+            self.serve_ready();
             if let Some(load) = self.loads.get(self.number) {
                 load.sockets.store(self.sockets.len(), Ordering::Relaxed);
             }
@@ -308,6 +301,27 @@ impl EventLoop {
             self.desk.shared.stats.bytes.add(std::mem::take(&mut self.received));
         }
         Ok(())
+    }
+
+    /// Gives all that are ready their turn. Those that become ready meanwhile have theirs after
+    /// the next poll.
+    ///
+    /// All are read before any is written to: a peer that sleeps is woken once, and finds the
+    /// requests of many connections, where it would be woken by each.
+    fn serve_ready(&mut self) {
+        let count = self.ready.len();
+        for at in 0..count {
+            if let Some(key) = self.ready.get(at).copied() {
+                self.take_in(key);
+                self.outlet.flush_if_full(&mut self.desk.outbox);
+            }
+        }
+        for _ in 0..count {
+            if let Some(key) = self.ready.pop_front() {
+                self.service(key);
+                self.outlet.flush_if_full(&mut self.desk.outbox);
+            }
+        }
     }
 
     /// Ended, and everything that was told has left.
@@ -581,11 +595,8 @@ impl EventLoop {
     pub(super) fn reclaim(&mut self, entry: &mut ConnEntry) {
         let links = [&mut entry.conn.client, &mut entry.conn.upstream];
         for buffer in links.into_iter().flat_map(|link| [&mut link.input, &mut link.output]) {
-            if let Some(storage) = buffer.take_storage()
-                && self.spare.len() < SPARE_BUFFERS
-                && storage.capacity() <= SPARE_BUFFER_BYTES
-            {
-                self.spare.push(storage);
+            if let Some(storage) = buffer.take_storage() {
+                self.spare.give(storage);
             }
         }
     }

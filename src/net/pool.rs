@@ -50,11 +50,16 @@ impl<C: Copy + PartialEq> Pool<C> {
         Pool { idle: HashMap::new(), len: 0, max, max_per_key, keep }
     }
 
-    /// Takes the connection that became idle last, with the time when it did: it is the least
-    /// likely to be stale.
-    pub(super) fn take(&mut self, key: &PoolKey) -> Option<(Instant, C)> {
+    /// Takes the connection that became idle last before `now`, with the time when it did: it is
+    /// the least likely to be stale. One that became idle just now, of whose end the poller had no
+    /// chance to tell, is taken only where there is no other.
+    pub(super) fn take(&mut self, key: &PoolKey, now: Instant) -> Option<(Instant, C)> {
         let idle = self.idle.get_mut(key)?;
-        let taken = idle.pop()?;
+        let before = idle.iter().rposition(|(since, _)| *since != now);
+        let taken = match before {
+            Some(at) => idle.remove(at),
+            None => idle.pop()?,
+        };
         self.len = self.len.saturating_sub(1);
         if idle.is_empty() && self.idle.len() > EMPTY_KEYS {
             self.idle.remove(key);
@@ -131,16 +136,29 @@ mod tests {
     #[test]
     fn the_last_in_is_the_first_out_of_its_own_place() {
         let now = Instant::now();
+        let later = now + Duration::from_secs(1);
         let mut pool = pool(10, 10);
         pool.put(key("a", None), 1, now);
         pool.put(key("a", Some("a")), 2, now);
         pool.put(key("a", None), 3, now);
-        assert_eq!(pool.take(&key("a", None)), Some((now, 3)));
-        assert_eq!(pool.take(&key("a", None)), Some((now, 1)));
-        assert_eq!(pool.take(&key("a", None)), None);
-        assert_eq!(pool.take(&key("a", Some("b"))), None);
-        assert_eq!(pool.take(&key("a", Some("a"))), Some((now, 2)));
+        assert_eq!(pool.take(&key("a", None), later), Some((now, 3)));
+        assert_eq!(pool.take(&key("a", None), later), Some((now, 1)));
+        assert_eq!(pool.take(&key("a", None), later), None);
+        assert_eq!(pool.take(&key("a", Some("b")), later), None);
+        assert_eq!(pool.take(&key("a", Some("a")), later), Some((now, 2)));
         assert_eq!(pool.len, 0);
+    }
+
+    #[test]
+    fn what_became_idle_just_now_is_the_last_to_be_taken() {
+        let before = Instant::now();
+        let now = before + Duration::from_secs(1);
+        let mut pool = pool(10, 10);
+        for (connection, since) in [(1, before), (2, before), (3, now), (4, now)] {
+            pool.put(key("a", None), connection, since);
+        }
+        let taken = std::iter::from_fn(|| pool.take(&key("a", None), now));
+        assert_eq!(taken.collect::<Vec<_>>(), [(before, 2), (before, 1), (now, 4), (now, 3)]);
     }
 
     #[test]

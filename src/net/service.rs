@@ -27,6 +27,8 @@ pub(super) struct ConnEntry {
     /// It stands among the loop's parked connections.
     pub(super) parked: bool,
     pub(super) queued: bool,
+    /// What reading came to, in a turn that has begun.
+    intake: Option<Intake>,
     /// The time of its entry among the timers.
     pub(super) scheduled: Option<Instant>,
 }
@@ -35,6 +37,15 @@ pub(super) struct ConnEntry {
 enum Closing {
     InOrder,
     Cut { reset: bool },
+}
+
+/// What came of reading, and of working on what was read.
+#[derive(Clone, Copy, Debug)]
+struct Intake {
+    /// Bytes that were read, or as many as there were ends.
+    moved: usize,
+    /// More can be done without anything else happening.
+    more: bool,
 }
 
 /// What becomes of a connection after its turn.
@@ -61,6 +72,7 @@ impl ConnEntry {
             closing: None,
             parked: false,
             queued: false,
+            intake: None,
             scheduled: None,
         }
     }
@@ -71,7 +83,15 @@ impl ConnEntry {
 }
 
 impl EventLoop {
-    /// Gives a connection its turn.
+    /// The first half of a connection's turn: reads, and works on what was read.
+    pub(super) fn take_in(&mut self, key: ConnKey) {
+        if let Some(mut entry) = self.conns.lend(key) {
+            entry.intake = Some(self.intake(key, &mut entry));
+            self.conns.put_back(key, entry);
+        }
+    }
+
+    /// Gives a connection its turn, or the rest of it.
     pub(super) fn service(&mut self, key: ConnKey) {
         let Some(mut entry) = self.conns.lend(key) else { return };
         entry.queued = false;
@@ -103,17 +123,8 @@ impl EventLoop {
     fn turn(&mut self, key: ConnKey, entry: &mut ConnEntry) -> After {
         let mut budget = TURN_BYTES;
         loop {
-            let mut moved = 0;
-            if self.outlet.is_stalled() {
-                if !entry.parked {
-                    entry.parked = true;
-                    self.parked.push(key);
-                }
-            } else {
-                moved += self.read_client(entry);
-                moved += self.read_upstream(entry);
-            }
-            let more = self.advance(key, entry);
+            let begun = entry.intake.take();
+            let Intake { mut moved, more } = begun.unwrap_or_else(|| self.intake(key, entry));
             moved += self.write_client(entry);
             moved += self.write_upstream(entry);
             if self.has_closed(entry) {
@@ -131,6 +142,25 @@ impl EventLoop {
         }
     }
 
+    fn intake(&mut self, key: ConnKey, entry: &mut ConnEntry) -> Intake {
+        let mut moved = 0;
+        if self.outlet.is_stalled() {
+            if !entry.parked {
+                entry.parked = true;
+                self.parked.push(key);
+            }
+        } else {
+            moved += self.read_client(entry);
+            moved += self.read_upstream(entry);
+        }
+        if moved > 0 {
+            for link in [&mut entry.conn.client, &mut entry.conn.upstream] {
+                link.output.give_storage(|| self.spare.take());
+            }
+        }
+        Intake { moved, more: self.advance(key, entry) }
+    }
+
     fn can_read(&mut self, entry: &ConnEntry) -> bool {
         let mut readable = |key: Option<SocketKey>| {
             key.and_then(|key| self.sockets.get_mut(key)).is_some_and(|it| it.socket.readable)
@@ -146,7 +176,7 @@ impl EventLoop {
             return 0;
         }
         let input = &mut entry.conn.client.input;
-        input.give_storage(|| self.spare.pop().unwrap_or_default());
+        input.give_storage(|| self.spare.take());
         let outcome = socket.socket.read(&mut self.scratch, input.storage());
         let facts = outcome.secured.then(|| socket.socket.tls().map(|session| session.facts()));
         if let Some(facts) = facts.flatten() {
@@ -182,7 +212,7 @@ impl EventLoop {
             return 0;
         }
         let input = &mut entry.conn.upstream.input;
-        input.give_storage(|| self.spare.pop().unwrap_or_default());
+        input.give_storage(|| self.spare.take());
         let outcome = socket.socket.read(&mut self.scratch, input.storage());
         self.received += outcome.received as u64;
         if outcome.received > 0 {

@@ -37,8 +37,8 @@ pub struct RequestFacts {
     pub head: Bytes,
     /// Its head as it goes on.
     pub outgoing: Vec<u8>,
-    /// Its method.
-    pub method: Vec<u8>,
+    /// Bytes of its method, with which the head begins.
+    pub method_bytes: usize,
     /// The client's HTTP version.
     pub version: Version,
     /// Whether the client wants the connection to go on.
@@ -55,6 +55,13 @@ pub struct RequestFacts {
     pub recorded: bool,
     /// When its first byte was there.
     pub began: Now,
+}
+
+impl RequestFacts {
+    /// Its method.
+    pub fn method(&self) -> &[u8] {
+        self.head.get(..self.method_bytes).unwrap_or_default()
+    }
 }
 
 /// What the request side awaits.
@@ -278,7 +285,7 @@ impl Exchange {
 
     fn is_idempotent(&self) -> bool {
         let methods: [&[u8]; 6] = [b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"];
-        methods.contains(&self.facts.method.as_slice())
+        methods.contains(&self.facts.method())
     }
 
     /// Which pooled connections serve this request.

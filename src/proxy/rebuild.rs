@@ -51,9 +51,9 @@ pub(super) fn edited_request(
             (before.route.clone(), outgoing_path(&before.outgoing).to_vec())
         }
     };
-    let method = edit.method.map_or_else(|| before.method.clone(), String::into_bytes);
+    let method = edit.method.map_or_else(|| before.method().to_vec(), String::into_bytes);
     check_method(&method)?;
-    if (method == b"HEAD") != (before.method == b"HEAD") {
+    if (method == b"HEAD") != (before.method() == b"HEAD") {
         return Err("the client knows by the method it has sent whether a body answers it: HEAD \
                     cannot become another method, nor another one HEAD"
             .to_owned());

@@ -207,7 +207,7 @@ pub(super) fn facts(
     RequestFacts {
         outgoing,
         head: Bytes::copy_from_slice(raw),
-        method: head.method.of(bytes).to_vec(),
+        method_bytes: head.method.of(bytes).len(),
         version: head.version,
         keep_alive: keep_alive(head.version, &head.fields, bytes),
         expects_continue: has_token(&head.fields, bytes, "Expect", "100-continue"),

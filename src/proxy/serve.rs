@@ -226,7 +226,7 @@ impl Conn {
         let Some(exchange) = &self.exchange else { return };
         let answered = exchange.is_answered();
         let reset = exchange.ends_by_close();
-        let head_only = exchange.facts().method == b"HEAD";
+        let head_only = exchange.facts().method() == b"HEAD";
         // A body that no server will take is still on its way, unless all of it was taken.
         let taken = exchange.request_is_done() || exchange.has_no_body();
         let stays = exchange.facts().keep_alive
@@ -251,7 +251,7 @@ impl Conn {
     fn give_notice(&self, reason: &str, cx: &Context<'_>) {
         let Some(exchange) = &self.exchange else { return };
         let facts = exchange.facts();
-        let method = String::from_utf8_lossy(&facts.method);
+        let method = String::from_utf8_lossy(facts.method());
         let scheme = if facts.route.scheme == Scheme::Https { "https" } else { "http" };
         let host = host_value(facts.route.scheme, &facts.route.authority);
         let what = format!("{method} {scheme}://{host}");

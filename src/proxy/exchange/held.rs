@@ -301,7 +301,7 @@ impl Exchange {
 
     /// Whether a response of this status has no body (RFC 9110 section 6.4.1).
     fn is_bodiless(&self, status: u16) -> bool {
-        matches!(status, 204 | 304) || self.facts.method == b"HEAD"
+        matches!(status, 204 | 304) || self.facts.method() == b"HEAD"
     }
 
     /// The exchange as filters see it; `held` is the body of the message that is judged.

@@ -50,7 +50,7 @@ impl Exchange {
     ) -> Result<Step, Failure> {
         let head = &cx.heads.response;
         let bytes = upstream.input.bytes();
-        let length = response_length(head, bytes, &self.facts.method)
+        let length = response_length(head, bytes, self.facts.method())
             .map_err(|error| bad_response(&error.to_string()))?;
         let head_bytes = head.len;
         let step = match head.status {

@@ -58,7 +58,7 @@ fn edited(edit: RequestEdit) -> Result<(String, String), String> {
             .as_slice()
             .into(),
         outgoing: b"PUT /a?b HTTP/1.1\r\nhost: h.example\r\n\r\n".to_vec(),
-        method: b"PUT".to_vec(),
+        method_bytes: "PUT".len(),
         version: Version::Http10,
         keep_alive: true,
         expects_continue: true,
