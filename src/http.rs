@@ -3,6 +3,7 @@
 pub mod body;
 pub mod credentials;
 pub mod device_page;
+pub mod field;
 pub mod head;
 pub mod reply;
 pub mod rewrite;

@@ -4,9 +4,8 @@
 
 use std::fmt;
 
-use super::head::{
-    Field, HeadError, RequestHead, ResponseHead, Version, list_elements, parse_fields, values,
-};
+use super::field::{Field, FieldKind, values_of};
+use super::head::{HeadError, RequestHead, ResponseHead, Version, list_elements, parse_fields};
 use super::lines::SectionScanner;
 use crate::limits::{CHUNK_EXTENSION_BYTES, TRAILER_BYTES};
 
@@ -129,8 +128,8 @@ fn declared_length(
     fields: &[Field],
     buf: &[u8],
 ) -> Result<Option<BodyLength>, FramingError> {
-    let mut codings = values(fields, buf, "Transfer-Encoding");
-    let mut lengths = values(fields, buf, "Content-Length");
+    let mut codings = values_of(fields, buf, FieldKind::TransferEncoding);
+    let mut lengths = values_of(fields, buf, FieldKind::ContentLength);
     let (coding, length) = (codings.next(), lengths.next());
     match (coding, length) {
         (None, None) => Ok(None),

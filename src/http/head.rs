@@ -10,6 +10,7 @@ use std::fmt;
 use httparse::{EMPTY_HEADER, Header, Status};
 use memchr::memchr;
 
+use super::field::{Field, FieldKind, values_of};
 use super::lines::SectionScanner;
 use crate::limits::{EMPTY_LINES, HEAD_BYTES, HEAD_FIELDS, REQUEST_LINE_BYTES};
 
@@ -51,15 +52,6 @@ pub enum Version {
     /// HTTP/1.1.
     #[default]
     Http11,
-}
-
-/// A field line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Field {
-    /// The name as it came.
-    pub name: Span,
-    /// The value as it came, without the blanks around it.
-    pub value: Span,
 }
 
 /// A request's head. Its storage can be used again and again.
@@ -286,15 +278,9 @@ pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim_blanks).filter(|element| !element.is_empty())
 }
 
-/// Whether a comma-separated list field of this name holds `token`, both without regard to case.
-pub fn has_token(fields: &[Field], buf: &[u8], name: &str, token: &str) -> bool {
-    values(fields, buf, name)
-        .any(|value| list_elements(value).any(|e| e.eq_ignore_ascii_case(token.as_bytes())))
-}
-
 /// Whether a response is a stream of server-sent events, whose bytes are of interest as they come.
 pub fn is_event_stream(head: &ResponseHead, buf: &[u8]) -> bool {
-    values(&head.fields, buf, "Content-Type").any(|value| {
+    values_of(&head.fields, buf, FieldKind::ContentType).any(|value| {
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
         trim_blanks(essence).eq_ignore_ascii_case(b"text/event-stream")
     })
@@ -413,6 +399,7 @@ fn store_fields(buf: &[u8], parsed: &[Header<'_>], fields: &mut Vec<Field>) {
     fields.extend(parsed.iter().map(|field| Field {
         name: Span::locate(buf, field.name.as_bytes()),
         value: Span::locate(buf, field.value),
+        kind: FieldKind::of(field.name.as_bytes()),
     }));
 }
 

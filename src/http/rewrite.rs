@@ -4,9 +4,8 @@
 use std::cmp::Ordering;
 
 use super::body::BodyLength;
-use super::head::{
-    Field, RequestHead, ResponseHead, Version, has_token, is_token_byte, list_elements, values,
-};
+use super::field::{Field, FieldKind, has_token, values_of};
+use super::head::{RequestHead, ResponseHead, Version, is_token_byte, list_elements};
 
 /// What flowtap decides about a request that goes upstream.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +61,7 @@ pub fn write_request(
     out.push(b' ');
     out.extend_from_slice(outgoing.path);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let has_host = values(&head.fields, buf, "Host").next().is_some();
+    let has_host = values_of(&head.fields, buf, FieldKind::Host).next().is_some();
     if let Some(host) = outgoing.host.filter(|_| !has_host) {
         write_field(out, b"Host", host);
     }
@@ -70,24 +69,27 @@ pub fn write_request(
     let mut framing = Framing::new(outgoing.body);
     for field in &head.fields {
         let (name, value) = (field.name.of(buf), field.value.of(buf));
-        match (kind(name), outgoing.host) {
-            (Kind::Host, Some(host)) => write_field(out, name, host),
-            (Kind::ContentLength | Kind::TransferEncoding, _) => framing.write(out, name, value),
-            (Kind::Upgrade, _) if outgoing.upgrade && !offers_h2c(value) => {
+        match (field.kind, outgoing.host) {
+            (FieldKind::Host, Some(host)) => write_field(out, name, host),
+            (FieldKind::ContentLength | FieldKind::TransferEncoding, _) => {
+                framing.write(out, field.kind, name, value)
+            }
+            (FieldKind::Upgrade, _) if outgoing.upgrade && !offers_h2c(value) => {
                 write_field(out, name, value);
             }
-            (Kind::Upgrade | Kind::HopByHop | Kind::ProxyRequest, _) => {}
-            _ if is_nominated(&nominated, name) => {}
+            (FieldKind::Upgrade | FieldKind::Connection | FieldKind::Te, _) => {}
+            (FieldKind::HopByHop | FieldKind::ProxyRequest, _) => {}
+            (FieldKind::EndToEnd, _) if is_nominated(&nominated, name) => {}
             _ if outgoing.unconditional && is_condition(name) => {}
             _ if outgoing.uncoded && name.eq_ignore_ascii_case(ACCEPT_ENCODING) => {}
-            _ => write_field(out, name, value),
+            _ => pass_field(out, buf, field),
         }
     }
     framing.finish(out);
     if outgoing.uncoded {
         write_field(out, ACCEPT_ENCODING, b"identity");
     }
-    let trailers = has_token(&head.fields, buf, "TE", "trailers");
+    let trailers = has_token(&head.fields, buf, FieldKind::Te, "trailers");
     if trailers {
         out.extend_from_slice(b"TE: trailers\r\n");
     }
@@ -110,6 +112,8 @@ pub fn write_response(
     head: &ResponseHead,
     outgoing: &OutgoingResponse,
 ) {
+    // Most of it is as long as it came.
+    out.reserve(head.len + ADDED_BYTES);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend([100, 10, 1].map(|unit| b'0' + (head.status / unit % 10) as u8));
     out.push(b' ');
@@ -122,19 +126,22 @@ pub fn write_response(
     let mut framing = Framing::new(outgoing.body);
     for field in &head.fields {
         let (name, value) = (field.name.of(buf), field.value.of(buf));
-        match kind(name) {
-            Kind::TransferEncoding | Kind::Trailer if old_client => {}
-            Kind::ContentLength | Kind::TransferEncoding if descriptive => {
+        match field.kind {
+            FieldKind::TransferEncoding | FieldKind::Trailer if old_client => {}
+            FieldKind::ContentLength | FieldKind::TransferEncoding if descriptive => {
                 write_field(out, name, value);
             }
-            Kind::ContentLength | Kind::TransferEncoding => framing.write(out, name, value),
-            Kind::Trailer if outgoing.body == BodyLength::UntilClose => {}
-            Kind::Upgrade if outgoing.upgrade && !offers_h2c(value) => {
+            FieldKind::ContentLength | FieldKind::TransferEncoding => {
+                framing.write(out, field.kind, name, value)
+            }
+            FieldKind::Trailer if outgoing.body == BodyLength::UntilClose => {}
+            FieldKind::Upgrade if outgoing.upgrade && !offers_h2c(value) => {
                 write_field(out, name, value);
             }
-            Kind::Upgrade | Kind::HopByHop | Kind::ProxyResponse => {}
-            _ if is_nominated(&nominated, name) => {}
-            _ => write_field(out, name, value),
+            FieldKind::Upgrade | FieldKind::Connection | FieldKind::Te => {}
+            FieldKind::HopByHop | FieldKind::ProxyResponse => {}
+            FieldKind::EndToEnd if is_nominated(&nominated, name) => {}
+            _ => pass_field(out, buf, field),
         }
     }
     if !old_client {
@@ -154,19 +161,22 @@ pub fn write_response(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Room for what a response's head gains: its framing and Connection.
+const ADDED_BYTES: usize = 64;
+
 /// The value of Upgrade when Connection nominates it. `None` too when `h2c` is among what it
 /// offers: that never passes, and whoever gets an Upgrade may always ignore it.
 pub fn is_upgrade<'b>(fields: &'b [Field], buf: &'b [u8]) -> Option<&'b [u8]> {
-    let mut upgrades = values(fields, buf, "Upgrade");
+    let mut upgrades = values_of(fields, buf, FieldKind::Upgrade);
     let upgrade = upgrades.next()?;
     let alone = upgrades.next().is_none();
-    let nominated = has_token(fields, buf, "Connection", "upgrade");
+    let nominated = has_token(fields, buf, FieldKind::Connection, "upgrade");
     (alone && nominated && !offers_h2c(upgrade)).then_some(upgrade)
 }
 
 /// Whether the sender wants the connection to go on (RFC 9112 section 9.3).
 pub fn keep_alive(version: Version, fields: &[Field], buf: &[u8]) -> bool {
-    let says = |token| has_token(fields, buf, "Connection", token);
+    let says = |token| has_token(fields, buf, FieldKind::Connection, token);
     match version {
         Version::Http11 => !says("close"),
         Version::Http10 => says("keep-alive") && !says("close"),
@@ -181,77 +191,15 @@ fn is_condition(name: &[u8]) -> bool {
     conditions.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// What a field is to a proxy.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    EndToEnd,
-    /// Nobody may nominate these away.
-    Protected,
-    Host,
-    ContentLength,
-    TransferEncoding,
-    Trailer,
-    Upgrade,
-    HopByHop,
-    /// Hop-by-hop in requests.
-    ProxyRequest,
-    /// Hop-by-hop in responses.
-    ProxyResponse,
-}
-
-/// The fields that are not simply passed on, by the length of their names: every field of every
-/// head is looked up here. What is nominated by Connection although it is `Protected` stays: a
-/// client could otherwise strip what the server relies on.
-fn kind(name: &[u8]) -> Kind {
-    use Kind::{
-        ContentLength, HopByHop, Host, Protected, ProxyRequest, ProxyResponse, Trailer,
-        TransferEncoding, Upgrade,
-    };
-    let candidates: &[(&str, Kind)] = match name.len() {
-        2 => &[("TE", HopByHop)],
-        4 => &[("Date", Protected), ("ETag", Protected), ("Host", Host), ("Vary", Protected)],
-        5 => &[("Range", Protected)],
-        6 => &[("Cookie", Protected), ("Expect", Protected), ("Origin", Protected)],
-        7 => &[("Trailer", Trailer), ("Upgrade", Upgrade)],
-        8 => &[("Location", Protected)],
-        9 => &[("Forwarded", Protected)],
-        10 => &[("Connection", HopByHop), ("Keep-Alive", HopByHop), ("Set-Cookie", Protected)],
-        12 => &[("Content-Type", Protected)],
-        13 => &[
-            ("Authorization", Protected),
-            ("Cache-Control", Protected),
-            ("Content-Range", Protected),
-        ],
-        14 => &[("Content-Length", ContentLength), ("HTTP2-Settings", HopByHop)],
-        15 => &[("X-Forwarded-For", Protected)],
-        16 => &[
-            ("Content-Encoding", Protected),
-            ("Proxy-Connection", HopByHop),
-            ("WWW-Authenticate", Protected),
-        ],
-        17 => &[("Transfer-Encoding", TransferEncoding)],
-        18 => &[("Proxy-Authenticate", ProxyResponse)],
-        19 => &[("Proxy-Authorization", ProxyRequest)],
-        25 => &[("Proxy-Authentication-Info", ProxyResponse)],
-        _ => &[],
-    };
-    // Their first letters differ, where there are several of a length but for two pairs.
-    let same_first = |known: &str| {
-        let first = [known.as_bytes(), name].map(|it| it.first().map(u8::to_ascii_lowercase));
-        first[0] == first[1]
-    };
-    candidates
-        .iter()
-        .find(|(known, _)| same_first(known) && name.eq_ignore_ascii_case(known.as_bytes()))
-        .map_or(Kind::EndToEnd, |&(_, kind)| kind)
-}
-
 /// The names that Connection nominates beyond those with rules of their own, sorted.
 fn nominations<'b>(fields: &'b [Field], buf: &'b [u8]) -> Vec<&'b [u8]> {
-    let mut names: Vec<&[u8]> = values(fields, buf, "Connection")
+    if fields.iter().all(|field| field.kind != FieldKind::Connection) {
+        return Vec::new();
+    }
+    let mut names: Vec<&[u8]> = values_of(fields, buf, FieldKind::Connection)
         .flat_map(list_elements)
         .filter(|name| !is_option(name) && name.iter().all(|&byte| is_token_byte(byte)))
-        .filter(|name| kind(name) == Kind::EndToEnd)
+        .filter(|name| FieldKind::of(name) == FieldKind::EndToEnd)
         .collect();
     names.sort_unstable_by(|a, b| compare_names(a, b));
     names
@@ -275,6 +223,19 @@ fn offers_h2c(upgrade: &[u8]) -> bool {
     list_elements(upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
+/// Writes a field as it came: at once where the line came as it goes out.
+fn pass_field(out: &mut Vec<u8>, buf: &[u8], field: &Field) {
+    let Field { name, value, .. } = field;
+    let line = buf.get(name.start as usize..(value.end as usize).saturating_add(2));
+    let between = buf.get(name.end as usize..value.start as usize);
+    match line {
+        Some(line) if between == Some(b": ") && line.ends_with(b"\r\n") => {
+            out.extend_from_slice(line);
+        }
+        _ => write_field(out, name.of(buf), value.of(buf)),
+    }
+}
+
 fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -296,12 +257,12 @@ impl Framing {
     }
 
     /// Passes one of the message's own framing fields on, if it is the one needed.
-    fn write(&mut self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    fn write(&mut self, out: &mut Vec<u8>, kind: FieldKind, name: &[u8], value: &[u8]) {
         if self.written {
             return;
         }
-        match (self.body, kind(name)) {
-            (BodyLength::Length(length), Kind::ContentLength) => {
+        match (self.body, kind) {
+            (BodyLength::Length(length), FieldKind::ContentLength) => {
                 let same = std::str::from_utf8(value).is_ok_and(|v| v.parse() == Ok(length));
                 if same {
                     write_field(out, name, value);
@@ -310,7 +271,7 @@ impl Framing {
                 }
                 self.written = true;
             }
-            (BodyLength::Chunked, Kind::TransferEncoding) => {
+            (BodyLength::Chunked, FieldKind::TransferEncoding) => {
                 write_field(out, name, b"chunked");
                 self.written = true;
             }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::head::{RequestHead, Version, values};
+use super::field::{FieldKind, values_of};
+use super::head::{RequestHead, Version};
 use crate::flow::record::{Authority, Scheme};
 
 /// Most bytes of a host; a DNS name has 253 (RFC 1035 section 2.3.4), and may end in a dot.
@@ -142,13 +143,29 @@ pub fn parse_host(value: &[u8]) -> Result<HostPort, TargetError> {
 
 /// The request's Host field: exactly one in HTTP/1.1, at most one in HTTP/1.0. In the absolute
 /// form it must be valid too, but the target counts (RFC 9112 section 3.2.2).
-pub fn request_host(head: &RequestHead, buf: &[u8]) -> Result<Option<HostPort>, TargetError> {
-    let mut hosts = values(&head.fields, buf, "Host");
+///
+/// `known` is an authority that the host is likely to be: it need not be looked into again.
+pub fn request_host<'b>(
+    head: &'b RequestHead,
+    buf: &'b [u8],
+    known: Option<&Authority>,
+) -> Result<Option<&'b [u8]>, TargetError> {
+    let mut hosts = values_of(&head.fields, buf, FieldKind::Host);
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(TargetError::RepeatedHost),
-        (Some(host), None) => parse_host(host).map(Some),
+        (Some(host), None) if known.is_some_and(|known| names(host, known)) => Ok(Some(host)),
+        (Some(host), None) => parse_host(host).map(|_| Some(host)),
         (None, _) if head.version == Version::Http11 => Err(TargetError::MissingHost),
         (None, _) => Ok(None),
+    }
+}
+
+/// Whether a Host field's value is this authority's name, letter by letter, with any valid port.
+fn names(value: &[u8], authority: &Authority) -> bool {
+    match value.strip_prefix(authority.host.as_bytes()) {
+        Some([]) => !authority.host.contains(':'),
+        Some([b':', digits @ ..]) => !authority.host.contains(':') && parse_port(digits).is_ok(),
+        _ => false,
     }
 }
 

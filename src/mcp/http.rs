@@ -5,7 +5,8 @@ use std::mem;
 use std::time::Instant;
 
 use crate::http::body::{BodyLength, BodyReader, request_length};
-use crate::http::head::{HeadReader, Parsed, RequestHead, Version, has_token, values};
+use crate::http::field::{FieldKind, has_token};
+use crate::http::head::{HeadReader, Parsed, RequestHead, Version, values};
 use crate::http::reply::write_head;
 use crate::http::target::{HostPort, Target, parse_target};
 use crate::limits::{
@@ -264,7 +265,7 @@ impl Conn {
         }
         let manner = Manner {
             close: head.version == Version::Http10
-                || has_token(&head.fields, &self.input, "Connection", "close"),
+                || has_token(&head.fields, &self.input, FieldKind::Connection, "close"),
             head_only: head.method.of(&self.input) == b"HEAD",
         };
         let read = self.begin(&head, judge);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::flow::record::{Authority, DeflateParameters, FlowEvent, Scheme, WebSocketOpen};
-use crate::http::head::{HeadReader, has_token, values};
+use crate::http::field::{FieldKind, has_token};
+use crate::http::head::{HeadReader, values};
 use crate::http::reply;
 use crate::http::websocket::deflate_parameters;
 use crate::notice::Notice;
@@ -312,7 +313,7 @@ fn agreed_websocket(
     HeadReader::new().response(response, &mut cx.heads.response).ok()?;
     let (asked, answered) = (&cx.heads.request.fields, &cx.heads.response.fields);
     let name = "Sec-WebSocket-Extensions";
-    has_token(answered, response, "Upgrade", "websocket")
+    has_token(answered, response, FieldKind::Upgrade, "websocket")
         .then(|| deflate_parameters(values(asked, request, name), values(answered, response, name)))
 }
 

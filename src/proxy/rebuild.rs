@@ -9,6 +9,7 @@ use crate::flow::control::{Answer, NewRequest, RequestEdit, ResponseEdit};
 use crate::flow::head::Field;
 use crate::flow::record::Scheme;
 use crate::http::body::BodyLength;
+use crate::http::field::Field as RawField;
 use crate::http::head::{self, HeadReader, Parsed, RequestHead, Version};
 use crate::http::reply;
 use crate::http::target::{Target, host_value, parse_target, request_host};
@@ -199,9 +200,8 @@ fn request_fields(bytes: &[u8], into: &mut RequestHead) -> Result<Fields, String
     }
 }
 
-fn raw_fields(fields: &[head::Field], bytes: &[u8]) -> Fields {
-    let pair =
-        |field: &head::Field| (field.name.of(bytes).to_vec(), field.value.of(bytes).to_vec());
+fn raw_fields(fields: &[RawField], bytes: &[u8]) -> Fields {
+    let pair = |field: &RawField| (field.name.of(bytes).to_vec(), field.value.of(bytes).to_vec());
     fields.iter().map(pair).collect()
 }
 
@@ -304,7 +304,7 @@ fn read_request(
         Ok(_) => return Err("a header field holds a line end, or the head is too long".to_owned()),
         Err(error) => return Err(format!("the request cannot be sent: {error}")),
     }
-    request_host(&heads.request, &bytes)
+    request_host(&heads.request, &bytes, None)
         .map_err(|error| format!("the request cannot be sent: {error}"))?;
     let outgoing = Outgoing { route, path, host: None, length };
     let facts = facts(&bytes, &heads.request, outgoing, began, recorded, options);

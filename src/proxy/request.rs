@@ -8,9 +8,10 @@ use bytes::Bytes;
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
 use crate::http::credentials::shows_credentials;
-use crate::http::head::{RequestHead, Version, has_token, values};
+use crate::http::field::{FieldKind, has_token};
+use crate::http::head::{RequestHead, Version, values};
 use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
-use crate::http::target::{Target, host_value, parse_target, request_host};
+use crate::http::target::{Target, host_value, parse_host, parse_target, request_host};
 use crate::options::Options;
 use crate::proxy::context::{Context, Now};
 use crate::proxy::exchange::{RequestFacts, Route};
@@ -80,11 +81,13 @@ pub fn decide(
         Ok(length) => length,
         Err(error) => return refuse(400, error.to_string(), route),
     };
-    let host = match request_host(head, bytes) {
+    let known = route.as_ref().map(|route| &*route.authority);
+    let host = match request_host(head, bytes, known) {
         Ok(host) => host,
         Err(error) => return refuse(400, error.to_string(), route),
     };
     let Some(route) = route else {
+        let host = host.and_then(|host| parse_host(host).ok());
         let device = host.is_some_and(|host| cx.shared.serves_pages_of(&host.host));
         return direct(bytes, head, length, device);
     };
@@ -210,7 +213,7 @@ pub(super) fn facts(
         method_bytes: head.method.of(bytes).len(),
         version: head.version,
         keep_alive: keep_alive(head.version, &head.fields, bytes),
-        expects_continue: has_token(&head.fields, bytes, "Expect", "100-continue"),
+        expects_continue: has_token(&head.fields, bytes, FieldKind::Expect, "100-continue"),
         upgrade,
         length,
         ruled: recorded,

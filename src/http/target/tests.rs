@@ -109,9 +109,12 @@ fn other_forms_are_told_apart() {
 
 #[test]
 fn host_field_is_required_once() {
-    let a = HostPort { host: "a".into(), port: Some(81) };
+    let known = Authority { host: "a".into(), port: 443 };
     for (text, expected) in [
-        ("GET / HTTP/1.1\r\nhOST: A:81\r\n\r\n", Ok(Some(a))),
+        ("GET / HTTP/1.1\r\nhOST: A:81\r\n\r\n", Ok(Some(&b"A:81"[..]))),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(Some(b"a"))),
+        ("GET / HTTP/1.1\r\nHost: ab\r\n\r\n", Ok(Some(b"ab"))),
+        ("GET / HTTP/1.1\r\nHost: a:0\r\n\r\n", Err(E::Port)),
         ("GET / HTTP/1.0\r\n\r\n", Ok(None)),
         ("GET / HTTP/1.1\r\n\r\n", Err(E::MissingHost)),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", Err(E::RepeatedHost)),
@@ -127,7 +130,9 @@ fn host_field_is_required_once() {
         let mut head = RequestHead::default();
         let parsed = HeadReader::new().request(text.as_bytes(), &mut head);
         assert_eq!(parsed, Ok(Parsed::Complete), "{text:?}");
-        assert_eq!(request_host(&head, text.as_bytes()), expected, "{text:?}");
+        for known in [None, Some(&known)] {
+            assert_eq!(request_host(&head, text.as_bytes(), known), expected, "{text:?}");
+        }
     }
 }
 

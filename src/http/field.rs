@@ -1,0 +1,138 @@
+//! Field lines, and the names that a proxy knows (RFC 9110 section 7.6.1 and its neighbours).
+
+use super::head::{Span, list_elements};
+
+/// A field line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    /// The name as it came.
+    pub name: Span,
+    /// The value as it came, without the blanks around it.
+    pub value: Span,
+    /// What the name is: looked up once, since every field of every head is asked about often.
+    pub kind: FieldKind,
+}
+
+/// What a field is to a proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldKind {
+    /// It is passed on, unless Connection nominates it.
+    #[default]
+    EndToEnd,
+    /// It is passed on, and nobody may nominate it away: a client could otherwise strip what the
+    /// server relies on.
+    Protected,
+    /// Host; protected.
+    Host,
+    /// Expect; protected.
+    Expect,
+    /// Content-Type; protected.
+    ContentType,
+    /// Content-Length.
+    ContentLength,
+    /// Transfer-Encoding.
+    TransferEncoding,
+    /// Trailer.
+    Trailer,
+    /// Upgrade.
+    Upgrade,
+    /// Connection; hop-by-hop.
+    Connection,
+    /// TE; hop-by-hop.
+    Te,
+    /// Another that ends at the next hop.
+    HopByHop,
+    /// Hop-by-hop in requests.
+    ProxyRequest,
+    /// Hop-by-hop in responses.
+    ProxyResponse,
+}
+
+impl FieldKind {
+    /// The kind of the field of this name.
+    pub fn of(name: &[u8]) -> Self {
+        use FieldKind::{
+            Connection, ContentLength, ContentType, Expect, HopByHop, Host, Protected,
+            ProxyRequest, ProxyResponse, Te, Trailer, TransferEncoding, Upgrade,
+        };
+        let Some(first) = name.first().map(u8::to_ascii_lowercase) else {
+            return FieldKind::EndToEnd;
+        };
+        // Length and first letter leave one candidate, but for one pair.
+        let (known, kind) = match (name.len(), first) {
+            (2, b't') => ("TE", Te),
+            (4, b'd') => ("Date", Protected),
+            (4, b'e') => ("ETag", Protected),
+            (4, b'h') => ("Host", Host),
+            (4, b'v') => ("Vary", Protected),
+            (5, b'r') => ("Range", Protected),
+            (6, b'c') => ("Cookie", Protected),
+            (6, b'e') => ("Expect", Expect),
+            (6, b'o') => ("Origin", Protected),
+            (7, b't') => ("Trailer", Trailer),
+            (7, b'u') => ("Upgrade", Upgrade),
+            (8, b'l') => ("Location", Protected),
+            (9, b'f') => ("Forwarded", Protected),
+            (10, b'c') => ("Connection", Connection),
+            (10, b'k') => ("Keep-Alive", HopByHop),
+            (10, b's') => ("Set-Cookie", Protected),
+            (12, b'c') => ("Content-Type", ContentType),
+            (13, b'a') => ("Authorization", Protected),
+            (13, b'c') if name.eq_ignore_ascii_case(b"Content-Range") => return Protected,
+            (13, b'c') => ("Cache-Control", Protected),
+            (14, b'c') => ("Content-Length", ContentLength),
+            (14, b'h') => ("HTTP2-Settings", HopByHop),
+            (15, b'x') => ("X-Forwarded-For", Protected),
+            (16, b'c') => ("Content-Encoding", Protected),
+            (16, b'p') => ("Proxy-Connection", HopByHop),
+            (16, b'w') => ("WWW-Authenticate", Protected),
+            (17, b't') => ("Transfer-Encoding", TransferEncoding),
+            (18, b'p') => ("Proxy-Authenticate", ProxyResponse),
+            (19, b'p') => ("Proxy-Authorization", ProxyRequest),
+            (25, b'p') => ("Proxy-Authentication-Info", ProxyResponse),
+            _ => return FieldKind::EndToEnd,
+        };
+        if name.eq_ignore_ascii_case(known.as_bytes()) { kind } else { FieldKind::EndToEnd }
+    }
+}
+
+/// The values of all fields of a kind that only one name has.
+pub fn values_of<'a>(
+    fields: &'a [Field],
+    buf: &'a [u8],
+    kind: FieldKind,
+) -> impl Iterator<Item = &'a [u8]> + 'a {
+    fields.iter().filter(move |field| field.kind == kind).map(move |field| field.value.of(buf))
+}
+
+/// Whether a comma-separated list field of this kind holds `token`, without regard to case.
+pub fn has_token(fields: &[Field], buf: &[u8], kind: FieldKind, token: &str) -> bool {
+    values_of(fields, buf, kind)
+        .any(|value| list_elements(value).any(|e| e.eq_ignore_ascii_case(token.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_by_their_whole_length() {
+        for (name, kind) in [
+            ("host", FieldKind::Host),
+            ("CONTENT-LENGTH", FieldKind::ContentLength),
+            ("Content-Range", FieldKind::Protected),
+            ("Cache-Control", FieldKind::Protected),
+            ("Connection", FieldKind::Connection),
+            ("Keep-Alive", FieldKind::HopByHop),
+            ("Proxy-Authorization", FieldKind::ProxyRequest),
+            ("te", FieldKind::Te),
+            ("Hosts", FieldKind::EndToEnd),
+            ("Hust", FieldKind::EndToEnd),
+            ("Content-Lengtx", FieldKind::EndToEnd),
+            ("Cache-Controx", FieldKind::EndToEnd),
+            ("", FieldKind::EndToEnd),
+        ] {
+            assert_eq!(FieldKind::of(name.as_bytes()), kind, "{name}");
+        }
+    }
+}
