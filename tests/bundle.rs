@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
+use flowtap::capture::entry::ended;
 use flowtap::capture::recorder::Recorder;
 use flowtap::flow::record::*;
 use flowtap::notice::Notice;
@@ -49,7 +50,7 @@ fn bodies_are_stored_decoded_or_as_they_came() {
         let mut flow = exchange(number as u64 + 1);
         let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
         capture.respond(&mut flow, &head, wire);
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
+        send(&capture, vec![ended(&flow)]);
     }
     let (listings, summary) = capture.finish();
     assert_eq!(summary.traces, cases.len() as u64);
@@ -74,14 +75,14 @@ fn large_bodies_of_many_flows_at_once_come_together() {
         }
     }
     for flow in 1..=flows {
-        let mut ended = exchange(flow);
+        let mut whole = exchange(flow);
         let body = Body { tail: "end".into(), sent_ahead: blocks << 16, size: (blocks << 16) + 3 };
-        ended.response = Some(Message {
+        whole.response = Some(Message {
             head: "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".into(),
             body,
             ..Message::default()
         });
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(ended))]);
+        send(&capture, vec![ended(&whole)]);
     }
     let (listings, summary) = capture.finish();
     assert_eq!(summary.bytes, flows * ((blocks << 16) + 3 + "question".len() as u64));
@@ -104,7 +105,7 @@ fn a_large_coded_body_is_decoded_on_its_way() {
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\n\r\n",
         &gzip(&text),
     );
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
+    send(&capture, vec![ended(&flow)]);
     let (listings, _) = capture.finish();
     assert!(listings[0]["traces"][0]["response"]["body"] == base64(&text));
 }
@@ -115,7 +116,7 @@ fn a_body_that_was_cut_says_so() {
     let mut flow = exchange(1);
     capture.respond(&mut flow, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"start");
     flow.response.as_mut().unwrap().body.size = 5_000;
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
+    send(&capture, vec![ended(&flow)]);
     let (listings, summary) = capture.finish();
     let response = &listings[0]["traces"][0]["response"];
     assert_eq!(response["body"], base64(b"start"));
@@ -139,7 +140,7 @@ fn odd_heads_cost_no_trace() {
         flow.request.head = head.to_vec().into();
         flow.response = None;
         flow.error = Some("refused".into());
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
+        send(&capture, vec![ended(&flow)]);
     }
     let (listings, _) = capture.finish();
     let traces = &listings[0]["traces"];
@@ -163,7 +164,7 @@ fn a_handshake_is_no_trace_and_its_refusal_is_one() {
     ] {
         let mut flow = exchange(id);
         flow.response.as_mut().unwrap().head = head.into();
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
+        send(&capture, vec![ended(&flow)]);
     }
     let (listings, _) = capture.finish();
     assert_eq!(listings[0]["traces"].as_array().unwrap().len(), 1);
@@ -309,7 +310,7 @@ fn messages_behind_one_that_is_past_the_caps_are_inflated() {
 fn the_next_part_begins_at_the_limit() {
     let capture = Capture::start(3);
     for id in 1..=7 {
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(id)))]);
+        send(&capture, vec![ended(&exchange(id))]);
     }
     send(&capture, vec![open(8, None), close(8)]);
     let (listings, summary) = capture.finish();
@@ -358,7 +359,7 @@ fn more_entries_than_a_plain_zip_can_count_are_all_there() {
 fn the_real_limit_holds() {
     let capture = Capture::start(flowtap::limits::PART_TRACES);
     for batch in 0..200_u64 {
-        let flow = |id| FlowEvent::Exchange(Arc::new(exchange(batch * 51 + id)));
+        let flow = |id| ended(&exchange(batch * 51 + id));
         send(&capture, (1..=51).map(flow).collect());
     }
     let (listings, summary) = capture.finish();
@@ -377,7 +378,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn small(ids: std::ops::RangeInclusive<u64>) -> Vec<FlowEvent> {
-    ids.map(|id| FlowEvent::Exchange(Arc::new(exchange(id)))).collect()
+    ids.map(|id| ended(&exchange(id))).collect()
 }
 
 #[test]
@@ -469,7 +470,7 @@ fn an_unfinished_journal_stays_and_is_told_of() {
 #[test]
 fn a_second_capture_to_the_same_output_is_refused() {
     let capture = Capture::start(10);
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(1)))]);
+    send(&capture, vec![ended(&exchange(1))]);
     let error = capture::refused(&capture.folder.path().join("capture.zip"));
     assert!(error.contains("another flowtap is writing capture.zip"), "{error}");
     assert!(!error.contains('\n'));
@@ -481,7 +482,7 @@ fn a_second_capture_to_the_same_output_is_refused() {
 #[test]
 fn flows_are_in_the_journal_before_the_capture_ends() {
     let capture = Capture::start(10);
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(77)))]);
+    send(&capture, vec![ended(&exchange(77))]);
     let segment = capture.folder.path().join("capture.zip.journal/segment-0001.flj");
     let deadline = Instant::now() + Duration::from_secs(30);
     while !fs::read(&segment).unwrap().windows(8).any(|bytes| bytes == b"POST /77") {
@@ -516,7 +517,7 @@ fn only_the_owner_may_read_the_bundle() {
 fn discarding_takes_all_flows() {
     let (sender, receiver) = flowtap::capture::queue::queue();
     let handle = Recorder::discard(receiver).unwrap();
-    sender.try_send(vec![FlowEvent::Exchange(Arc::new(exchange(1)))]).unwrap();
+    sender.try_send(vec![ended(&exchange(1))]).unwrap();
     drop(sender);
     assert_eq!(handle.finish(&mut |_| ()).traces, 0);
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use flowtap::capture::entry::ended;
 use flowtap::flow::record::*;
 use serde_json::{Value, json};
 use zip::ZipArchive;
@@ -100,7 +101,7 @@ fn good() -> Entries {
     capture.respond(&mut cut, "HTTP/1.1 200 OK\r\n\r\n", b"start");
     cut.response.as_mut().unwrap().body = Body { size: 5_000, ..text_body("start") };
     for flow in [plain, decoded, kept, failed, cut] {
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(flow))]);
+        send(&capture, vec![ended(&flow)]);
     }
     send(&capture, websocket(6));
     let (_folder, _, summary) = capture.finish_in_place();

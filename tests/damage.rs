@@ -8,15 +8,15 @@ mod capture;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flowtap::capture::entry::ended;
 use flowtap::flow::record::*;
 
 use capture::{Capture, base64, exchange, send, websocket};
 
 fn small(id: u64) -> FlowEvent {
-    FlowEvent::Exchange(Arc::new(exchange(id)))
+    ended(&exchange(id))
 }
 
 /// A file of the journal.
@@ -69,7 +69,7 @@ fn a_body_that_cannot_be_read_back_is_marked_and_its_tail_is_not_taken_for_it() 
         let capture = Capture::start(10);
         let mut large = exchange(1);
         capture.respond(&mut large, "HTTP/1.1 200 OK\r\n\r\n", &body);
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(large)), small(2)]);
+        send(&capture, vec![ended(&large), small(2)]);
         let folder = capture.folder.path().to_owned();
         wait_for(&journal(&folder, "segment-0001.flj"), b"POST /2 ");
         let spilled = journal(&folder, "flow-1-response.body");

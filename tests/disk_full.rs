@@ -10,8 +10,8 @@
 mod capture;
 
 use std::process::Command;
-use std::sync::Arc;
 
+use flowtap::capture::entry::ended;
 use flowtap::flow::record::*;
 use flowtap::notice::Notice;
 
@@ -46,7 +46,7 @@ fn block(flow: u64) -> FlowEvent {
 }
 
 fn small(id: u64) -> FlowEvent {
-    FlowEvent::Exchange(Arc::new(exchange(id)))
+    ended(&exchange(id))
 }
 
 #[test]
@@ -83,11 +83,11 @@ fn a_part_that_cannot_be_written_stays_in_the_journal() {
     let capture = Capture::start(100);
     // Each body has room in a file of its own; the ZIP has no room for all.
     for flow in 1..=20 {
-        let mut ended = exchange(flow);
-        let response = ended.response.as_mut().unwrap();
+        let mut whole = exchange(flow);
+        let response = whole.response.as_mut().unwrap();
         response.body.sent_ahead = 64 * 1024;
         response.body.size += 64 * 1024;
-        send(&capture, vec![block(flow), FlowEvent::Exchange(Arc::new(ended))]);
+        send(&capture, vec![block(flow), ended(&whole)]);
     }
     let (folder, listings, summary) = capture.finish_with_error();
     assert!(listings.is_empty());
@@ -135,11 +135,11 @@ fn nothing_but_the_command_line_writes_to_stderr() {
         let capture = Capture::start(1_000);
         for flow in 1..=250 {
             let (id, side, data) = (FlowId(flow), Side::Response, vec![1; size].into());
-            let mut ended = exchange(flow);
-            let response = ended.response.as_mut().unwrap();
+            let mut whole = exchange(flow);
+            let response = whole.response.as_mut().unwrap();
             response.body = Body { sent_ahead: size as u64, size: size as u64, ..text_body("") };
             let block = FlowEvent::Body(BodyBlock { flow: id, side, data });
-            send(&capture, vec![block, FlowEvent::Exchange(Arc::new(ended))]);
+            send(&capture, vec![block, ended(&whole)]);
         }
         let (_folder, listings, summary) = capture.finish_with_error();
         assert!(listings.is_empty(), "{size}: {summary:?}");

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use flowtap::capture::entry::ended;
 use flowtap::capture::export::{export, write_whole};
 use flowtap::capture::har::{har_entry, write_har};
 use flowtap::error::Error;
@@ -372,8 +373,8 @@ fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
     let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\
                 Set-Cookie: sid=S3CRET; Path=/\r\nContent-Type: application/json\r\n\r\n";
     capture.respond(&mut first, head, &gzip(b"{\"password\":\"S3CRET\"}"));
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(first))]);
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(1)))]);
+    send(&capture, vec![ended(&first)]);
+    send(&capture, vec![ended(&exchange(1))]);
     let mut socket = websocket(900, &["one", "two"]);
     let binary = WebSocketMessage {
         flow: FlowId(900),
@@ -389,7 +390,7 @@ fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
     failed.request.body = text_body("");
     failed.response = None;
     failed.error = Some("connection refused".into());
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(failed))]);
+    send(&capture, vec![ended(&failed)]);
     let (folder, listings, summary) = capture.finish_in_place();
     assert_eq!(listings.len(), 2);
     let path = summary.paths[0].clone();
@@ -453,7 +454,7 @@ fn more_parts_than_are_open_at_a_time_are_exported_in_order() {
     // Their beginnings go to and fro between the parts.
     let parts = 3 * EXPORT_PARTS as u64;
     for id in (0..parts).map(|number| 1_000 * (number * 5 % parts + 1)) {
-        send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(id)))]);
+        send(&capture, vec![ended(&exchange(id))]);
     }
     let (_folder, _, summary) = capture.finish_in_place();
     let mut out = Vec::new();

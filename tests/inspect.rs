@@ -8,8 +8,8 @@ mod capture;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
 
+use flowtap::capture::entry::ended;
 use flowtap::cli::inspect;
 use flowtap::flow::record::*;
 use flowtap::limits::INSPECTED_JSON_BYTES;
@@ -38,9 +38,9 @@ fn a_bundle_is_shown_as_a_table_and_each_flow_in_full() {
         "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n",
         &gzip(&bytes),
     );
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(odd)), FlowEvent::Exchange(Arc::new(binary))]);
+    send(&capture, vec![ended(&odd), ended(&binary)]);
     send(&capture, websocket(3, &["hello"]));
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(4)))]);
+    send(&capture, vec![ended(&exchange(4))]);
     let (_folder, listings, summary) = capture.finish_in_place();
     assert_eq!(listings.len(), 2);
     let path = &summary.paths[0];
@@ -72,7 +72,7 @@ fn a_bundle_is_shown_as_a_table_and_each_flow_in_full() {
 
 #[test]
 fn only_a_part_of_the_same_capture_goes_on_with_it() {
-    let flow = |id| vec![FlowEvent::Exchange(Arc::new(exchange(id)))];
+    let flow = |id| vec![ended(&exchange(id))];
     let other = Capture::start_as(tempfile::tempdir().unwrap(), "capture-0002.zip", 1);
     send(&other, flow(1));
     send(&other, flow(2));
@@ -127,7 +127,7 @@ fn what_is_no_bundle_is_refused_with_a_reason() {
 #[test]
 fn a_damaged_bundle_never_panics() {
     let capture = Capture::start(10);
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(1)))]);
+    send(&capture, vec![ended(&exchange(1))]);
     let (folder, _, summary) = capture.finish_in_place();
     let whole = fs::read(&summary.paths[0]).unwrap();
     let damaged = folder.path().join("damaged.zip");
@@ -160,7 +160,7 @@ fn a_reader_that_goes_away_is_no_error() {
 #[test]
 fn an_entry_that_unpacks_to_far_too_much_is_not_read() {
     let capture = Capture::start(10);
-    send(&capture, vec![FlowEvent::Exchange(Arc::new(exchange(1)))]);
+    send(&capture, vec![ended(&exchange(1))]);
     let (folder, _, summary) = capture.finish_in_place();
     let mut good = zip::ZipArchive::new(fs::File::open(&summary.paths[0]).unwrap()).unwrap();
     let path = folder.path().join("hostile.zip");

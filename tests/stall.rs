@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use flowtap::capture::entry::take_ended;
 use flowtap::capture::queue::{FlowReceiver, Received, queue_with_bounds};
 use flowtap::config::Config;
 use flowtap::flow::record::FlowEvent;
@@ -91,7 +92,8 @@ fn drain(receiver: &FlowReceiver) -> (usize, usize) {
                         FlowEvent::Body(block) => bytes += block.data.len(),
                         FlowEvent::Exchange(exchange) => {
                             exchanges += 1;
-                            bytes += exchange.response.as_ref().unwrap().body.tail.len();
+                            bytes +=
+                                take_ended(&exchange).unwrap().response.unwrap().body.tail.len();
                         }
                         other => panic!("{other:?}"),
                     }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use flowtap::capture::entry::ended;
 use flowtap::capture::queue::{FlowSender, queue_with_bounds};
 use flowtap::flow::control::{ControlError, FlowControl, NewRequest, Verdict};
 use flowtap::flow::record::{
-    Authority, Body, Exchange, FlowEvent, FlowId, Intervention, Message, Scheme, Timing,
+    Authority, Body, Exchange, FlowId, Intervention, Message, Scheme, Timing,
 };
 use flowtap::flow::redact::Redactor;
 use flowtap::limits::{BATCH_EVENTS, QUEUE_BATCHES};
@@ -106,7 +107,7 @@ fn row(what: &str, flows: usize, took: Duration) {
 }
 
 fn send(sender: &FlowSender, first: usize, count: usize) {
-    let flows = (first..first + count).map(|id| FlowEvent::Exchange(Arc::new(exchange(id as u64))));
+    let flows = (first..first + count).map(|id| ended(&exchange(id as u64)));
     sender.try_send(flows.collect()).expect("the queue is emptied after each batch");
 }
 

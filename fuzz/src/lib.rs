@@ -37,7 +37,7 @@ pub fn request_head(data: &[u8]) {
 
     let Ok(length) = request_length(&head, data) else { return };
     let Ok(target) = parse_target(head.method.of(data), head.target.of(data)) else { return };
-    let Ok(host) = request_host(&head, data) else { return };
+    let Ok(host) = request_host(&head, data, None) else { return };
     let (path, host) = match &target {
         Target::Absolute { scheme, authority, path } => {
             (&**path, Some(host_value(*scheme, authority)))
@@ -69,7 +69,7 @@ pub fn request_head(data: &[u8]) {
     assert_eq!(again.method.of(&out), head.method.of(data));
     assert_eq!(again.target.of(&out), path);
     assert_eq!(request_length(&again, &out), Ok(length));
-    assert!(request_host(&again, &out).is_ok_and(|host| host.is_some()));
+    assert!(request_host(&again, &out, None).is_ok_and(|host| host.is_some()));
     assert_eq!(is_upgrade(&again.fields, &out).is_some(), upgrade);
     let mut twice = Vec::new();
     let outgoing = OutgoingRequest {

@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::capture::frame::{FRAME_HEADER_BYTES, FrameType, append_frame};
+use crate::flow::head::HeadText;
 use crate::flow::record::{
-    Authority, Body, DeflateParameters, Direction, Exchange, FlowId, Intervention, Message, Opcode,
-    Scheme, Timing, TlsFacts, Upstream, WebSocketClose, WebSocketMessage, WebSocketOpen,
+    Authority, Body, DeflateParameters, Direction, EndedExchange, Exchange, FlowEvent, FlowId,
+    Intervention, Message, Opcode, Scheme, Side, Timing, TlsFacts, Upstream, WebSocketClose,
+    WebSocketMessage, WebSocketOpen,
 };
 
 /// The version of the journal that this program writes and reads.
@@ -101,6 +104,48 @@ pub fn take_exchange(payload: &[u8]) -> Option<Exchange> {
             intervention: Field::take(input)?,
         })
     })
+}
+
+/// Appends the frame of an exchange that has ended to `out`. What comes back has no frame: it is
+/// to be given the bytes that were appended.
+pub fn put_ended(out: &mut Vec<u8>, exchange: &Exchange) -> EndedExchange {
+    append_frame(out, FrameType::Exchange, |out| put_exchange(out, exchange));
+    let is_cut = |side| exchange.body(side).is_some_and(Body::is_cut);
+    let is_ahead = |side| exchange.body(side).is_some_and(|body| body.sent_ahead > 0);
+    EndedExchange {
+        id: exchange.id,
+        is_trace: is_trace(exchange),
+        bodies_cut: u8::from(is_cut(Side::Request)) + u8::from(is_cut(Side::Response)),
+        request_ahead: is_ahead(Side::Request),
+        response_ahead: is_ahead(Side::Response),
+        frame: Bytes::new(),
+    }
+}
+
+/// What readers of flows are told of an exchange that has ended.
+pub fn ended(exchange: &Exchange) -> FlowEvent {
+    let mut frame = Vec::new();
+    let ended = put_ended(&mut frame, exchange);
+    FlowEvent::Exchange(EndedExchange { frame: frame.into(), ..ended })
+}
+
+/// The exchange that [`put_ended`] was given; `None` when its frame is empty or damaged.
+pub fn take_ended(ended: &EndedExchange) -> Option<Exchange> {
+    take_exchange(ended.frame.get(FRAME_HEADER_BYTES..)?)
+}
+
+/// Whether an exchange is a trace: OPTIONS requests and WebSocket handshakes are not.
+fn is_trace(exchange: &Exchange) -> bool {
+    if exchange.request.head.starts_with(b"OPTIONS ") {
+        return false;
+    }
+    let Some(response) = &exchange.response else { return true };
+    let status = response.head.split(|byte| *byte == b' ').nth(1);
+    let switches = status.is_some_and(|status| status.starts_with(b"101"));
+    let names_websocket = |upgrade: &str| {
+        upgrade.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket"))
+    };
+    !(switches && HeadText::read(&response.head).values("upgrade").any(names_websocket))
 }
 
 /// Appends a handshake's payload.
@@ -292,10 +337,14 @@ impl Field for Bytes {
     }
 }
 
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    u32::try_from(text.len()).unwrap_or(u32::MAX).put(out);
+    out.extend_from_slice(text.as_bytes());
+}
+
 impl Field for String {
     fn put(&self, out: &mut Vec<u8>) {
-        u32::try_from(self.len()).unwrap_or(u32::MAX).put(out);
-        out.extend_from_slice(self.as_bytes());
+        put_text(out, self);
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
@@ -388,7 +437,7 @@ impl Field for FlowId {
 
 impl Field for TlsFacts {
     fn put(&self, out: &mut Vec<u8>) {
-        self.version.to_owned().put(out);
+        put_text(out, self.version);
         self.cipher.put(out);
         self.server_name.put(out);
         self.alpn.put(out);

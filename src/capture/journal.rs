@@ -187,6 +187,11 @@ impl SegmentWriter {
         append_frame(&mut self.buffer, kind, write)
     }
 
+    /// Appends a frame that is made already.
+    pub fn append_made(&mut self, frame: &[u8]) {
+        self.buffer.extend_from_slice(frame);
+    }
+
     /// Whether so much waits in memory that it should be flushed.
     pub fn is_full(&self) -> bool {
         self.buffer.len() >= JOURNAL_BUFFER_BYTES

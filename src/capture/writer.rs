@@ -9,15 +9,14 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use crate::capture::bundle::{part_path, random_uuid};
-use crate::capture::entry::{SegmentHeader, put_exchange, put_number};
+use crate::capture::entry::{SegmentHeader, put_number};
 use crate::capture::frame::FrameType;
 use crate::capture::journal::{JournalFolder, SegmentWriter};
 use crate::capture::packer::{Job, Shared};
 use crate::capture::recorder::{RecorderConfig, epoch_us};
 use crate::capture::spill::{SpillFiles, WebSocketFiles};
-use crate::flow::head::HeadText;
-use crate::flow::record::{BodyBlock, Exchange, FlowEvent, Message, Side, WebSocketClose};
-use crate::limits::{BODY_BLOCK_BYTES, PART_MESSAGES, PART_TRACES};
+use crate::flow::record::{BodyBlock, EndedExchange, FlowEvent, Side, WebSocketClose};
+use crate::limits::{PART_MESSAGES, PART_TRACES};
 use crate::notice::{Notice, Notices};
 use crate::stats::Stats;
 
@@ -109,7 +108,7 @@ impl Writer {
     pub(super) fn take(&mut self, event: FlowEvent) {
         if self.failed.is_some() {
             let ended = match &event {
-                FlowEvent::Exchange(exchange) => is_trace(exchange),
+                FlowEvent::Exchange(exchange) => exchange.is_trace,
                 FlowEvent::WebSocketClose(close) => self.websockets.forget(close.flow),
                 FlowEvent::WebSocketOpen(_) => true,
                 _ => false,
@@ -126,7 +125,7 @@ impl Writer {
             FlowEvent::Body(BodyBlock { flow, side, data }) => {
                 self.files.append(&self.folder.body(flow, side), &data)?;
             }
-            FlowEvent::Exchange(exchange) => self.exchange(exchange)?,
+            FlowEvent::Exchange(exchange) => self.exchange(&exchange)?,
             // A bundle holds what has ended.
             FlowEvent::Begun(_)
             | FlowEvent::Answered(_)
@@ -148,56 +147,33 @@ impl Writer {
         if self.segment.is_full() { self.flush_segment() } else { Ok(()) }
     }
 
-    fn exchange(&mut self, mut exchange: Arc<Exchange>) -> io::Result<()> {
-        let trace = is_trace(&exchange);
+    fn exchange(&mut self, exchange: &EndedExchange) -> io::Result<()> {
+        let trace = exchange.is_trace;
         self.uncounted = trace;
-        self.settle_body(Side::Request, &mut exchange, trace)?;
-        self.settle_body(Side::Response, &mut exchange, trace)?;
+        let sides =
+            [(Side::Request, exchange.request_ahead), (Side::Response, exchange.response_ahead)];
+        for (side, _) in sides.into_iter().filter(|(_, is_ahead)| *is_ahead) {
+            let path = self.folder.body(exchange.id, side);
+            self.files.close(&path);
+            if !trace {
+                // What cannot be removed now goes with the folder.
+                let _ = std::fs::remove_file(path);
+            }
+        }
         if !trace {
             return Ok(());
         }
         if self.in_segment.traces >= self.config.part_traces.max(1) {
             self.next_part()?;
         }
-        if !self.segment.append(FrameType::Exchange, |out| put_exchange(out, &exchange)) {
+        if exchange.frame.is_empty() {
             self.uncounted = false;
             self.lose(1);
             return Ok(());
         }
-        let cut = |message: &Message| u64::from(message.body.is_cut());
-        let bodies_cut = cut(&exchange.request) + exchange.response.as_ref().map_or(0, cut);
+        self.segment.append_made(&exchange.frame);
+        let bodies_cut = u64::from(exchange.bodies_cut);
         self.count(Tally { traces: 1, bodies_cut, ..Tally::default() });
-        Ok(())
-    }
-
-    /// Closes the file of a body, if it has one; a tail that is no tail goes there as well.
-    fn settle_body(
-        &mut self,
-        side: Side,
-        exchange: &mut Arc<Exchange>,
-        keep: bool,
-    ) -> io::Result<()> {
-        let flow = exchange.id;
-        let Some(body) = exchange.body(side) else { return Ok(()) };
-        let (tail, mut sent_ahead) = (body.tail.len(), body.sent_ahead);
-        if tail > BODY_BLOCK_BYTES
-            && keep
-            && let Some(body) = Arc::make_mut(exchange).body_mut(side)
-        {
-            let path = self.folder.body(flow, side);
-            self.files.append(&path, &body.tail)?;
-            body.sent_ahead += body.tail.len() as u64;
-            body.tail.clear();
-            sent_ahead = body.sent_ahead;
-        }
-        if sent_ahead > 0 {
-            let path = self.folder.body(flow, side);
-            self.files.close(&path);
-            if !keep {
-                // What cannot be removed now goes with the folder.
-                let _ = std::fs::remove_file(path);
-            }
-        }
         Ok(())
     }
 
@@ -344,18 +320,4 @@ fn begin_segment(
         file_name: name.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
     SegmentWriter::create(&folder.segment(part), &header)
-}
-
-/// Whether an exchange is a trace: OPTIONS requests and WebSocket handshakes are not.
-fn is_trace(exchange: &Exchange) -> bool {
-    if exchange.request.head.starts_with(b"OPTIONS ") {
-        return false;
-    }
-    let Some(response) = &exchange.response else { return true };
-    let status = response.head.split(|byte| *byte == b' ').nth(1);
-    let switches = status.is_some_and(|status| status.starts_with(b"101"));
-    let names_websocket = |upgrade: &str| {
-        upgrade.split(',').any(|name| name.trim().eq_ignore_ascii_case("websocket"))
-    };
-    !(switches && HeadText::read(&response.head).values("upgrade").any(names_websocket))
 }

@@ -49,7 +49,7 @@ pub enum FlowEvent {
     /// The next block of a body that is too large to travel inside its flow.
     Body(BodyBlock),
     /// An exchange has ended, well or badly.
-    Exchange(Arc<Exchange>),
+    Exchange(EndedExchange),
     /// A request is complete and its answer is not: for readers of live flows. Exchanges that end
     /// soon are told of only by their end.
     Begun(Arc<Begun>),
@@ -77,7 +77,7 @@ impl FlowEvent {
     pub fn weight(&self) -> usize {
         let held = match self {
             FlowEvent::Body(block) => block.data.len(),
-            FlowEvent::Exchange(exchange) => exchange.weight(),
+            FlowEvent::Exchange(exchange) => exchange.frame.len(),
             FlowEvent::Begun(begun) => begun.request.weight() + size_of::<Begun>(),
             FlowEvent::Answered(answered) => answered.head.len() + size_of::<Answered>(),
             FlowEvent::Glimpse(block) => block.data.len(),
@@ -103,6 +103,26 @@ pub struct BodyBlock {
     pub side: Side,
     /// The bytes that follow those of the block before.
     pub data: Bytes,
+}
+
+/// An [`Exchange`] that has ended, as the loops tell of it: most are only written down, so they
+/// travel in the form in which they are, many in one allocation. [`crate::capture::entry`] makes
+/// and reads it.
+#[derive(Clone, Debug)]
+pub struct EndedExchange {
+    /// Names the flow.
+    pub id: FlowId,
+    /// Whether it stands in bundles: OPTIONS requests and WebSocket handshakes do not.
+    pub is_trace: bool,
+    /// How many of its bodies were cut at the capture limit.
+    pub bodies_cut: u8,
+    /// Whether blocks of its request's body were sent ahead.
+    pub request_ahead: bool,
+    /// Whether blocks of its response's body were sent ahead.
+    pub response_ahead: bool,
+    /// The journal's frame of it; empty when it would be too long for one, which no exchange is
+    /// whose bodies are sent ahead in blocks.
+    pub frame: Bytes,
 }
 
 /// One request and what came of it.
@@ -210,19 +230,6 @@ impl Exchange {
             Side::Request => Some(&self.request.body),
             Side::Response => self.response.as_ref().map(|response| &response.body),
         }
-    }
-
-    /// The same, to be changed.
-    pub fn body_mut(&mut self, side: Side) -> Option<&mut Body> {
-        match side {
-            Side::Request => Some(&mut self.request.body),
-            Side::Response => self.response.as_mut().map(|response| &mut response.body),
-        }
-    }
-
-    fn weight(&self) -> usize {
-        let response = self.response.as_ref().map_or(0, Message::weight);
-        self.request.weight() + response + size_of::<Exchange>()
     }
 }
 

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::capture::queue::{FlowReceiver, QueueWatch, Received};
-use crate::flow::record::{Exchange, FlowId};
+use crate::flow::record::{EndedExchange, FlowId};
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::limits::{
     COLLECT_INTERVAL, QUEUE_BATCHES, STORED_BODY_BYTES, STORED_BYTES, STORED_FLOWS, UNENDED_BYTES,
@@ -259,7 +259,7 @@ struct Slot {
 #[derive(Debug)]
 enum Kept {
     /// An exchange that has ended and that nobody has looked at.
-    Exchange(Arc<Exchange>, Option<Box<Bodies>>),
+    Ended(EndedExchange, Option<Box<Bodies>>),
     /// A flow. Changing it leaves alone who already reads it.
     Flow(Arc<StoredFlow>),
 }
@@ -276,9 +276,9 @@ impl Slot {
                 }
                 flow.clone()
             }
-            Kept::Exchange(exchange, bodies) => {
+            Kept::Ended(ended, bodies) => {
                 let bodies = bodies.take().map(|bodies| *bodies).unwrap_or_default();
-                let flow = Arc::new(taking::stored(exchange, bodies, body_bytes));
+                let flow = Arc::new(taking::stored(ended, bodies, body_bytes));
                 self.kept = Kept::Flow(flow.clone());
                 flow
             }

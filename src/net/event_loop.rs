@@ -328,7 +328,7 @@ impl EventLoop {
     fn is_over(&self) -> bool {
         self.stopping
             && self.conns.is_empty()
-            && self.desk.outbox.events.is_empty()
+            && self.desk.outbox.is_empty()
             && !self.outlet.is_stalled()
     }
 

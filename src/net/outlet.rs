@@ -1,7 +1,6 @@
 //! Where a loop's flow events leave it: in batches, without ever blocking.
 
 use crate::capture::queue::{Batch, FlowSender, SendError};
-use crate::limits::{BATCH_BYTES, BATCH_EVENTS};
 use crate::proxy::context::Outbox;
 
 /// Sends what is in an [`Outbox`] to all readers of flows.
@@ -32,7 +31,7 @@ impl Outlet {
 
     /// Sends the events if they make a full batch.
     pub(super) fn flush_if_full(&mut self, outbox: &mut Outbox) {
-        if outbox.weight >= BATCH_BYTES || outbox.events.len() >= BATCH_EVENTS {
+        if outbox.is_full() {
             self.flush(outbox);
         }
     }
@@ -44,11 +43,10 @@ impl Outlet {
                 reader.send(batch);
             }
         }
-        if self.is_stalled() || outbox.events.is_empty() {
+        if self.is_stalled() || outbox.is_empty() {
             return;
         }
-        outbox.weight = 0;
-        let batch = std::mem::take(&mut outbox.events);
+        let batch = outbox.take();
         if let Some((last, others)) = self.readers.split_last_mut() {
             for reader in others {
                 reader.send(batch.clone());

@@ -88,7 +88,7 @@ mod tests {
         }
         let body = capture.finish();
         let mut all = Vec::new();
-        for event in outbox.events {
+        for event in outbox.take() {
             let FlowEvent::Body(block) = event else { panic!("only blocks come ahead") };
             assert_eq!((block.flow, block.side), (FlowId(7), Side::Response));
             all.extend_from_slice(&block.data);

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
+
+use crate::capture::entry::put_ended;
 use crate::discovered::Discovered;
-use crate::flow::record::{Authority, FlowEvent, FlowId, TlsFacts};
+use crate::flow::record::{Authority, Exchange, FlowEvent, FlowId, TlsFacts};
 use crate::hosts::HostRules;
 use crate::http::device_page::is_device_host;
 use crate::http::head::{RequestHead, ResponseHead};
+use crate::limits::{BATCH_BYTES, BATCH_EVENTS};
 use crate::notice::Notices;
 use crate::options::{Options, SharedOptions};
 use crate::proxy::exchange::Route;
@@ -109,9 +113,13 @@ impl Shared {
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// In the order in which they happened.
-    pub events: Vec<FlowEvent>,
-    /// About how many bytes they hold.
-    pub weight: usize,
+    events: Vec<FlowEvent>,
+    /// The frames of the exchanges among them, one behind the other.
+    frames: Vec<u8>,
+    /// Which events they are of, and where they end.
+    ends: Vec<(usize, usize)>,
+    /// About how many bytes all of it holds.
+    weight: usize,
 }
 
 impl Outbox {
@@ -119,6 +127,43 @@ impl Outbox {
     pub fn push(&mut self, event: FlowEvent) {
         self.weight = self.weight.saturating_add(event.weight());
         self.events.push(event);
+    }
+
+    /// Adds the end of an exchange.
+    pub fn push_ended(&mut self, exchange: &Exchange) {
+        let start = self.frames.len();
+        let ended = put_ended(&mut self.frames, exchange);
+        self.ends.push((self.events.len(), self.frames.len()));
+        self.weight = self.weight.saturating_add(self.frames.len().saturating_sub(start));
+        self.push(FlowEvent::Exchange(ended));
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether it is time to send them.
+    pub fn is_full(&self) -> bool {
+        self.weight >= BATCH_BYTES || self.events.len() >= BATCH_EVENTS
+    }
+
+    /// Takes all.
+    pub fn take(&mut self) -> Vec<FlowEvent> {
+        self.weight = 0;
+        let mut events = std::mem::take(&mut self.events);
+        // The next ones will be about as many.
+        self.events.reserve(events.len().min(BATCH_EVENTS));
+        let more = Vec::with_capacity(self.frames.len().min(BATCH_BYTES));
+        let mut frames = Bytes::from(std::mem::replace(&mut self.frames, more));
+        let mut start = 0;
+        for (at, end) in self.ends.drain(..) {
+            if let Some(FlowEvent::Exchange(ended)) = events.get_mut(at) {
+                ended.frame = frames.split_to(end.saturating_sub(start).min(frames.len()));
+                start = end;
+            }
+        }
+        events
     }
 }
 

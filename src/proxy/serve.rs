@@ -1,10 +1,8 @@
 //! Serving requests on a client connection: one exchange after another, in order.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use crate::flow::record::{Exchange as Record, FlowEvent, Intervention, Message, Scheme, Timing};
+use crate::flow::record::{Exchange as Record, Intervention, Message, Scheme, Timing};
 use crate::http::device_page;
 use crate::http::head::{HeadError, Parsed};
 use crate::http::reply;
@@ -265,9 +263,9 @@ impl Conn {
         if exchange.paused_since().is_some() {
             cx.commands.push(Command::Release(exchange.id()));
         }
-        let event = exchange.into_event(self.client_tls.clone(), error, cx.now, cx.outbox);
-        if let Some(event) = event {
-            cx.outbox.push(event);
+        let record = exchange.into_record(self.client_tls.clone(), error, cx.now, cx.outbox);
+        if let Some(record) = record {
+            cx.outbox.push_ended(&record);
         }
     }
 
@@ -314,7 +312,7 @@ impl Conn {
                 error: Some(reason.to_owned()),
                 intervention: Intervention::default(),
             };
-            cx.outbox.push(FlowEvent::Exchange(Arc::new(record)));
+            cx.outbox.push_ended(&record);
         }
         reply::write_error(self.client.output.storage(), status, reason, true, false);
         self.linger(cx);

@@ -354,7 +354,7 @@ impl World {
             for command in commands {
                 self.execute(command);
             }
-            self.events.append(&mut self.outbox.events);
+            self.events.append(&mut self.outbox.take());
             if idle {
                 return;
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
+use flowtap::capture::entry::ended;
 use flowtap::capture::queue::{FlowSender, queue};
 use flowtap::flow::control::{ControlError, FlowControl, NewRequest, Verdict};
 use flowtap::flow::record::*;
@@ -64,7 +65,7 @@ impl Bench {
     }
 
     pub(crate) fn end(&self, exchange: Exchange) {
-        self.tell(FlowEvent::Exchange(Arc::new(exchange)));
+        self.tell(ended(&exchange));
     }
 
     pub(crate) fn call_raw(&self, tool: &str, arguments: &Value) -> ToolResult {
@@ -175,7 +176,7 @@ impl FlowControl for FakeControl {
         answer.intervention.origin = request.origin;
         self.sent.lock().unwrap().push(request);
         if !self.is_silent.load(Ordering::Relaxed) {
-            self.sender.try_send(vec![FlowEvent::Exchange(Arc::new(answer))]).unwrap();
+            self.sender.try_send(vec![ended(&answer)]).unwrap();
         }
         Ok(id)
     }

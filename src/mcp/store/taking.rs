@@ -1,10 +1,12 @@
 //! What each event makes of the flows that are kept.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::capture::entry::take_ended;
 use crate::flow::record::{
-    Answered, Begun, Body, BodyBlock, Exchange, FlowEvent, FlowId, Held, Message, Side, Timing,
-    WebSocketClose, WebSocketMessage, WebSocketOpen,
+    Answered, Begun, BodyBlock, EndedExchange, Exchange, FlowEvent, FlowId, Held, Intervention,
+    Message, Scheme, Side, Timing, WebSocketClose, WebSocketMessage, WebSocketOpen,
 };
 use crate::flow::stored::{FlowState, StoredBody, StoredFlow, StoredMessage, StoredWebSocket};
 use crate::mcp::store::socket::socket_bytes;
@@ -15,7 +17,7 @@ impl Inner {
     pub(super) fn take(&mut self, event: FlowEvent) {
         match event {
             FlowEvent::Body(block) => self.unended.push(block),
-            FlowEvent::Exchange(exchange) => self.exchange(exchange),
+            FlowEvent::Exchange(ended) => self.exchange(ended),
             FlowEvent::Begun(begun) => self.put_flow(self.begun(&begun)),
             FlowEvent::Answered(answered) => self.answered(&answered),
             FlowEvent::Glimpse(block) => self.glimpse(block),
@@ -28,14 +30,15 @@ impl Inner {
         }
     }
 
-    fn exchange(&mut self, exchange: Arc<Exchange>) {
-        let id = exchange.id;
+    fn exchange(&mut self, ended: EndedExchange) {
+        let id = ended.id;
         let bodies = self.unended.take(id).map(|bodies| {
             // What was glimpsed is the beginning of the response once more.
             Box::new(Bodies { glimpsed: Gathered::default(), ..bodies })
         });
-        let bytes = exchange_bytes(&exchange, self.limits.body_bytes);
-        self.put(id, Kept::Exchange(exchange, bodies), bytes);
+        let ahead = bodies.as_ref().map_or(0, |bodies| bodies.kept());
+        let bytes = ended.frame.len() + ahead + size_of::<StoredFlow>();
+        self.put(id, Kept::Ended(ended, bodies), bytes);
     }
 
     fn begun(&self, begun: &Begun) -> StoredFlow {
@@ -189,21 +192,42 @@ impl Inner {
 }
 
 /// An exchange as its readers keep it, with the bodies that went ahead of it.
-pub(super) fn stored(exchange: &Exchange, bodies: Bodies, body_bytes: usize) -> StoredFlow {
-    let response = exchange.response.as_ref();
+pub(super) fn stored(ended: &EndedExchange, bodies: Bodies, body_bytes: usize) -> StoredFlow {
+    let Some(exchange) = take_ended(ended) else { return unreadable(ended.id) };
+    let Exchange { request, response, .. } = exchange;
     StoredFlow {
         id: exchange.id,
         state: FlowState::Ended,
         scheme: exchange.scheme,
-        target: exchange.target.clone(),
+        target: exchange.target,
         client: exchange.client,
-        client_tls: exchange.client_tls.clone(),
-        upstream: exchange.upstream.clone(),
-        request: stored_message(&exchange.request, bodies.request, body_bytes),
-        response: response.map(|it| stored_message(it, bodies.response, body_bytes)),
+        client_tls: exchange.client_tls,
+        upstream: exchange.upstream,
+        request: stored_message(&request, bodies.request, body_bytes),
+        response: response.map(|it| stored_message(&it, bodies.response, body_bytes)),
         timing: exchange.timing,
-        error: exchange.error.clone(),
+        error: exchange.error,
         intervention: exchange.intervention,
+        held_until_us: 0,
+        websocket: None,
+    }
+}
+
+/// What stands for an exchange that was too long to be told of.
+fn unreadable(id: FlowId) -> StoredFlow {
+    StoredFlow {
+        id,
+        state: FlowState::Ended,
+        scheme: Scheme::Http,
+        target: None,
+        client: SocketAddr::from(([0, 0, 0, 0], 0)),
+        client_tls: None,
+        upstream: None,
+        request: StoredMessage::default(),
+        response: None,
+        timing: Timing::default(),
+        error: Some("the record of this flow was too long to be kept".to_owned()),
+        intervention: Intervention::default(),
         held_until_us: 0,
         websocket: None,
     }
@@ -215,14 +239,6 @@ fn stored_message(message: &Message, ahead: Gathered, body_bytes: usize) -> Stor
         body: ahead.end(&message.body, body_bytes),
         trailers: message.trailers.clone(),
     }
-}
-
-/// Bytes that an exchange takes: about as many as the flow that is made of it.
-fn exchange_bytes(exchange: &Exchange, body_bytes: usize) -> usize {
-    let body = |body: &Body| usize::try_from(body.captured()).unwrap_or(usize::MAX).min(body_bytes);
-    let message = |it: &Message| it.head.len() + it.trailers.len() + body(&it.body);
-    let response = exchange.response.as_ref().map_or(0, message);
-    size_of::<StoredFlow>() + message(&exchange.request) + response
 }
 
 /// Bytes that a flow takes, but for the messages of a WebSocket.

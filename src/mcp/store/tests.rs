@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::*;
+use crate::capture::entry::ended;
 use crate::capture::queue::{FlowSender, queue};
 use crate::flow::record::*;
 use crate::flow::stored::StoredBody;
@@ -29,7 +30,7 @@ impl Bench {
     }
 
     fn end(&self, id: u64) {
-        self.tell(FlowEvent::Exchange(Arc::new(exchange(id))));
+        self.tell(ended(&exchange(id)));
     }
 
     fn ids(&self) -> Vec<u64> {
@@ -146,7 +147,7 @@ fn flows_are_bounded_in_bytes_too() {
         let mut exchange = exchange(id);
         exchange.request.body.tail = Bytes::from(vec![b'x'; 4_000]);
         exchange.request.body.size = 4_000;
-        bench.tell(FlowEvent::Exchange(Arc::new(exchange)));
+        bench.tell(ended(&exchange));
     }
     assert_eq!(bench.ids(), [5, 4]);
 }
@@ -161,7 +162,7 @@ fn a_body_is_kept_up_to_its_limit_and_its_size_is_told() {
     exchange.request.body = Body { tail: "tail".into(), sent_ahead: 70, size: 74 };
     exchange.response.as_mut().unwrap().body =
         Body { tail: "tail".into(), sent_ahead: 140, size: 500 };
-    bench.tell(FlowEvent::Exchange(Arc::new(exchange)));
+    bench.tell(ended(&exchange));
     let flow = bench.found(1);
     assert_eq!((flow.request.body.kept(), flow.request.body.size), (74, 74));
     let body = &flow.response.as_ref().unwrap().body;
@@ -323,10 +324,10 @@ fn waiting_ends_with_the_flow() {
         std::thread::yield_now();
     }
     // Many others do not drive it out before it is seen.
-    let others = (2..50).map(|id| FlowEvent::Exchange(Arc::new(exchange(id))));
-    let ended = [FlowEvent::Exchange(Arc::new(exchange(1)))];
-    let after = (50..99).map(|id| FlowEvent::Exchange(Arc::new(exchange(id))));
-    bench.sender.try_send(others.chain(ended).chain(after).collect()).unwrap();
+    let others = (2..50).map(|id| ended(&exchange(id)));
+    let first = [ended(&exchange(1))];
+    let after = (50..99).map(|id| ended(&exchange(id)));
+    bench.sender.try_send(others.chain(first).chain(after).collect()).unwrap();
     assert!(matches!(waiting.join().unwrap(), Waited::Ended(flow) if flow.id == FlowId(1)));
     assert!(bench.store.lock().awaited.is_empty());
     assert_eq!(bench.store.count(), 1);

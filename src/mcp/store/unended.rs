@@ -95,7 +95,8 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    fn kept(&self) -> usize {
+    /// Bytes that are kept of them.
+    pub(super) fn kept(&self) -> usize {
         self.request.kept + self.response.kept + self.glimpsed.kept
     }
 

@@ -68,13 +68,13 @@ impl Exchange {
     }
 
     /// The record of the exchange, when it is to be recorded.
-    pub fn into_event(
+    pub fn into_record(
         mut self,
         client_tls: Option<Arc<TlsFacts>>,
         error: Option<String>,
         now: Now,
         outbox: &mut Outbox,
-    ) -> Option<FlowEvent> {
+    ) -> Option<Record> {
         if !self.facts.recorded {
             return None;
         }
@@ -88,7 +88,7 @@ impl Exchange {
             body: self.response_copy.finish(),
             trailers: response_trailers,
         });
-        let record = Record {
+        Some(Record {
             id: self.id,
             scheme: self.facts.route.scheme,
             target: Some(self.facts.route.authority),
@@ -104,8 +104,7 @@ impl Exchange {
             timing,
             error,
             intervention: self.intervention,
-        };
-        Some(FlowEvent::Exchange(Arc::new(record)))
+        })
     }
 
     fn upstream_facts(&self) -> Option<Upstream> {

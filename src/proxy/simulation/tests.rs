@@ -1,6 +1,7 @@
 //! The cases that are simulated, each under many seeds.
 
 use super::{Reply, Script, World};
+use crate::capture::entry::take_ended;
 use crate::flow::record::{Exchange, FlowEvent};
 use crate::limits::{BODY_TIMEOUT, KEEP_ALIVE_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::proxy::context::Command;
@@ -11,15 +12,12 @@ mod replay;
 
 const SEEDS: u64 = 256;
 
-fn exchanges(world: &World) -> Vec<&Exchange> {
-    let exchange = |event: &'_ FlowEvent| matches!(event, FlowEvent::Exchange(_));
-    let events = world.events.iter().filter(|event| exchange(event));
-    events
-        .map(|event| match event {
-            FlowEvent::Exchange(exchange) => &**exchange,
-            other => panic!("{other:?}"),
-        })
-        .collect()
+fn exchanges(world: &World) -> Vec<Exchange> {
+    let exchange = |event: &'_ FlowEvent| match event {
+        FlowEvent::Exchange(ended) => Some(take_ended(ended).unwrap()),
+        _ => None,
+    };
+    world.events.iter().filter_map(exchange).collect()
 }
 
 /// A server that answers each request head, `\r\n\r\n` at its end, with the next of `answers`.
@@ -81,7 +79,7 @@ fn bodies_of_any_size_pass_both_ways_whole() {
         });
         let world = World::new(seed, &request, vec![script]).client_ends().run();
         assert!(world.client_got.ends_with(&body), "seed {seed}");
-        let exchange = exchanges(&world)[0];
+        let exchange = &exchanges(&world)[0];
         let sizes = (exchange.request.body.size, exchange.response.as_ref().unwrap().body.size);
         assert_eq!(sizes, (size as u64, size as u64));
         assert_eq!(exchange.request.body.captured(), size as u64);
@@ -103,7 +101,7 @@ fn a_response_that_is_cut_is_never_completed() {
             let got = String::from_utf8(world.client_got.clone()).unwrap();
             assert!(got.ends_with("short") || got.ends_with("short\r\n"), "{got}");
             assert!(matches!(world.client_closed, Some(Command::CutClient { .. })), "seed {seed}");
-            let exchange = exchanges(&world)[0];
+            let exchange = &exchanges(&world)[0];
             assert!(exchange.error.is_some());
             assert_eq!(exchange.response.as_ref().unwrap().body.tail, "short");
         }
@@ -252,7 +250,7 @@ fn plain_http_in_a_tunnel_is_captured() {
         let world = World::new(seed, client.as_bytes(), vec![script]).client_ends().run();
         let got = String::from_utf8(world.client_got.clone()).unwrap();
         assert!(got.ends_with(replies[0]), "seed {seed}: {got}");
-        let exchange = exchanges(&world)[0];
+        let exchange = &exchanges(&world)[0];
         assert_eq!(exchange.target.as_ref().unwrap().port, 80);
     }
 }

@@ -62,7 +62,7 @@ fn what_is_resumed_passes_as_it_came() {
         assert_eq!(text(&through), text(&plain), "seed {seed}");
         assert_eq!(held(&through), [(Side::Request, "abc".to_owned())]);
         assert!(held(&plain).is_empty());
-        let exchange = exchanges(&through)[0];
+        let exchange = &exchanges(&through)[0];
         assert_eq!(
             (&exchange.request.body.tail[..], &exchange.request.trailers[..]),
             (&b"abc"[..], &b"T: 1\r\n"[..])
@@ -73,7 +73,7 @@ fn what_is_resumed_passes_as_it_came() {
         let through = run(seed, &get("/"), server(), "~s", vec![Verdict::Resume]);
         assert_eq!(text(&through), CHUNKED, "seed {seed}");
         assert_eq!(held(&through), [(Side::Response, "ok!".to_owned())]);
-        let exchange = exchanges(&through)[0];
+        let exchange = &exchanges(&through)[0];
         assert_eq!(&exchange.response.as_ref().unwrap().body.tail[..], b"ok!");
     }
 }
@@ -115,7 +115,7 @@ fn an_edited_request_goes_out_instead() {
         let expected = "POST /q HTTP/1.1\r\nHost: other.example\r\nX-New: 1\r\n\
                         Content-Length: 19\r\n\r\nlonger than before!";
         assert!(text(&world).ends_with(expected), "seed {seed}: {}", text(&world));
-        let exchange = exchanges(&world)[0];
+        let exchange = &exchanges(&world)[0];
         assert!(exchange.intervention.request_edited);
         assert_eq!(exchange.target.as_ref().unwrap().host, "other.example");
         assert_eq!(exchange.request.body.tail, "longer than before!");
@@ -153,7 +153,7 @@ fn an_edited_response_comes_instead() {
             let expected =
                 "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 12\r\n\r\nout of order";
             assert_eq!(text(&world), expected, "seed {seed}");
-            let exchange = exchanges(&world)[0];
+            let exchange = &exchanges(&world)[0];
             assert!(exchange.intervention.response_edited);
             assert_eq!(exchange.response.as_ref().unwrap().body.tail, "out of order");
         }

@@ -24,7 +24,7 @@ fn a_replay_is_an_exchange_of_its_own_that_names_its_origin() {
     let ok: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"];
     for seed in 0..SEEDS {
         let world = replay(seed, request("POST", "a body"), vec![answers(ok, None)]);
-        let exchange = exchanges(&world)[0];
+        let exchange = &exchanges(&world)[0];
         let expected =
             Intervention { replayed: true, origin: Some(FlowId(99)), ..Intervention::default() };
         assert_eq!((exchange.intervention, &exchange.error), (expected, &None), "seed {seed}");
@@ -42,7 +42,7 @@ fn a_server_that_says_nothing_is_waited_for_no_longer_than_the_limit() {
     });
     for script in [Box::new(|_: &[u8]| Reply::default()) as Script, slow] {
         let world = replay(1, request("GET", ""), vec![script]);
-        let exchange = exchanges(&world)[0];
+        let exchange = &exchanges(&world)[0];
         assert!(exchange.error.as_ref().unwrap().contains("30 s"), "{:?}", exchange.error);
         assert_eq!(exchange.timing.total_us, REPLAY_TIMEOUT.as_micros() as u64);
     }
