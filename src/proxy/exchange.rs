@@ -222,10 +222,7 @@ impl Exchange {
             .request_body
             .advance(client.input.bytes(), &mut |piece: &[u8]| copy.push(piece, outbox))
             .map_err(|error| Failure::Client(400, error.to_string()))?;
-        if let Some(passed) = client.input.bytes().get(..progress.consumed) {
-            upstream.send(passed);
-        }
-        client.input.consume(progress.consumed);
+        upstream.forward(&mut client.input, progress.consumed);
         self.body_taken |= progress.consumed > 0;
         check_size(self.request_copy.size(), cx).map_err(|reason| Failure::Client(413, reason))?;
         self.note_request_done(cx.now);

@@ -62,11 +62,43 @@ impl Link {
         }
     }
 
+    /// Queues the first `count` bytes of `source`, without a copy where that is all of it and
+    /// nothing is queued.
+    pub fn forward(&mut self, source: &mut Buffer, count: usize) {
+        if !self.broken && count == source.len() {
+            self.output.append(source);
+        } else {
+            self.send(source.bytes().get(..count).unwrap_or_default());
+            source.consume(count);
+        }
+    }
+
     /// Forgets everything, for the next peer.
     pub fn reset(&mut self) {
         self.input.clear();
         self.output.clear();
         self.end = None;
         self.broken = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forwarded_leaves_its_source() {
+        let mut source = Buffer::default();
+        let mut link = Link::default();
+        for (bytes, count, queued) in [("abc", 3, "abc"), ("de", 1, "abcd"), ("", 1, "abcde")] {
+            source.push(bytes.as_bytes());
+            link.forward(&mut source, count);
+            assert_eq!(link.output.bytes(), queued.as_bytes());
+        }
+        assert!(source.is_empty());
+        link.broken = true;
+        source.push(b"f");
+        link.forward(&mut source, 1);
+        assert!(source.is_empty() && link.output.bytes() == b"abcde");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::SupportedCipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ProducesTickets;
 
@@ -13,16 +14,22 @@ compile_error!(
      or with `--no-default-features --features ring`"
 );
 
-/// The provider: aws-lc-rs where its feature is on, else ring.
-#[cfg(feature = "aws-lc-rs")]
+/// The provider: aws-lc-rs where its feature is on, else ring; with AES-128-GCM before the other
+/// suites of each version.
+///
+/// AES-256 asks for SHA-384 with it, which processors do not help with: it makes a handshake a
+/// quarter dearer and bodies a sixth, and is no safer on the way through a proxy.
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-/// The provider: aws-lc-rs where its feature is on, else ring.
-#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
-pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    #[cfg(feature = "aws-lc-rs")]
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    let mut provider = rustls::crypto::ring::default_provider();
+    let is_second = |suite: &SupportedCipherSuite| {
+        !suite.suite().as_str().is_some_and(|name| name.contains("AES_128_GCM"))
+    };
+    // Stable: what is equal stays in its order.
+    provider.cipher_suites.sort_by_key(|suite| (suite.tls13().is_none(), is_second(suite)));
+    Arc::new(provider)
 }
 
 /// Stateless session tickets under keys of this process, which change by themselves.

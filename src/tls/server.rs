@@ -43,6 +43,8 @@ impl ServerTls {
                 .with_no_client_auth()
                 .with_cert_resolver(resolver.clone());
             config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+            // Most clients name the dearest suite first.
+            config.ignore_client_order = true;
             config.ticketer = ticketer.clone();
             config.send_tls13_tickets = 1;
             // Tickets make the session store superfluous, and it would be one lock for all loops.

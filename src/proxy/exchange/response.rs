@@ -203,10 +203,11 @@ impl Exchange {
                 }
             })
             .map_err(|error| bad_response(&error.to_string()))?;
-        if !unchunk && let Some(passed) = upstream.input.bytes().get(..progress.consumed) {
-            client.send(passed);
+        if unchunk {
+            upstream.input.consume(progress.consumed);
+        } else {
+            client.forward(&mut upstream.input, progress.consumed);
         }
-        upstream.input.consume(progress.consumed);
         check_size(self.response_copy.size(), cx)
             .map_err(|reason| Failure::Upstream(502, reason))?;
         if progress.done {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rustls::client::UnbufferedClientConnection;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ResolvesServerCertUsingSni;
 use rustls::server::UnbufferedServerConnection;
@@ -59,6 +60,34 @@ fn a_handshake_agrees_on_facts() {
         assert_eq!(facts.alpn.as_deref(), Some("http/1.1"));
         assert!(!facts.resumed);
     }
+}
+
+#[test]
+fn both_sides_take_the_cheapest_suite_that_the_peer_has() {
+    let authority = new_authority();
+    let (server, client) = pair_of(Arc::clone(&authority));
+    for (version, cheapest) in [
+        (&rustls::version::TLS13, "TLS_AES_128_GCM_SHA256"),
+        (&rustls::version::TLS12, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    ] {
+        let mut dearest_first = CryptoProvider::clone(&provider());
+        dearest_first.cipher_suites.reverse();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(authority.certificate_der().to_vec())).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(dearest_first))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut peer = client_of(&Arc::new(config), "a.example");
+        let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+        handshake(&mut peer, &mut server);
+        assert_eq!(server.facts().cipher, cheapest);
+    }
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    handshake(&mut client, &mut server);
+    assert_eq!(client.facts().cipher, "TLS_AES_128_GCM_SHA256");
 }
 
 #[test]
