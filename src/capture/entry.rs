@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::capture::frame::{FRAME_HEADER_BYTES, FrameType, append_frame};
+use crate::capture::frame::{FRAME_HEADER_BYTES, FrameType, append_frame, append_frame_before};
 use crate::flow::head::HeadText;
 use crate::flow::record::{
     Authority, Body, DeflateParameters, Direction, EndedExchange, Exchange, FlowEvent, FlowId,
@@ -17,7 +17,11 @@ use crate::flow::record::{
 };
 
 /// The version of the journal that this program writes and reads.
-pub const JOURNAL_VERSION: u32 = 3;
+pub const JOURNAL_VERSION: u32 = 4;
+
+/// Tails of bodies that are copied into the frame of their exchange; longer ones stay where they
+/// are until they are written down.
+const TAILS_COPIED_BYTES: usize = 4 * 1024;
 
 /// The first frame of a segment: all that a bundle needs besides its flows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +76,22 @@ pub fn take_number(payload: &[u8]) -> Option<u64> {
     whole(payload, u64::take)
 }
 
-/// Appends an exchange's payload. Tails that are spilled are given as empty by the caller.
+/// Appends an exchange's payload: what is known of it, then the tails of its bodies.
 pub fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
+    put_facts(out, exchange);
+    tails(exchange).into_iter().for_each(|tail| out.extend_from_slice(tail));
+}
+
+fn tails(exchange: &Exchange) -> [&[u8]; 2] {
+    [Side::Request, Side::Response]
+        .map(|side| exchange.body(side).map_or(&[][..], |body| &body.tail[..]))
+}
+
+/// The payload without the tails, of which only the lengths are told.
+fn put_facts(out: &mut Vec<u8>, exchange: &Exchange) {
+    for tail in tails(exchange) {
+        u32::try_from(tail.len()).unwrap_or(u32::MAX).put(out);
+    }
     exchange.id.0.put(out);
     exchange.scheme.put(out);
     exchange.target.put(out);
@@ -89,49 +107,89 @@ pub fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
 
 /// Reads an exchange's payload.
 pub fn take_exchange(payload: &[u8]) -> Option<Exchange> {
-    whole(payload, |input| {
-        Some(Exchange {
-            id: FlowId(u64::take(input)?),
-            scheme: Scheme::take(input)?,
-            target: Field::take(input)?,
-            client: SocketAddr::take(input)?,
-            client_tls: Field::take(input)?,
-            upstream: Field::take(input)?,
-            request: Message::take(input)?,
-            response: Field::take(input)?,
-            timing: Timing::take(input)?,
-            error: Field::take(input)?,
-            intervention: Field::take(input)?,
-        })
-    })
+    let mut input = payload;
+    let (mut exchange, [request, response]) = take_facts(&mut input)?;
+    let (request, rest) = input.split_at_checked(request)?;
+    if rest.len() != response {
+        return None;
+    }
+    set_tails(&mut exchange, [request, rest].map(Bytes::copy_from_slice))?;
+    Some(exchange)
+}
+
+/// Reads what [`put_facts`] wrote, and the lengths of the tails.
+fn take_facts(input: &mut &[u8]) -> Option<(Exchange, [usize; 2])> {
+    let lengths = [u32::take(input)?, u32::take(input)?];
+    let exchange = Exchange {
+        id: FlowId(u64::take(input)?),
+        scheme: Scheme::take(input)?,
+        target: Field::take(input)?,
+        client: SocketAddr::take(input)?,
+        client_tls: Field::take(input)?,
+        upstream: Field::take(input)?,
+        request: Message::take(input)?,
+        response: Field::take(input)?,
+        timing: Timing::take(input)?,
+        error: Field::take(input)?,
+        intervention: Field::take(input)?,
+    };
+    let [request, response] = lengths.map(usize::try_from);
+    Some((exchange, [request.ok()?, response.ok()?]))
+}
+
+fn set_tails(exchange: &mut Exchange, tails: [Bytes; 2]) -> Option<()> {
+    let [request, response] = tails;
+    exchange.request.body.tail = request;
+    match &mut exchange.response {
+        Some(message) => message.body.tail = response,
+        None if response.is_empty() => {}
+        None => return None,
+    }
+    Some(())
 }
 
 /// Appends the frame of an exchange that has ended to `out`. What comes back has no frame: it is
 /// to be given the bytes that were appended.
-pub fn put_ended(out: &mut Vec<u8>, exchange: &Exchange) -> EndedExchange {
-    append_frame(out, FrameType::Exchange, |out| put_exchange(out, exchange));
+pub fn put_ended(out: &mut Vec<u8>, exchange: Exchange) -> EndedExchange {
     let is_cut = |side| exchange.body(side).is_some_and(Body::is_cut);
     let is_ahead = |side| exchange.body(side).is_some_and(|body| body.sent_ahead > 0);
-    EndedExchange {
+    let mut ended = EndedExchange {
         id: exchange.id,
-        is_trace: is_trace(exchange),
+        is_trace: is_trace(&exchange),
         bodies_cut: u8::from(is_cut(Side::Request)) + u8::from(is_cut(Side::Response)),
         request_ahead: is_ahead(Side::Request),
         response_ahead: is_ahead(Side::Response),
         frame: Bytes::new(),
+        tails: None,
+    };
+    let [request, response] = tails(&exchange);
+    if request.len() + response.len() <= TAILS_COPIED_BYTES {
+        append_frame(out, FrameType::Exchange, |out| put_exchange(out, &exchange));
+        return ended;
     }
+    let rest = [request, response];
+    let facts = |out: &mut Vec<u8>| put_facts(out, &exchange);
+    if append_frame_before(out, FrameType::Exchange, facts, rest) {
+        let response = exchange.response.map(|message| message.body.tail).unwrap_or_default();
+        ended.tails = Some(Box::new([exchange.request.body.tail, response]));
+    }
+    ended
 }
 
 /// What readers of flows are told of an exchange that has ended.
 pub fn ended(exchange: &Exchange) -> FlowEvent {
     let mut frame = Vec::new();
-    let ended = put_ended(&mut frame, exchange);
+    let ended = put_ended(&mut frame, exchange.clone());
     FlowEvent::Exchange(EndedExchange { frame: frame.into(), ..ended })
 }
 
 /// The exchange that [`put_ended`] was given; `None` when its frame is empty or damaged.
 pub fn take_ended(ended: &EndedExchange) -> Option<Exchange> {
-    take_exchange(ended.frame.get(FRAME_HEADER_BYTES..)?)
+    let mut payload = ended.frame.get(FRAME_HEADER_BYTES..)?;
+    let Some(tails) = &ended.tails else { return take_exchange(payload) };
+    let (mut exchange, _) = take_facts(&mut payload)?;
+    set_tails(&mut exchange, (**tails).clone())?;
+    Some(exchange)
 }
 
 /// Whether an exchange is a trace: OPTIONS requests and WebSocket handshakes are not.
@@ -418,11 +476,23 @@ macro_rules! structures {
 structures! {
     Authority { host, port }
     Message { head, body, trailers }
-    Body { tail, sent_ahead, size }
     Upstream { address, connection, reused, tls }
     Intervention { replayed, origin, request_edited, response_edited }
     DeflateParameters { client_no_context_takeover, server_no_context_takeover }
     Timing { began_us, dns_us, connect_us, tls_us, send_us, wait_us, receive_us, total_us }
+}
+
+/// Without its tail, which stands behind everything else.
+impl Field for Body {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.sent_ahead.put(out);
+        self.size.put(out);
+    }
+
+    fn take(input: &mut &[u8]) -> Option<Self> {
+        let (sent_ahead, size) = (u64::take(input)?, u64::take(input)?);
+        Some(Body { tail: Bytes::new(), sent_ahead, size })
+    }
 }
 
 impl Field for FlowId {

@@ -59,11 +59,23 @@ impl FrameType {
 /// Appends a frame to `out`; `write` appends the payload. Nothing is appended when the payload
 /// is longer than [`JOURNAL_FRAME_BYTES`], and the result is false.
 pub fn append_frame(out: &mut Vec<u8>, kind: FrameType, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    append_frame_before(out, kind, write, [&[], &[]])
+}
+
+/// Appends the beginning of a frame whose payload ends with `rest`, which is not copied: it has to
+/// stand behind what was appended.
+pub fn append_frame_before(
+    out: &mut Vec<u8>,
+    kind: FrameType,
+    write: impl FnOnce(&mut Vec<u8>),
+    rest: [&[u8]; 2],
+) -> bool {
     let start = out.len();
     out.push(kind as u8);
     out.extend_from_slice(&[0; FRAME_HEADER_BYTES - 1]);
     write(out);
-    let length = out.len() - start - FRAME_HEADER_BYTES;
+    let [one, two] = rest;
+    let length = out.len() - start - FRAME_HEADER_BYTES + one.len() + two.len();
     if length > JOURNAL_FRAME_BYTES {
         out.truncate(start);
         return false;
@@ -74,7 +86,7 @@ pub fn append_frame(out: &mut Vec<u8>, kind: FrameType, write: impl FnOnce(&mut 
     else {
         return false;
     };
-    let crc = checksum(kind as u8, length, payload).to_le_bytes();
+    let crc = checksum(kind as u8, length, [payload, one, two]).to_le_bytes();
     if let Some(place) = header.get_mut(1..5) {
         place.copy_from_slice(&length);
     }
@@ -84,11 +96,11 @@ pub fn append_frame(out: &mut Vec<u8>, kind: FrameType, write: impl FnOnce(&mut 
     true
 }
 
-fn checksum(kind: u8, length: [u8; 4], payload: &[u8]) -> u32 {
+fn checksum(kind: u8, length: [u8; 4], payload: [&[u8]; 3]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[kind]);
     hasher.update(&length);
-    hasher.update(payload);
+    payload.iter().for_each(|part| hasher.update(part));
     hasher.finalize()
 }
 
@@ -138,7 +150,7 @@ impl<R: Read> FrameReader<R> {
         let crc = u32::from_le_bytes([c0, c1, c2, c3]);
         let known = FrameType::of(kind);
         match known {
-            Some(known) if whole && checksum(kind, length, &self.payload) == crc => {
+            Some(known) if whole && checksum(kind, length, [&self.payload, &[], &[]]) == crc => {
                 self.position += (FRAME_HEADER_BYTES + payload_bytes) as u64;
                 Ok(Some((known, &self.payload)))
             }

@@ -187,9 +187,9 @@ impl SegmentWriter {
         append_frame(&mut self.buffer, kind, write)
     }
 
-    /// Appends a frame that is made already.
-    pub fn append_made(&mut self, frame: &[u8]) {
-        self.buffer.extend_from_slice(frame);
+    /// Appends a frame that is made already, or the next part of it.
+    pub fn append_made(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// Whether so much waits in memory that it should be flushed.

@@ -172,6 +172,9 @@ impl Writer {
             return Ok(());
         }
         self.segment.append_made(&exchange.frame);
+        for tail in exchange.tails.iter().flat_map(|tails| tails.iter()) {
+            self.segment.append_made(tail);
+        }
         let bodies_cut = u64::from(exchange.bodies_cut);
         self.count(Tally { traces: 1, bodies_cut, ..Tally::default() });
         Ok(())

@@ -77,7 +77,7 @@ impl FlowEvent {
     pub fn weight(&self) -> usize {
         let held = match self {
             FlowEvent::Body(block) => block.data.len(),
-            FlowEvent::Exchange(exchange) => exchange.frame.len(),
+            FlowEvent::Exchange(exchange) => exchange.weight(),
             FlowEvent::Begun(begun) => begun.request.weight() + size_of::<Begun>(),
             FlowEvent::Answered(answered) => answered.head.len() + size_of::<Answered>(),
             FlowEvent::Glimpse(block) => block.data.len(),
@@ -123,6 +123,17 @@ pub struct EndedExchange {
     /// The journal's frame of it; empty when it would be too long for one, which no exchange is
     /// whose bodies are sent ahead in blocks.
     pub frame: Bytes,
+    /// The rest of the frame, where it was too much to be copied: the tails of the request's body
+    /// and of the response's.
+    pub tails: Option<Box<[Bytes; 2]>>,
+}
+
+impl EndedExchange {
+    /// Bytes of the whole frame.
+    pub fn weight(&self) -> usize {
+        let tails = self.tails.iter().flat_map(|tails| tails.iter());
+        self.frame.len() + tails.map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// One request and what came of it.

@@ -120,6 +120,8 @@ pub struct Outbox {
     ends: Vec<(usize, usize)>,
     /// About how many bytes all of it holds.
     weight: usize,
+    /// Bytes that the next frames will have, by those before.
+    expected: usize,
 }
 
 impl Outbox {
@@ -130,7 +132,7 @@ impl Outbox {
     }
 
     /// Adds the end of an exchange.
-    pub fn push_ended(&mut self, exchange: &Exchange) {
+    pub fn push_ended(&mut self, exchange: Exchange) {
         let start = self.frames.len();
         let ended = put_ended(&mut self.frames, exchange);
         self.ends.push((self.events.len(), self.frames.len()));
@@ -154,7 +156,8 @@ impl Outbox {
         let mut events = std::mem::take(&mut self.events);
         // The next ones will be about as many.
         self.events.reserve(events.len().min(BATCH_EVENTS));
-        let more = Vec::with_capacity(self.frames.len().min(BATCH_BYTES));
+        self.expected = self.frames.len().max(self.expected - self.expected / 8).min(BATCH_BYTES);
+        let more = Vec::with_capacity(self.expected);
         let mut frames = Bytes::from(std::mem::replace(&mut self.frames, more));
         let mut start = 0;
         for (at, end) in self.ends.drain(..) {

@@ -265,7 +265,7 @@ impl Conn {
         }
         let record = exchange.into_record(self.client_tls.clone(), error, cx.now, cx.outbox);
         if let Some(record) = record {
-            cx.outbox.push_ended(&record);
+            cx.outbox.push_ended(record);
         }
     }
 
@@ -312,7 +312,7 @@ impl Conn {
                 error: Some(reason.to_owned()),
                 intervention: Intervention::default(),
             };
-            cx.outbox.push_ended(&record);
+            cx.outbox.push_ended(record);
         }
         reply::write_error(self.client.output.storage(), status, reason, true, false);
         self.linger(cx);

@@ -57,6 +57,41 @@ fn entries_come_back_as_they_went() {
 }
 
 #[test]
+fn an_ended_exchange_is_its_frame() {
+    for tails in [3, TAILS_COPIED_BYTES, TAILS_COPIED_BYTES + 1, 60_000] {
+        let mut exchange = exchange();
+        exchange.response.as_mut().unwrap().body.tail = vec![b'x'; tails - 1].into();
+        exchange.request.body.tail = "y".into();
+        let FlowEvent::Exchange(ended) = ended(&exchange) else { panic!() };
+        assert_eq!(ended.tails.is_some(), tails > TAILS_COPIED_BYTES);
+        assert_eq!(
+            (ended.is_trace, ended.request_ahead, ended.response_ahead),
+            (true, false, true)
+        );
+        assert_eq!(format!("{:?}", take_ended(&ended).unwrap()), format!("{exchange:?}"));
+        let mut written = ended.frame.to_vec();
+        ended
+            .tails
+            .iter()
+            .flat_map(|it| it.iter())
+            .for_each(|tail| written.extend_from_slice(tail));
+        assert_eq!(written.len(), ended.weight());
+        let mut reader = crate::capture::frame::FrameReader::new(&written[..]);
+        let (kind, payload) = reader.next_frame().unwrap().unwrap();
+        assert_eq!(kind, FrameType::Exchange);
+        assert_eq!(format!("{:?}", take_exchange(payload).unwrap()), format!("{exchange:?}"));
+    }
+}
+
+#[test]
+fn what_is_too_long_for_a_frame_has_none() {
+    let mut exchange = exchange();
+    exchange.request.body.tail = vec![0; crate::limits::JOURNAL_FRAME_BYTES + 1].into();
+    let FlowEvent::Exchange(ended) = ended(&exchange) else { panic!() };
+    assert!(ended.frame.is_empty() && ended.tails.is_none() && take_ended(&ended).is_none());
+}
+
+#[test]
 fn an_entry_cut_anywhere_is_no_entry() {
     let mut out = Vec::new();
     put_exchange(&mut out, &exchange());

@@ -37,7 +37,7 @@ impl Inner {
             Box::new(Bodies { glimpsed: Gathered::default(), ..bodies })
         });
         let ahead = bodies.as_ref().map_or(0, |bodies| bodies.kept());
-        let bytes = ended.frame.len() + ahead + size_of::<StoredFlow>();
+        let bytes = ended.weight() + ahead + size_of::<StoredFlow>();
         self.put(id, Kept::Ended(ended, bodies), bytes);
     }
 
