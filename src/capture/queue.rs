@@ -246,6 +246,17 @@ impl QueueWatch {
         let _ = select.ready_timeout(timeout);
     }
 
+    /// Waits for the next batches, when the queue is empty: lets some gather for `time`, and where
+    /// none was there before, as `took` tells, first waits for one, but no longer than `most`.
+    ///
+    /// While there is traffic this wakes nobody and is woken by nobody.
+    pub fn gather(&self, took: bool, time: Duration, most: Duration) {
+        if !took {
+            self.wait(most);
+        }
+        self.rest(time);
+    }
+
     /// Lets batches gather for `time`, or until the queue is more than half full. Senders wake
     /// nobody before that, so that a batch costs them no system call.
     pub fn rest(&self, time: Duration) {
@@ -364,6 +375,16 @@ mod tests {
             }
             resting.join().unwrap();
         }
+    }
+
+    #[test]
+    fn gathering_waits_only_where_nothing_came_before() {
+        let (sender, receiver) = queue();
+        let watch = receiver.watch();
+        watch.gather(true, Duration::from_millis(1), Duration::from_secs(60));
+        sender.try_send(block(1)).unwrap();
+        watch.gather(false, Duration::from_millis(1), Duration::from_secs(60));
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
     }
 
     #[test]

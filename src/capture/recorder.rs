@@ -182,14 +182,17 @@ impl RecorderHandle {
 fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
     let watch = flows.watch();
     let mut flushed = Instant::now();
+    let mut took = false;
     loop {
         match flows.try_receive() {
-            Received::Batch(batch) => batch.into_iter().for_each(|event| writer.take(event)),
+            Received::Batch(batch) => {
+                batch.into_iter().for_each(|event| writer.take(event));
+                took = true;
+            }
             Received::Timeout => {
-                let wait = JOURNAL_FLUSH.saturating_sub(flushed.elapsed());
-                watch.wait(wait.max(Duration::from_millis(1)));
-                // Who sends while this thread rests wakes nobody.
-                watch.rest(COLLECT_INTERVAL);
+                let most = JOURNAL_FLUSH.saturating_sub(flushed.elapsed());
+                watch.gather(took, COLLECT_INTERVAL, most.max(Duration::from_millis(1)));
+                took = false;
             }
             Received::Closed => return writer,
         }

@@ -118,16 +118,19 @@ impl Store {
         let store = self.clone();
         let builder = std::thread::Builder::new().name("flow store".to_owned());
         builder.spawn(move || {
-            while !store.pump() {
-                store.watch.wait(Duration::from_secs(60));
-                // One event seldom comes alone.
-                store.watch.rest(COLLECT_INTERVAL);
+            loop {
+                let (took, is_closed) = store.pump();
+                if is_closed {
+                    return;
+                }
+                store.watch.gather(took, COLLECT_INTERVAL, Duration::from_secs(60));
             }
         })
     }
 
-    /// Takes what is in the queue; whether every sender is gone and nothing more will come.
-    pub fn pump(&self) -> bool {
+    /// Takes what is in the queue: whether something was, and whether every sender is gone and
+    /// nothing more will come.
+    pub fn pump(&self) -> (bool, bool) {
         let mut inner = self.lock();
         let took = inner.pump();
         let is_closed = inner.is_closed;
@@ -135,7 +138,7 @@ impl Store {
         if took || is_closed {
             self.changed.notify_all();
         }
-        is_closed
+        (took, is_closed)
     }
 
     /// All flows, the newest first.
