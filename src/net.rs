@@ -2,6 +2,7 @@
 //! traffic.
 
 pub mod control;
+mod deadlines;
 mod dial;
 mod event_loop;
 mod listener;

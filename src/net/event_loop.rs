@@ -17,7 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::capture::queue::FlowSender;
 use crate::flow::record::FlowId;
-use crate::limits::{POOL_CONNECTIONS_PER_HOST, POOL_IDLE, SWEEP_INTERVAL};
+use crate::limits::{POOL_CONNECTIONS_PER_HOST, POOL_IDLE};
 use crate::net::control::Decision;
 use crate::net::dial::{Dialing, Dialled};
 use crate::net::listener::Listener;
@@ -225,7 +225,7 @@ pub(super) struct EventLoop {
     /// Flows that are to be told of if they do not end before, in the order of their times.
     pub(super) announcements: VecDeque<(Instant, ConnKey, FlowId)>,
     /// A sweep is among the timers.
-    sweeping: bool,
+    pub(super) sweeping: bool,
     /// Bytes received in this turn; added to the shared counter once a turn.
     pub(super) received: u64,
 }
@@ -367,7 +367,7 @@ impl EventLoop {
     }
 
     /// Tells a connection what came of its dial, outside of its turn.
-    fn deliver(&mut self, conn: Option<ConnKey>, dialled: Dialled) {
+    pub(super) fn deliver(&mut self, conn: Option<ConnKey>, dialled: Dialled) {
         let Some(key) = conn else { return };
         if matches!(dialled, Dialled::Pending(_)) {
             return;
@@ -440,13 +440,6 @@ impl EventLoop {
         self.enqueue(conn);
     }
 
-    /// Deadlines are looked at from now on.
-    pub(super) fn keep_sweeping(&mut self) {
-        if !std::mem::replace(&mut self.sweeping, true) {
-            self.timers.add(self.desk.now.instant + SWEEP_INTERVAL, TimerKey::Sweep);
-        }
-    }
-
     /// One more is served in this loop.
     pub(super) fn raise_load(&self) {
         if let Some(load) = self.loads.get(self.number) {
@@ -495,76 +488,6 @@ impl EventLoop {
         }
     }
 
-    fn fire_timers(&mut self) {
-        let now = self.desk.now.instant;
-        while let Some((at, key)) = self.timers.expired(now) {
-            match key {
-                TimerKey::Conn(conn) => self.conn_timer(conn, at),
-                TimerKey::Dial(dial) => {
-                    let conn = self.dial_conn(dial);
-                    let dialled = self.dial_timer(dial);
-                    self.deliver(conn, dialled);
-                }
-                TimerKey::Sweep => self.sweep(),
-                TimerKey::Accept => self.resume_accepting(),
-                TimerKey::Announce => self.announce(),
-                TimerKey::Grace => self.kill(),
-            }
-        }
-    }
-
-    fn conn_timer(&mut self, key: ConnKey, at: Instant) {
-        if let Some(entry) = self.conns.get_mut(key)
-            && entry.scheduled == Some(at)
-        {
-            entry.scheduled = None;
-            self.look_at_deadline(key);
-        }
-    }
-
-    /// Looks at all deadlines, of which most are far away and move with every byte: entries
-    /// among the timers would outlive their connections by minutes.
-    fn sweep(&mut self) {
-        let now = self.desk.now.instant;
-        for key in self.conns.keys() {
-            self.look_at_deadline(key);
-        }
-        for key in self.dials.keys() {
-            let conn = self.dial_conn(key);
-            let dialled = self.dial_timer(key);
-            self.deliver(conn, dialled);
-        }
-        for socket in self.pool.expire(now) {
-            self.close_upstream(socket);
-        }
-        let idle = self.conns.is_empty() && self.dials.is_empty() && self.pool.is_empty();
-        self.sweeping = !idle;
-        if self.sweeping {
-            self.timers.add(now + SWEEP_INTERVAL, TimerKey::Sweep);
-        }
-    }
-
-    fn look_at_deadline(&mut self, key: ConnKey) {
-        let now = self.desk.now.instant;
-        let Some(entry) = self.conns.get_mut(key) else { return };
-        let deadline = entry.conn.deadline(&self.desk.options);
-        if now < deadline && deadline >= now + SWEEP_INTERVAL {
-            return;
-        }
-        let Some(mut entry) = self.conns.lend(key) else { return };
-        if now >= deadline {
-            if entry.conn.is_closed() {
-                // Even its last words were not taken in time.
-                self.bury(key, *entry);
-                return;
-            }
-            entry.conn.time_out(&mut self.desk.context());
-            self.execute_commands(key, &mut entry);
-        }
-        self.conns.put_back(key, entry);
-        self.enqueue(key);
-    }
-
     fn stop(&mut self, grace: Duration) {
         self.listener = None;
         self.stopping = true;
@@ -579,7 +502,7 @@ impl EventLoop {
         }
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.listener = None;
         self.stopping = true;
         for key in self.conns.keys() {
