@@ -132,22 +132,31 @@ impl EventLoop {
         self.enqueue(key);
     }
 
-    /// A flow is to be told of while it is under way, unless it ends soon.
-    pub(super) fn announce_later(&mut self, key: ConnKey, flow: FlowId) {
+    /// Looks later whether what this connection has under way is to be told of: exchanges that end
+    /// soon are not.
+    pub(super) fn announce_later(&mut self, key: ConnKey) {
         let at = self.desk.now.instant + ANNOUNCED_AFTER;
         if self.announcements.is_empty() {
             self.timers.add(at, TimerKey::Announce);
         }
-        self.announcements.push_back((at, key, flow));
+        self.announcements.push_back((at, key));
     }
 
     /// Tells of the flows that have not ended soon.
     pub(super) fn announce(&mut self) {
         let now = self.desk.now.instant;
-        while let Some((_, key, flow)) = self.announcements.pop_front_if(|(at, ..)| *at <= now) {
-            if let Some(entry) = self.conns.get_mut(key) {
-                entry.conn.announce(flow, &mut self.desk.context());
+        while let Some((_, key)) = self.announcements.pop_front_if(|(at, _)| *at <= now) {
+            let Some(entry) = self.conns.get_mut(key) else { continue };
+            match entry.conn.unannounced_since() {
+                // Another than the one for which it was listed; it has its time too.
+                Some(since) if since + ANNOUNCED_AFTER > now => {
+                    self.announcements.push_back((now + ANNOUNCED_AFTER, key));
+                    continue;
+                }
+                Some(_) => entry.conn.announce(&mut self.desk.context()),
+                None => {}
             }
+            entry.listed = false;
         }
         if !self.announcements.is_empty() {
             // Not at the very next one's time: a busy loop would be woken for each.

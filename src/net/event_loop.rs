@@ -222,8 +222,8 @@ pub(super) struct EventLoop {
     pub(super) stopping: bool,
     /// Whose flows are held.
     pub(super) held: HashMap<FlowId, ConnKey>,
-    /// Flows that are to be told of if they do not end before, in the order of their times.
-    pub(super) announcements: VecDeque<(Instant, ConnKey, FlowId)>,
+    /// Connections whose flows are to be told of if they do not end before, each once, and when.
+    pub(super) announcements: VecDeque<(Instant, ConnKey)>,
     /// A sweep is among the timers.
     pub(super) sweeping: bool,
     /// Bytes received in this turn; added to the shared counter once a turn.

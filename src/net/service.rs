@@ -29,6 +29,8 @@ pub(super) struct ConnEntry {
     pub(super) queued: bool,
     /// What reading came to, in a turn that has begun.
     intake: Option<Intake>,
+    /// It stands among the loop's announcements.
+    pub(super) listed: bool,
     /// The time of its entry among the timers.
     pub(super) scheduled: Option<Instant>,
 }
@@ -73,6 +75,7 @@ impl ConnEntry {
             parked: false,
             queued: false,
             intake: None,
+            listed: false,
             scheduled: None,
         }
     }
@@ -104,9 +107,11 @@ impl EventLoop {
             After::Wait => {
                 self.reclaim(&mut entry);
                 if self.desk.shared.live
-                    && let Some(flow) = entry.conn.comes_up_for_announcement()
+                    && !entry.listed
+                    && entry.conn.unannounced_since().is_some()
                 {
-                    self.announce_later(key, flow);
+                    entry.listed = true;
+                    self.announce_later(key);
                 }
                 let deadline = entry.conn.deadline(&self.desk.options);
                 // What is further away is found by the sweep.

@@ -124,8 +124,7 @@ pub struct Exchange {
     hold: Option<Box<Hold>>,
     /// What of the request's body goes out right behind its head.
     prefix: Bytes,
-    /// It was told of while it was under way, or will be soon.
-    came_up: bool,
+    /// It was told of while it was under way.
     announced: bool,
     /// What comes of the response's body is told at once.
     glimpsed: bool,
@@ -165,7 +164,6 @@ impl Exchange {
             intervention: Intervention::default(),
             hold: None,
             prefix: Bytes::new(),
-            came_up: false,
             announced: false,
             glimpsed: false,
             request: RequestSide::Upstream,

@@ -3,6 +3,8 @@
 //! A flow that cannot match is never touched: a filter that needs no body judges by the head
 //! alone, and only where the answer depends on a body is that gathered first.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
@@ -274,18 +276,17 @@ impl Conn {
         }
     }
 
-    /// Tells of the exchange of this flow, if it is still under way.
-    pub fn announce(&mut self, flow: FlowId, cx: &mut Context<'_>) {
+    /// Tells of the exchange in hand, which is under way.
+    pub fn announce(&mut self, cx: &mut Context<'_>) {
         let tls = self.client_tls.clone();
-        if let Some(exchange) = self.exchange.as_mut().filter(|it| it.id() == flow) {
+        if let Some(exchange) = &mut self.exchange {
             exchange.announce(tls.as_ref(), cx);
         }
     }
 
-    /// The flow of the exchange in hand, once, when it is to be told of unless it ends soon.
-    pub fn comes_up_for_announcement(&mut self) -> Option<FlowId> {
-        let exchange = self.exchange.as_mut()?;
-        exchange.comes_up_for_announcement().then(|| exchange.id())
+    /// Since when the exchange in hand could be told of; `None` where there is nothing to tell.
+    pub fn unannounced_since(&self) -> Option<Instant> {
+        self.exchange.as_ref().and_then(|exchange| exchange.unannounced_since())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an exchange tells the readers of flows: its end, and its stages where they are awaited.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -13,16 +14,15 @@ use crate::proxy::context::{Context, Now, Outbox};
 use crate::proxy::exchange::{Exchange, RequestSide, ResponseSide, micros};
 
 impl Exchange {
-    /// Whether the exchange is to be told of while it is under way, unless it ends soon. True
-    /// once, when the request is complete.
-    pub fn comes_up_for_announcement(&mut self) -> bool {
-        let complete = self.request == RequestSide::Done && self.facts.recorded;
-        complete && !std::mem::replace(&mut self.came_up, true)
+    /// Since when the exchange could be told of while it is under way: since its request is
+    /// complete. `None` when it was told of, or never will be.
+    pub fn unannounced_since(&self) -> Option<Instant> {
+        let waits = self.request == RequestSide::Done && self.facts.recorded && !self.announced;
+        self.times.request_done.filter(|_| waits).map(|done| done.instant)
     }
 
     /// Tells of the exchange while it is under way, once, and of its response if there is one.
     pub fn announce(&mut self, client_tls: Option<&Arc<TlsFacts>>, cx: &mut Context<'_>) {
-        self.came_up = true;
         if self.announced || !cx.shared.live || !self.facts.recorded {
             return;
         }
