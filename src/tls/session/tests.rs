@@ -1,5 +1,6 @@
 //! Whole handshakes and data between sessions, in memory.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -357,6 +358,42 @@ fn unsent_plaintext_is_bounded() {
     while send(&mut client, &data) > 0 {}
     assert!(output(&mut client).len() < 70 * 1024);
     assert!(send(&mut client, &data) > 0, "there is room again");
+}
+
+#[test]
+fn a_peer_that_changes_its_keys_is_answered_with_new_ones() {
+    let authority = new_authority();
+    let (server, _) = pair_of(Arc::clone(&authority));
+    let config = custom_client(&authority, &[&rustls::version::TLS13], &[]);
+    let name = ServerName::try_from("a.example").unwrap();
+    let mut peer = rustls::ClientConnection::new(config, name).unwrap();
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut exchange = |peer: &mut rustls::ClientConnection, server: &mut Session| {
+        let (mut got, mut plaintext) = (String::new(), Vec::new());
+        while peer.wants_write() || server.has_output() {
+            let mut ciphertext = Vec::new();
+            while peer.wants_write() {
+                peer.write_tls(&mut ciphertext).unwrap();
+            }
+            receive(server, &ciphertext, &mut plaintext).unwrap();
+            let answer = output(server);
+            let mut rest = &answer[..];
+            while !rest.is_empty() {
+                peer.read_tls(&mut rest).unwrap();
+                peer.process_new_packets().unwrap();
+            }
+            let _ = peer.reader().read_to_string(&mut got);
+        }
+        (got, plaintext)
+    };
+    exchange(&mut peer, &mut server);
+    for round in 0..3 {
+        peer.refresh_traffic_keys().unwrap();
+        peer.writer().write_all(b"question").unwrap();
+        send(&mut server, b"answer");
+        let (got, plaintext) = exchange(&mut peer, &mut server);
+        assert_eq!((got.as_str(), &plaintext[..]), ("answer", &b"question"[..]), "{round}");
+    }
 }
 
 #[test]
