@@ -1,11 +1,13 @@
 //! From flows to the bundle: a bounded queue, a recorder thread, a journal and the ZIP.
 
+mod archive;
 pub mod bundle;
 pub mod entry;
 pub mod export;
 pub mod frame;
 pub mod har;
 pub mod journal;
+mod json;
 mod packer;
 mod patch;
 mod place;

@@ -184,6 +184,11 @@ pub const SPOOL_BYTES: usize = 1024 * 1024;
 /// Text bodies that are larger are compressed in the bundle. Deflate costs 7 us for each KiB,
 /// several times what relaying does; only large bodies are worth that.
 pub const COMPRESSED_FROM_BYTES: u64 = 256 * 1024;
+/// Bytes of a part of the bundle that are gathered before they are written to its file.
+pub const PACK_BUFFER_BYTES: usize = 1024 * 1024;
+/// Bytes of the directory and the timeline of a part without WebSockets: they are held in memory
+/// until its end.
+pub const PART_INDEX_BYTES: usize = 2 * 1024 * 1024;
 /// Bodies and payloads that `inspect` reads from a bundle, which others may have made.
 pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
 /// JSON entries that `inspect` reads: two heads of the largest size, escaped, and room to spare.

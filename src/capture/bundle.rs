@@ -6,17 +6,17 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
-use crate::capture::patch::PatchWriter;
+use crate::capture::archive::{Archive, EntryName, Method};
+use crate::capture::json::{Json, put_padded};
 use crate::capture::private;
+use crate::capture::spool::{Held, Spool};
 use crate::flow::head::host_text;
 use crate::limits::{COMPRESSED_FROM_BYTES, INFLATE_BUFFER_BYTES};
 
@@ -87,11 +87,95 @@ pub(super) struct Stored {
     pub(super) whole: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum EventRef {
-    Trace(u64),
-    Open(u64),
-    Message(u64, u64),
+/// What an event of the timeline is, and the entry that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Id {
+    /// An exchange.
+    Trace(u32),
+    /// A WebSocket connection.
+    WebSocket(u32),
+    /// A message: the connection, and the number in it.
+    Message(u32, u32),
+}
+
+impl Id {
+    /// Appends its text, as `t_0001`.
+    pub(super) fn put(self, out: &mut Vec<u8>) {
+        let (prefix, number) = match self {
+            Id::Trace(number) => ("t_", number),
+            Id::WebSocket(number) | Id::Message(number, _) => ("ws_", number),
+        };
+        out.extend_from_slice(prefix.as_bytes());
+        put_padded(out, number.into(), 4);
+        if let Id::Message(_, message) = self {
+            out.extend_from_slice(b"_m");
+            put_padded(out, message.into(), 3);
+        }
+    }
+
+    fn event(self) -> &'static str {
+        match self {
+            Id::Trace(_) => "trace",
+            Id::WebSocket(_) => "ws_open",
+            Id::Message(..) => "ws_message",
+        }
+    }
+}
+
+/// The entries of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// `manifest.json`
+    Manifest,
+    /// `timeline.json`
+    Timeline,
+    /// What there is to say of a trace, connection or message.
+    Json(Id),
+    /// A body or payload.
+    File(Id, FileKind),
+}
+
+/// What a file of bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// The body of a trace's request.
+    Request,
+    /// The body of a trace's response.
+    Response,
+    /// The payload of a message.
+    Payload,
+}
+
+impl FileKind {
+    /// Appends the name of a file, without its folder.
+    pub(super) fn put(self, id: Id, out: &mut Vec<u8>) {
+        id.put(out);
+        let suffix: &[u8] = match self {
+            FileKind::Request => b"_request.bin",
+            FileKind::Response => b"_response.bin",
+            FileKind::Payload => b".bin",
+        };
+        out.extend_from_slice(suffix);
+    }
+}
+
+impl EntryName for Entry {
+    fn put(&self, out: &mut Vec<u8>) {
+        let id = match self {
+            Entry::Manifest => return out.extend_from_slice(b"manifest.json"),
+            Entry::Timeline => return out.extend_from_slice(b"timeline.json"),
+            Entry::Json(id) | Entry::File(id, _) => *id,
+        };
+        let folder: &[u8] = if matches!(id, Id::Trace(_)) { b"traces/" } else { b"ws/" };
+        out.extend_from_slice(folder);
+        match self {
+            Entry::File(_, kind) => kind.put(id, out),
+            _ => {
+                id.put(out);
+                out.extend_from_slice(b".json");
+            }
+        }
+    }
 }
 
 /// The file that is written aside: litter unless it was renamed, since the journal has it all.
@@ -112,12 +196,12 @@ impl Drop for Partial {
 
 /// Writes one part. One that is dropped before [`BundleWriter::finish`] leaves no file.
 pub(super) struct BundleWriter {
-    zip: ZipWriter<PatchWriter<File>>,
-    /// Behind `zip`, so that it is dropped, and the file removed, after it.
+    archive: Archive<File, Entry>,
+    /// Behind `archive`, so that it is dropped, and the file removed, after it.
     partial: Partial,
     counts: Counts,
     /// In milliseconds.
-    events: Vec<(u64, EventRef)>,
+    events: Vec<(u64, Id)>,
     /// How many exchanges each host had; a part has a bounded number of flows, so of hosts too.
     hosts: HashMap<String, u64>,
     copied: Vec<u8>,
@@ -128,36 +212,38 @@ impl BundleWriter {
     pub(super) fn create(path: PathBuf) -> io::Result<Self> {
         let partial = Partial(path);
         Ok(BundleWriter {
-            zip: ZipWriter::new(PatchWriter::new(private::create(&partial.0)?)),
+            archive: Archive::new(private::create(&partial.0)?, 0),
             partial,
             counts: Counts::default(),
             events: Vec::new(),
             hosts: HashMap::new(),
-            copied: vec![0; INFLATE_BUFFER_BYTES],
+            copied: Vec::new(),
         })
     }
 
-    /// The id of the next trace, as `t_0001`; puts it into the timeline and counts its host.
-    pub(super) fn next_trace(&mut self, timestamp_ms: u64, host: Option<&str>) -> String {
+    /// The id of the next trace; puts it into the timeline and counts its host.
+    pub(super) fn next_trace(&mut self, timestamp_ms: u64, host: Option<&str>) -> Id {
         self.counts.traces += 1;
-        self.events.push((timestamp_ms, EventRef::Trace(self.counts.traces)));
         self.count_host(host);
-        trace_id(self.counts.traces)
+        self.event(timestamp_ms, Id::Trace(number(self.counts.traces)))
     }
 
-    /// The number of the next WebSocket connection; puts it into the timeline.
-    pub(super) fn next_websocket(&mut self, timestamp_ms: u64, host: &str) -> u64 {
+    /// The id of the next WebSocket connection; puts it into the timeline.
+    pub(super) fn next_websocket(&mut self, timestamp_ms: u64, host: &str) -> Id {
         self.counts.websockets += 1;
-        self.events.push((timestamp_ms, EventRef::Open(self.counts.websockets)));
         self.count_host(Some(host));
-        self.counts.websockets
+        self.event(timestamp_ms, Id::WebSocket(number(self.counts.websockets)))
     }
 
-    /// The id of a connection's message, as `ws_0001_m001`; puts it into the timeline.
-    pub(super) fn next_message(&mut self, websocket: u64, message: u64, time_ms: u64) -> String {
+    /// The id of a message of the latest connection; puts it into the timeline.
+    pub(super) fn next_message(&mut self, message: u64, time_ms: u64) -> Id {
         self.counts.messages += 1;
-        self.events.push((time_ms, EventRef::Message(websocket, message)));
-        message_id(websocket, message)
+        self.event(time_ms, Id::Message(number(self.counts.websockets), number(message)))
+    }
+
+    fn event(&mut self, time_ms: u64, id: Id) -> Id {
+        self.events.push((time_ms, id));
+        id
     }
 
     fn count_host(&mut self, host: Option<&str>) {
@@ -171,24 +257,44 @@ impl BundleWriter {
     }
 
     /// Writes a JSON entry.
-    pub(super) fn json(&mut self, name: &str, value: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_vec(value)?;
-        self.begin(name, text.len() as u64, true)?;
-        self.zip.write_all(&text)
+    pub(super) fn json(&mut self, entry: Entry, json: &Json) -> io::Result<()> {
+        self.whole(entry, method(json.text().len() as u64, || true), json.text())
     }
 
-    /// Writes the entry of a body or payload of about `size` bytes. A source that cannot be read
+    fn whole(&mut self, entry: Entry, method: Method, bytes: &[u8]) -> io::Result<()> {
+        self.archive.begin(entry, bytes.len() as u64, method)?;
+        self.archive.write_all(bytes)?;
+        self.archive.end()
+    }
+
+    /// Writes the entry of a body or payload that is in memory.
+    pub(super) fn bytes(
+        &mut self,
+        entry: Entry,
+        method: Method,
+        bytes: &[u8],
+    ) -> io::Result<Stored> {
+        if !bytes.is_empty() {
+            self.whole(entry, method, bytes)?;
+        }
+        self.counts.bytes += bytes.len() as u64;
+        Ok(Stored { bytes: bytes.len() as u64, whole: true })
+    }
+
+    /// Writes the entry of a body or payload of at most `size` bytes. A source that cannot be read
     /// any further ends the entry, and loses what follows only.
     pub(super) fn body(
         &mut self,
-        name: &str,
+        entry: Entry,
+        method: Method,
         size: u64,
-        is_text: bool,
         source: &mut dyn Read,
     ) -> io::Result<Stored> {
+        let mut copied = std::mem::take(&mut self.copied);
+        copied.resize(INFLATE_BUFFER_BYTES, 0);
         let mut stored = Stored { bytes: 0, whole: true };
         loop {
-            let got = match source.read(&mut self.copied) {
+            let got = match source.read(&mut copied) {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => {
@@ -196,39 +302,43 @@ impl BundleWriter {
                     0
                 }
             };
-            if got > 0 && stored.bytes == 0 {
-                self.begin(name, size, is_text)?;
+            let Some(bytes) = copied.get(..got).filter(|bytes| !bytes.is_empty()) else { break };
+            if stored.bytes == 0 {
+                self.archive.begin(entry, size, method)?;
             }
-            let Some(bytes) = self.copied.get(..got).filter(|bytes| !bytes.is_empty()) else {
-                self.counts.bytes += stored.bytes;
-                return Ok(stored);
-            };
-            self.zip.write_all(bytes)?;
+            self.archive.write_all(bytes)?;
             stored.bytes += got as u64;
         }
+        if stored.bytes > 0 {
+            self.archive.end()?;
+        }
+        self.copied = copied;
+        self.counts.bytes += stored.bytes;
+        Ok(stored)
     }
 
-    fn begin(&mut self, name: &str, size: u64, is_text: bool) -> io::Result<()> {
-        let options = SimpleFileOptions::default()
-            .unix_permissions(0o600)
-            .last_modified_time(zip::DateTime::default())
-            .large_file(size >= u64::from(u32::MAX) - 1);
-        let options = if is_text && size > COMPRESSED_FROM_BYTES {
-            options.compression_method(CompressionMethod::Deflated).compression_level(Some(1))
-        } else {
-            options.compression_method(CompressionMethod::Stored)
-        };
-        Ok(self.zip.start_file(name, options)?)
+    /// Writes the entry of a body or payload that is in a spool.
+    pub(super) fn spooled(
+        &mut self,
+        entry: Entry,
+        method: Method,
+        spool: &mut Spool,
+    ) -> io::Result<Stored> {
+        let size = spool.len();
+        match spool.held()? {
+            Held::Memory(bytes) => self.bytes(entry, method, bytes),
+            Held::File(file) => self.body(entry, method, size, file),
+        }
     }
 
     /// Writes the timeline and the manifest; the file is whole then, and is to be moved to its
     /// place.
     pub(super) fn finish(mut self, facts: &PartFacts) -> io::Result<(Counts, Partial)> {
         self.write_timeline()?;
-        self.json("manifest.json", &manifest(facts, &self.counts, &self.base_url())?)?;
-        let BundleWriter { zip, partial, counts, .. } = self;
-        let file = zip.finish()?.into_inner()?;
-        file.sync_all()?;
+        let manifest = serde_json::to_vec(&manifest(facts, &self.counts, &self.base_url())?)?;
+        self.whole(Entry::Manifest, Method::Stored, &manifest)?;
+        let BundleWriter { archive, partial, counts, .. } = self;
+        archive.finish()?.sync_all()?;
         Ok((counts, partial))
     }
 
@@ -242,39 +352,42 @@ impl BundleWriter {
     fn write_timeline(&mut self) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
         events.sort_by_key(|(time, _)| *time);
-        self.begin("timeline.json", events.len() as u64 * 64, true)?;
-        let mut text = String::from("{\"events\":[");
-        for (at, (timestamp, event)) in events.iter().enumerate() {
-            let (kind, id) = match *event {
-                EventRef::Trace(number) => ("trace", trace_id(number)),
-                EventRef::Open(number) => ("ws_open", websocket_id(number)),
-                EventRef::Message(number, message) => ("ws_message", message_id(number, message)),
-            };
-            let comma = if at == 0 { "" } else { "," };
-            text.push_str(&format!(
-                "{comma}{{\"timestamp\":{timestamp},\"type\":\"{kind}\",\"ref\":\"{id}\"}}"
-            ));
-            if text.len() > INFLATE_BUFFER_BYTES {
-                self.zip.write_all(text.as_bytes())?;
-                text.clear();
+        let size = events.len() as u64 * EVENT_BYTES;
+        self.archive.begin(Entry::Timeline, size, method(size, || true))?;
+        let mut json = Json::default();
+        json.raw("{\"events\":[");
+        for (at, (timestamp, id)) in events.iter().enumerate() {
+            json.raw(if at == 0 { "{\"timestamp\":" } else { ",{\"timestamp\":" });
+            json.number(*timestamp);
+            json.raw(",\"type\":\"");
+            json.raw(id.event());
+            json.raw("\",\"ref\":\"");
+            json.put(|out| id.put(out));
+            json.raw("\"}");
+            if json.text().len() > INFLATE_BUFFER_BYTES {
+                self.archive.write_all(json.text())?;
+                json.clear();
             }
         }
-        text.push_str("]}");
-        self.zip.write_all(text.as_bytes())
+        json.raw("]}");
+        self.archive.write_all(json.text())?;
+        self.archive.end()
     }
 }
 
-fn trace_id(number: u64) -> String {
-    format!("t_{number:04}")
+/// How bytes should stand in the archive. Whether they are text is asked for only where it
+/// matters.
+pub(super) fn method(size: u64, is_text: impl FnOnce() -> bool) -> Method {
+    let worth_it = size > COMPRESSED_FROM_BYTES && is_text();
+    if worth_it { Method::Deflated } else { Method::Stored }
 }
 
-/// The id of a WebSocket connection.
-pub(super) fn websocket_id(number: u64) -> String {
-    format!("ws_{number:04}")
-}
+/// Bytes that an event of the timeline has at most.
+const EVENT_BYTES: u64 = 128;
 
-fn message_id(websocket: u64, message: u64) -> String {
-    format!("ws_{websocket:04}_m{message:03}")
+/// A number in an id; a part has far fewer flows.
+fn number(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[derive(Serialize)]
@@ -363,6 +476,38 @@ pub(super) fn date_time(epoch_us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::archive;
+    use crate::limits::{PART_INDEX_BYTES, PART_TRACES};
+
+    fn name(entry: Entry) -> String {
+        let mut name = Vec::new();
+        entry.put(&mut name);
+        String::from_utf8(name).unwrap()
+    }
+
+    #[test]
+    fn entries_are_named_by_kind_and_number() {
+        let (trace, message) = (Id::Trace(1), Id::Message(12, 1_234));
+        assert_eq!(name(Entry::Json(trace)), "traces/t_0001.json");
+        assert_eq!(name(Entry::File(trace, FileKind::Request)), "traces/t_0001_request.bin");
+        assert_eq!(name(Entry::File(trace, FileKind::Response)), "traces/t_0001_response.bin");
+        assert_eq!(name(Entry::Json(Id::WebSocket(10_000))), "ws/ws_10000.json");
+        assert_eq!(name(Entry::Json(message)), "ws/ws_0012_m1234.json");
+        assert_eq!(name(Entry::File(message, FileKind::Payload)), "ws/ws_0012_m1234.bin");
+        assert_eq!(
+            (name(Entry::Manifest), name(Entry::Timeline)),
+            ("manifest.json".into(), "timeline.json".into())
+        );
+    }
+
+    #[test]
+    fn what_is_held_of_a_part_is_bounded() {
+        let traces = PART_TRACES as usize;
+        // A vector has room for twice what is in it at most.
+        let directory = (3 * traces).next_power_of_two() * archive::entry_bytes::<Entry>();
+        let timeline = traces.next_power_of_two() * size_of::<(u64, Id)>();
+        assert!(directory + timeline <= PART_INDEX_BYTES, "{directory} + {timeline}");
+    }
 
     #[test]
     fn parts_are_named_after_the_output() {

@@ -328,6 +328,18 @@ fn take_array<const N: usize>(input: &mut &[u8]) -> Option<[u8; N]> {
     Some(*array)
 }
 
+/// Bytes or text with their length in front.
+fn take_bytes<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(u32::take(input)?).ok()?;
+    let (bytes, rest) = input.split_at_checked(length)?;
+    *input = rest;
+    Some(bytes)
+}
+
+fn take_text<'a>(input: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(input)?).ok()
+}
+
 macro_rules! integers {
     ($($integer:ty)*) => {$(
         impl Field for $integer {
@@ -388,10 +400,7 @@ impl Field for Bytes {
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        let length = usize::try_from(u32::take(input)?).ok()?;
-        let (bytes, rest) = input.split_at_checked(length)?;
-        *input = rest;
-        Some(Bytes::copy_from_slice(bytes))
+        take_bytes(input).map(Bytes::copy_from_slice)
     }
 }
 
@@ -406,7 +415,7 @@ impl Field for String {
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        String::from_utf8(Bytes::take(input)?.into()).ok()
+        take_text(input).map(str::to_owned)
     }
 }
 
@@ -515,7 +524,7 @@ impl Field for TlsFacts {
     }
 
     fn take(input: &mut &[u8]) -> Option<Self> {
-        let version = match String::take(input)?.as_str() {
+        let version = match take_text(input)? {
             "TLSv1.3" => "TLSv1.3",
             "TLSv1.2" => "TLSv1.2",
             _ => "unknown",

@@ -130,7 +130,8 @@ fn pack(job: &Job, places: &Places, spool: &mut Spool, pace: &mut Pace<'_>) -> i
     let segment = folder.segment(job.part);
     let (header, frames) = open_segment(&segment)?;
     let mut part = BundleWriter::create(folder.packed(job.part))?;
-    let place = Workplace { folder, spool };
+    let mut json = crate::capture::json::Json::default();
+    let place = Workplace { folder, spool, json: &mut json };
     let read = write_flows(&mut part, place, frames, pace)?;
     let SegmentHeader { app, series, part: number, created_us, .. } = header;
     let ended_us = read.ended_us.unwrap_or(created_us);

@@ -1,113 +1,78 @@
-//! A buffered writer in which going back a little costs no system call.
+//! A buffered writer that can go back a little without a system call.
 //!
-//! A ZIP entry's header gets its checksum and sizes after its data. With a plain buffer each of
-//! these corrections is two flushes and two seeks; here most of them change bytes in memory.
+//! A ZIP entry's header gets its checksum and sizes after its data. Most of these corrections
+//! change bytes that are still in memory, so that the file is written from its beginning to its
+//! end in large blocks.
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Bytes that are held; corrections further back go to the file.
-const WINDOW_BYTES: usize = 256 * 1024;
+use crate::limits::PACK_BUFFER_BYTES;
 
 /// Holds the last bytes of a file, behind `start`.
 #[derive(Debug)]
-pub(super) struct PatchWriter<W: Write + Seek> {
+pub(super) struct PatchWriter<W> {
     inner: W,
     window: Vec<u8>,
     /// Where in the file the window begins.
     start: u64,
-    /// Where in the file the next byte goes: in the window, or at its end.
-    position: u64,
-    /// Why the file could not be written, once that has happened. Every write and seek after it
-    /// succeeds and does nothing: the ZIP writer, when it is dropped, tries to write its directory
-    /// and complains on stderr where it cannot.
-    failed: Option<io::ErrorKind>,
 }
 
 impl<W: Write + Seek> PatchWriter<W> {
-    /// A writer that begins at the beginning of an empty `inner`.
-    pub(super) fn new(inner: W) -> Self {
-        PatchWriter { inner, window: Vec::new(), start: 0, position: 0, failed: None }
+    /// A writer that goes on at the place `start` of `inner`, where that stands.
+    pub(super) fn new(inner: W, start: u64) -> Self {
+        PatchWriter { inner, window: Vec::with_capacity(PACK_BUFFER_BYTES), start }
+    }
+
+    /// Where in the file the next byte goes.
+    pub(super) fn position(&self) -> u64 {
+        self.start + self.window.len() as u64
+    }
+
+    /// Appends bytes.
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.window.len() + bytes.len() > PACK_BUFFER_BYTES {
+            self.spill()?;
+            if bytes.len() >= PACK_BUFFER_BYTES {
+                self.inner.write_all(bytes)?;
+                self.start += bytes.len() as u64;
+                return Ok(());
+            }
+        }
+        self.window.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes over bytes at the place `at`, all of which were written before.
+    pub(super) fn patch(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let in_file = usize::try_from(self.start.saturating_sub(at)).unwrap_or(usize::MAX);
+        let (in_file, in_window) = bytes.split_at_checked(in_file).unwrap_or((bytes, &[]));
+        if !in_file.is_empty() {
+            self.inner.seek(SeekFrom::Start(at))?;
+            self.inner.write_all(in_file)?;
+            self.inner.seek(SeekFrom::Start(self.start))?;
+        }
+        let place = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let place = self.window.get_mut(place..).and_then(|rest| rest.get_mut(..in_window.len()));
+        match place {
+            Some(place) => {
+                place.copy_from_slice(in_window);
+                Ok(())
+            }
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     /// Writes out what is held and gives back the writer inside.
     pub(super) fn into_inner(mut self) -> io::Result<W> {
         self.spill()?;
-        match self.failed {
-            Some(kind) => Err(kind.into()),
-            None => Ok(self.inner),
-        }
-    }
-
-    fn end(&self) -> u64 {
-        self.start + self.window.len() as u64
+        Ok(self.inner)
     }
 
     fn spill(&mut self) -> io::Result<()> {
-        if self.window.is_empty() {
-            return Ok(());
-        }
-        let window = std::mem::take(&mut self.window);
-        let written = self.inner.seek(SeekFrom::Start(self.start));
-        let written = written.and_then(|_| self.inner.write_all(&window));
-        self.start += window.len() as u64;
-        self.window = window;
+        self.inner.write_all(&self.window)?;
+        self.start += self.window.len() as u64;
         self.window.clear();
-        written.inspect_err(|error| self.failed = Some(error.kind()))
-    }
-}
-
-impl<W: Write + Seek> Write for PatchWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.failed.is_some() {
-            self.position += bytes.len() as u64;
-            self.start = self.start.max(self.position);
-            return Ok(bytes.len());
-        }
-        if self.position < self.start {
-            // Further back than the window: straight to the file, up to the window.
-            let room = usize::try_from(self.start - self.position).unwrap_or(usize::MAX);
-            let bytes = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
-            let written = self.inner.seek(SeekFrom::Start(self.position));
-            let written = written.and_then(|_| self.inner.write(bytes));
-            let written = written.inspect_err(|error| self.failed = Some(error.kind()))?;
-            self.position += written as u64;
-            return Ok(written);
-        }
-        if self.position == self.end() && self.window.len() >= WINDOW_BYTES {
-            self.spill()?;
-        }
-        let at = usize::try_from(self.position - self.start).unwrap_or(usize::MAX);
-        let over = self.window.len().saturating_sub(at).min(bytes.len());
-        let (patch, fresh) = bytes.split_at_checked(over).unwrap_or((bytes, &[]));
-        if let Some(place) = self.window.get_mut(at..).and_then(|rest| rest.get_mut(..over)) {
-            place.copy_from_slice(patch);
-        }
-        self.window.extend_from_slice(fresh);
-        self.position += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    /// Does nothing: whoever needs the bytes in the file calls [`PatchWriter::into_inner`].
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<W: Write + Seek> Seek for PatchWriter<W> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(target) => Some(target),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.end().checked_add_signed(by),
-        };
-        let failed = self.failed.is_some();
-        match target.filter(|target| failed || *target <= self.end()) {
-            Some(target) => {
-                self.position = target;
-                Ok(target)
-            }
-            None => Err(io::ErrorKind::InvalidInput.into()),
-        }
     }
 }
 
@@ -117,15 +82,26 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Cursor;
 
-    /// A file on a disk with room for so many bytes.
-    struct Full(Cursor<Vec<u8>>, u64);
+    #[test]
+    fn what_is_not_written_yet_cannot_be_patched() {
+        let mut writer = PatchWriter::new(Cursor::new(Vec::new()), 0);
+        writer.write_all(b"abc").unwrap();
+        assert!(writer.patch(2, b"xy").is_err());
+        writer.patch(2, b"x").unwrap();
+        assert_eq!(writer.into_inner().unwrap().into_inner(), b"abx");
+    }
 
-    impl Write for Full {
+    /// A file that counts what is asked of it.
+    #[derive(Default)]
+    struct Counting {
+        writes: usize,
+        seeks: usize,
+    }
+
+    impl Write for Counting {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0.position() + bytes.len() as u64 > self.1 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            self.0.write(bytes)
+            self.writes += 1;
+            Ok(bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -133,43 +109,46 @@ mod tests {
         }
     }
 
-    impl Seek for Full {
-        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-            self.0.seek(to)
+    impl Seek for Counting {
+        fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+            self.seeks += 1;
+            Ok(0)
         }
     }
 
     #[test]
-    fn after_a_failure_nothing_fails_but_the_end() {
-        let mut writer = PatchWriter::new(Full(Cursor::new(Vec::new()), 1_000));
-        let failed = (0..100).find_map(|_| writer.write_all(&[1; 60_000]).err()).unwrap();
-        assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
-        for place in [0, 10_000_000, 3] {
-            assert_eq!(writer.seek(SeekFrom::Start(place)).unwrap(), place);
-            writer.write_all(&[2; 100_000]).unwrap();
+    fn small_entries_are_written_in_large_blocks_without_a_seek() {
+        let mut writer = PatchWriter::new(Counting::default(), 0);
+        for _ in 0..10_000 {
+            let start = writer.position();
+            writer.write_all(&[1; 1_000]).unwrap();
+            writer.patch(start, &[2; 30]).unwrap();
+            assert!(writer.window.len() <= PACK_BUFFER_BYTES);
         }
-        let error = writer.into_inner().err().unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let file = writer.into_inner().unwrap();
+        assert_eq!((file.writes, file.seeks), (10_000_000_usize.div_ceil(PACK_BUFFER_BYTES), 0));
     }
 
     proptest! {
         #[test]
         fn it_writes_what_a_plain_file_would(
-            steps in proptest::collection::vec((0_usize..120_000, 0.0_f64..1.0, any::<u8>()), 1..20)
+            steps in proptest::collection::vec((0_usize..700_000, 0.0_f64..1.0, any::<u8>()), 1..20)
         ) {
-            let mut plain = Cursor::new(Vec::new());
-            let mut patched = PatchWriter::new(Cursor::new(Vec::new()));
+            let mut plain = Vec::new();
+            let mut patched = PatchWriter::new(Cursor::new(Vec::new()), 0);
             for (length, back, byte) in steps {
-                let end = plain.get_ref().len() as u64;
-                let place = if back < 0.5 { end } else { (end as f64 * (back - 0.5) * 2.0) as u64 };
-                plain.seek(SeekFrom::Start(place)).unwrap();
-                patched.seek(SeekFrom::Start(place)).unwrap();
-                plain.write_all(&vec![byte; length]).unwrap();
-                patched.write_all(&vec![byte; length]).unwrap();
-                prop_assert_eq!(patched.stream_position().unwrap(), plain.position());
+                let bytes = vec![byte; length * 2];
+                plain.extend_from_slice(&bytes);
+                patched.write_all(&bytes).unwrap();
+                prop_assert_eq!(patched.position(), plain.len() as u64);
+                // Somewhere in all that was written, in the file, in the window or across both.
+                let patch = vec![!byte; length.min(200_000)];
+                let at = ((plain.len() - patch.len()) as f64 * back) as usize;
+                plain[at..at + patch.len()].copy_from_slice(&patch);
+                patched.patch(at as u64, &patch).unwrap();
             }
             let written = patched.into_inner().unwrap().into_inner();
-            prop_assert!(written == plain.into_inner());
+            prop_assert!(written == plain);
         }
     }
 }

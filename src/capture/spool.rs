@@ -1,7 +1,7 @@
 //! A place for decoded bytes until their number is known: memory, then a temporary file.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use crate::capture::private;
@@ -38,15 +38,23 @@ impl Spool {
     }
 
     /// All its bytes, from the beginning.
-    pub(super) fn reader(&mut self) -> io::Result<Box<dyn Read + '_>> {
+    pub(super) fn held(&mut self) -> io::Result<Held<'_>> {
         match &mut self.file {
             Some(file) => {
                 file.seek(SeekFrom::Start(0))?;
-                Ok(Box::new(file))
+                Ok(Held::File(file))
             }
-            None => Ok(Box::new(self.memory.as_slice())),
+            None => Ok(Held::Memory(&self.memory)),
         }
     }
+}
+
+/// Where the bytes of a spool are.
+#[derive(Debug)]
+pub(super) enum Held<'a> {
+    Memory(&'a [u8]),
+    /// Stands at its beginning.
+    File(&'a mut File),
 }
 
 impl Write for Spool {
@@ -82,6 +90,7 @@ impl Drop for Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
 
     #[test]
     fn bytes_come_back_from_memory_and_from_the_file() {
@@ -97,7 +106,10 @@ mod tests {
             assert_eq!(spool.len(), length as u64);
             assert_eq!(path.exists(), length > SPOOL_BYTES);
             let mut back = Vec::new();
-            spool.reader().unwrap().read_to_end(&mut back).unwrap();
+            match spool.held().unwrap() {
+                Held::Memory(bytes) => back.extend_from_slice(bytes),
+                Held::File(file) => _ = file.read_to_end(&mut back).unwrap(),
+            }
             assert!(back == bytes);
         }
         drop(spool);

@@ -1,198 +1,50 @@
 //! An exchange as a trace: its JSON, and its bodies decoded.
+//!
+//! The JSON is written piece by piece, since a busy capture has tens of thousands of traces a
+//! second: the fields stand here in the order in which they stand there.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-use serde::{Serialize, Serializer};
-
-use crate::capture::bundle::{BundleWriter, Fate};
+use crate::capture::bundle::{BundleWriter, Entry, Fate, FileKind, Id, Stored, method};
 use crate::capture::journal::JournalFolder;
+use crate::capture::json::Json;
 use crate::capture::spool::Spool;
 use crate::flow::decode::{Caps, codings, decode};
-use crate::flow::head::{Field, HeadText, UriKind, target_uri};
-use crate::flow::record::{Body, Exchange, FlowId, Message, Side, Timing, TlsFacts, Upstream};
+use crate::flow::head::{Field, HeadPiece, HeadText, UriKind, target_uri_pieces};
+use crate::flow::record::{
+    Body, Exchange, FlowId, Intervention, Message, Side, Timing, TlsFacts, Upstream,
+};
 
 /// What writing flows into a part needs besides the part.
 pub(super) struct Workplace<'a> {
     pub(super) folder: &'a JournalFolder,
     pub(super) spool: &'a mut Spool,
+    pub(super) json: &'a mut Json,
 }
 
-#[derive(Serialize)]
-struct Trace<'a> {
-    id: &'a str,
-    timestamp: u64,
-    r#type: &'static str,
-    request: Request<'a>,
-    response: Response<'a>,
-    timing: TimingText,
-    initiator: Initiator,
-    context_refs: [(); 0],
-    app_package: Option<()>,
-    client_address: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_tls: Option<TlsText<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<ServerText<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    flow: u64,
-    #[serde(skip_serializing_if = "is_false")]
-    replayed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    replay_of: Option<u64>,
-    #[serde(skip_serializing_if = "is_false")]
-    request_edited: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    response_edited: bool,
-}
-
-#[derive(Serialize)]
-struct Request<'a> {
-    method: &'a str,
-    url: String,
-    headers: Headers<'a>,
-    #[serde(flatten)]
-    body: StoredBody,
-    http_version: &'a str,
-    #[serde(skip_serializing_if = "Headers::is_empty")]
-    trailers: Headers<'a>,
-}
-
-#[derive(Serialize)]
-struct Response<'a> {
-    status: u16,
-    status_text: &'a str,
-    headers: Headers<'a>,
-    #[serde(flatten)]
-    body: StoredBody,
-    http_version: &'a str,
-    #[serde(skip_serializing_if = "Headers::is_empty")]
-    trailers: Headers<'a>,
-}
+/// A head for as long as its bytes stand.
+type Head<'a> = HeadText<HeadPiece<'a>>;
 
 /// What the JSON says of a body.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 struct StoredBody {
-    body_file: Option<String>,
-    body_size: u64,
-    body_encoding: Option<String>,
+    has_file: bool,
+    size: u64,
+    encoding: Option<String>,
     /// The size on the wire of a body whose copy was cut.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_wire_size: Option<u64>,
+    wire_size: Option<u64>,
     /// Whether what was recorded of the body could not be read back whole.
-    #[serde(skip_serializing_if = "is_false")]
-    body_damaged: bool,
+    is_damaged: bool,
 }
 
-pub(super) fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-#[derive(Serialize)]
-struct Initiator {
-    r#type: &'static str,
-    url: Option<()>,
-    line: Option<()>,
-}
-
-#[derive(Serialize)]
-struct ServerText<'a> {
-    address: String,
-    connection: u64,
-    reused: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<TlsText<'a>>,
-}
-
-#[derive(Serialize)]
-struct TlsText<'a> {
-    version: &'a str,
-    cipher: &'a str,
-    server_name: Option<&'a str>,
-    alpn: Option<&'a str>,
-    resumed: bool,
-}
-
-impl<'a> From<&'a TlsFacts> for TlsText<'a> {
-    fn from(facts: &'a TlsFacts) -> Self {
-        TlsText {
-            version: facts.version,
-            cipher: &facts.cipher,
-            server_name: facts.server_name.as_deref(),
-            alpn: facts.alpn.as_deref(),
-            resumed: facts.resumed,
-        }
-    }
-}
-
-impl<'a> From<&'a Upstream> for ServerText<'a> {
-    fn from(upstream: &'a Upstream) -> Self {
-        ServerText {
-            address: upstream.address.to_string(),
-            connection: upstream.connection,
-            reused: upstream.reused,
-            tls: upstream.tls.as_deref().map(TlsText::from),
-        }
-    }
-}
-
-/// Fields as an array of `{name, value}`.
-pub(super) struct Headers<'a>(pub(super) &'a [Field]);
-
-impl Headers<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Headers<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Header<'a> {
-            name: &'a str,
-            value: &'a str,
-        }
-        serializer.collect_seq(
-            self.0.iter().map(|field| Header { name: &field.name, value: &field.value }),
-        )
-    }
-}
-
-#[derive(Serialize)]
-struct TimingText {
-    dns_ms: Milliseconds,
-    connect_ms: Milliseconds,
-    tls_ms: Milliseconds,
-    send_ms: Milliseconds,
-    wait_ms: Milliseconds,
-    receive_ms: Milliseconds,
-    total_ms: Milliseconds,
-}
-
-impl From<&Timing> for TimingText {
-    fn from(timing: &Timing) -> Self {
-        TimingText {
-            dns_ms: Milliseconds(timing.dns_us),
-            connect_ms: Milliseconds(timing.connect_us),
-            tls_ms: Milliseconds(timing.tls_us),
-            send_ms: Milliseconds(timing.send_us),
-            wait_ms: Milliseconds(timing.wait_us),
-            receive_ms: Milliseconds(timing.receive_us),
-            total_ms: Milliseconds(timing.total_us),
-        }
-    }
-}
-
-/// Microseconds, written as milliseconds; whole ones as integers.
-pub(super) struct Milliseconds(pub(super) u64);
-
-impl Serialize for Milliseconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_multiple_of(1_000) {
-            serializer.serialize_u64(self.0 / 1_000)
-        } else {
-            serializer.serialize_f64(self.0 as f64 / 1_000.0)
+impl From<Stored> for StoredBody {
+    fn from(stored: Stored) -> Self {
+        StoredBody {
+            has_file: stored.bytes > 0,
+            size: stored.bytes,
+            is_damaged: !stored.whole,
+            ..StoredBody::default()
         }
     }
 }
@@ -203,119 +55,232 @@ pub(super) fn write_trace(
     place: &mut Workplace<'_>,
     exchange: &Exchange,
 ) -> io::Result<Fate> {
-    let request = HeadText::read(&exchange.request.head);
-    let response = exchange.response.as_ref().map(|message| HeadText::read(&message.head));
+    let request = Head::view(&exchange.request.head);
+    let response = exchange.response.as_ref().map(|message| Head::view(&message.head));
     let response = response.unwrap_or_default();
     let timestamp = exchange.timing.began_us / 1_000;
     let host = exchange.target.as_ref().map(|target| target.host.as_str());
     let id = part.next_trace(timestamp, host);
 
-    let mut store = |side, head: &HeadText, message: Option<&Message>| match message {
-        Some(message) => store_body(part, place, (&id, exchange.id, side), head, &message.body),
+    let mut store = |side, head: &Head<'_>, message: Option<&Message>| match message {
+        Some(message) => store_body(part, place, (id, exchange.id, side), head, &message.body),
         None => Ok(StoredBody::default()),
     };
     let request_body = store(Side::Request, &request, Some(&exchange.request))?;
     let response_body = store(Side::Response, &response, exchange.response.as_ref())?;
-    let damaged = request_body.body_damaged || response_body.body_damaged;
-    let trailers = |message: Option<&Message>| {
-        message.map(|message| HeadText::read_fields(&message.trailers)).unwrap_or_default()
-    };
-    let request_trailers = trailers(Some(&exchange.request));
-    let response_trailers = trailers(exchange.response.as_ref());
+    let is_damaged = request_body.is_damaged || response_body.is_damaged;
 
-    let (method, _, request_version) = request.request_line();
-    let (response_version, status, status_text) = response.status_line();
+    let json = &mut *place.json;
+    json.clear();
+    json.raw(r#"{"id":""#);
+    json.put(|out| id.put(out));
+    json.raw(r#"","timestamp":"#);
+    json.number(timestamp);
+    json.raw(r#","type":"http""#);
+    put_request(json, id, exchange, &request, &request_body);
+    put_response(json, id, exchange, &response, &response_body);
+    put_timing(json, &exchange.timing);
+    json.raw(r#","initiator":{"type":"proxy","url":null,"line":null}"#);
+    json.raw(r#","context_refs":[],"app_package":null,"client_address":"#);
+    json.address(exchange.client);
+    if let Some(tls) = exchange.client_tls.as_deref() {
+        json.raw(r#","client_tls":"#);
+        put_tls(json, tls);
+    }
+    if let Some(upstream) = &exchange.upstream {
+        put_server(json, upstream);
+    }
+    if let Some(error) = exchange.error.as_deref() {
+        json.raw(r#","error":"#);
+        json.string(Some(error));
+    }
+    json.raw(r#","flow":"#);
+    json.number(exchange.id.0);
+    put_intervention(json, &exchange.intervention);
+    json.raw("}");
+    part.json(Entry::Json(id), json)?;
+    Ok(if is_damaged { Fate::Damaged } else { Fate::Whole })
+}
+
+fn put_request(json: &mut Json, id: Id, exchange: &Exchange, head: &Head<'_>, body: &StoredBody) {
+    let (method, _, version) = head.request_line();
+    json.raw(r#","request":{"method":"#);
+    json.string(Some(method));
+    json.raw(r#","url":""#);
     let target = exchange.target.as_deref();
-    let trace = Trace {
-        id: &id,
-        timestamp,
-        r#type: "http",
-        request: Request {
-            method,
-            url: target_uri(&request, exchange.scheme, target, UriKind::Http),
-            headers: Headers(&request.fields),
-            body: request_body,
-            http_version: request_version,
-            trailers: Headers(&request_trailers),
-        },
-        response: Response {
-            status,
-            status_text,
-            headers: Headers(&response.fields),
-            body: response_body,
-            http_version: response_version,
-            trailers: Headers(&response_trailers),
-        },
-        timing: TimingText::from(&exchange.timing),
-        initiator: Initiator { r#type: "proxy", url: None, line: None },
-        context_refs: [],
-        app_package: None,
-        client_address: exchange.client.to_string(),
-        client_tls: exchange.client_tls.as_deref().map(TlsText::from),
-        server: exchange.upstream.as_ref().map(ServerText::from),
-        error: exchange.error.as_deref(),
-        flow: exchange.id.0,
-        replayed: exchange.intervention.replayed,
-        replay_of: exchange.intervention.origin.map(|flow| flow.0),
-        request_edited: exchange.intervention.request_edited,
-        response_edited: exchange.intervention.response_edited,
-    };
-    part.json(&format!("traces/{id}.json"), &trace)?;
-    Ok(if damaged { Fate::Damaged } else { Fate::Whole })
+    for piece in target_uri_pieces(head, exchange.scheme, target, UriKind::Http) {
+        json.escaped(&piece);
+    }
+    json.raw(r#"","headers":"#);
+    put_fields(json, &head.fields);
+    put_body(json, id, FileKind::Request, body);
+    put_end_of_message(json, version, &exchange.request.trailers);
+}
+
+fn put_response(json: &mut Json, id: Id, exchange: &Exchange, head: &Head<'_>, body: &StoredBody) {
+    let (version, status, status_text) = head.status_line();
+    json.raw(r#","response":{"status":"#);
+    json.number(status.into());
+    json.raw(r#","status_text":"#);
+    json.string(Some(status_text));
+    json.raw(r#","headers":"#);
+    put_fields(json, &head.fields);
+    put_body(json, id, FileKind::Response, body);
+    let trailers = exchange.response.as_ref().map(|message| message.trailers.as_ref());
+    put_end_of_message(json, version, trailers.unwrap_or_default());
+}
+
+/// Fields as an array of `{name, value}`.
+pub(super) fn put_fields(json: &mut Json, fields: &[Field<HeadPiece<'_>>]) {
+    json.raw("[");
+    for (at, field) in fields.iter().enumerate() {
+        json.raw(if at == 0 { r#"{"name":""# } else { r#",{"name":""# });
+        json.escaped(&field.name);
+        json.raw(r#"","value":""#);
+        json.escaped(&field.value);
+        json.raw(r#""}"#);
+    }
+    json.raw("]");
+}
+
+fn put_body(json: &mut Json, id: Id, kind: FileKind, body: &StoredBody) {
+    if body.has_file {
+        json.raw(r#","body_file":""#);
+        json.put(|out| kind.put(id, out));
+        json.raw(r#"","body_size":"#);
+    } else {
+        json.raw(r#","body_file":null,"body_size":"#);
+    }
+    json.number(body.size);
+    json.raw(r#","body_encoding":"#);
+    json.string(body.encoding.as_deref());
+    if let Some(size) = body.wire_size {
+        json.raw(r#","body_wire_size":"#);
+        json.number(size);
+    }
+    if body.is_damaged {
+        json.raw(r#","body_damaged":true"#);
+    }
+}
+
+fn put_end_of_message(json: &mut Json, version: &str, trailers: &[u8]) {
+    json.raw(r#","http_version":"#);
+    json.string(Some(version));
+    let trailers = Head::view_fields(trailers);
+    if !trailers.is_empty() {
+        json.raw(r#","trailers":"#);
+        put_fields(json, &trailers);
+    }
+    json.raw("}");
+}
+
+fn put_timing(json: &mut Json, timing: &Timing) {
+    json.raw(r#","timing":{"dns_ms":"#);
+    json.milliseconds(timing.dns_us);
+    json.raw(r#","connect_ms":"#);
+    json.milliseconds(timing.connect_us);
+    json.raw(r#","tls_ms":"#);
+    json.milliseconds(timing.tls_us);
+    json.raw(r#","send_ms":"#);
+    json.milliseconds(timing.send_us);
+    json.raw(r#","wait_ms":"#);
+    json.milliseconds(timing.wait_us);
+    json.raw(r#","receive_ms":"#);
+    json.milliseconds(timing.receive_us);
+    json.raw(r#","total_ms":"#);
+    json.milliseconds(timing.total_us);
+    json.raw("}");
+}
+
+fn put_server(json: &mut Json, upstream: &Upstream) {
+    json.raw(r#","server":{"address":"#);
+    json.address(upstream.address);
+    json.raw(r#","connection":"#);
+    json.number(upstream.connection);
+    json.raw(r#","reused":"#);
+    json.boolean(upstream.reused);
+    if let Some(tls) = upstream.tls.as_deref() {
+        json.raw(r#","tls":"#);
+        put_tls(json, tls);
+    }
+    json.raw("}");
+}
+
+fn put_tls(json: &mut Json, facts: &TlsFacts) {
+    json.raw(r#"{"version":"#);
+    json.string(Some(facts.version));
+    json.raw(r#","cipher":"#);
+    json.string(Some(&facts.cipher));
+    json.raw(r#","server_name":"#);
+    json.string(facts.server_name.as_deref());
+    json.raw(r#","alpn":"#);
+    json.string(facts.alpn.as_deref());
+    json.raw(r#","resumed":"#);
+    json.boolean(facts.resumed);
+    json.raw("}");
+}
+
+fn put_intervention(json: &mut Json, intervention: &Intervention) {
+    if intervention.replayed {
+        json.raw(r#","replayed":true"#);
+    }
+    if let Some(origin) = intervention.origin {
+        json.raw(r#","replay_of":"#);
+        json.number(origin.0);
+    }
+    if intervention.request_edited {
+        json.raw(r#","request_edited":true"#);
+    }
+    if intervention.response_edited {
+        json.raw(r#","response_edited":true"#);
+    }
 }
 
 fn store_body(
     part: &mut BundleWriter,
     place: &mut Workplace<'_>,
-    (id, flow, side): (&str, FlowId, Side),
-    head: &HeadText,
+    (id, flow, side): (Id, FlowId, Side),
+    head: &Head<'_>,
     body: &Body,
 ) -> io::Result<StoredBody> {
     let wire_size = body.is_cut().then_some(body.size);
     if body.captured() == 0 {
-        return Ok(StoredBody { body_wire_size: wire_size, ..StoredBody::default() });
+        return Ok(StoredBody { wire_size, ..StoredBody::default() });
     }
-    let side_name = match side {
-        Side::Request => "request",
-        Side::Response => "response",
-    };
-    let file = format!("{id}_{side_name}.bin");
-    let entry = format!("traces/{file}");
-    let named: Vec<&str> = head.values("content-encoding").collect();
-    let codings = codings(named.iter().copied());
-    let is_text = is_text(head);
+    let entry = Entry::File(
+        id,
+        match side {
+            Side::Request => FileKind::Request,
+            Side::Response => FileKind::Response,
+        },
+    );
+    let codings = codings(head.values("content-encoding"));
+    let coded = codings.as_ref().is_none_or(|codings| !codings.is_empty());
 
-    let mut decoded = false;
-    if let Some(codings) = codings.as_deref().filter(|codings| !codings.is_empty())
+    if let Some(codings) = codings.filter(|codings| !codings.is_empty())
         && !body.is_cut()
     {
         place.spool.clear();
         let mut source = captured(place.folder, flow, side, body);
-        decoded = decode(codings, &mut source, place.spool, Caps::default()).is_ok();
-    }
-    if decoded {
-        let size = place.spool.len();
-        if size == 0 {
-            return Ok(StoredBody::default());
+        if decode(&codings, &mut source, place.spool, Caps::default()).is_ok() {
+            let method = method(place.spool.len(), || is_text(head));
+            return part.spooled(entry, method, place.spool).map(StoredBody::from);
         }
-        let stored = part.body(&entry, size, is_text, &mut place.spool.reader()?)?;
-        return Ok(StoredBody {
-            body_file: (stored.bytes > 0).then_some(file),
-            body_size: stored.bytes,
-            body_damaged: !stored.whole,
-            ..StoredBody::default()
-        });
     }
-    let coded = codings.is_none_or(|codings| !codings.is_empty());
-    let mut source = captured(place.folder, flow, side, body);
-    let stored = part.body(&entry, body.captured(), is_text && !coded, &mut source)?;
+    let size = body.captured();
+    let method = method(size, || !coded && is_text(head));
+    let stored = if body.sent_ahead == 0 {
+        part.bytes(entry, method, &body.tail)?
+    } else {
+        let mut source = captured(place.folder, flow, side, body);
+        part.body(entry, method, size, &mut source)?
+    };
+    let named = || head.values("content-encoding").collect::<Vec<_>>().join(", ");
     let short = (!stored.whole).then_some(body.size);
     Ok(StoredBody {
-        body_file: (stored.bytes > 0).then_some(file),
-        body_size: stored.bytes,
-        body_encoding: coded.then(|| named.join(", ")),
-        body_wire_size: wire_size.or(short),
-        body_damaged: !stored.whole,
+        encoding: coded.then(named),
+        wire_size: wire_size.or(short),
+        ..StoredBody::from(stored)
     })
 }
 
@@ -360,7 +325,7 @@ impl Read for Unreadable {
 }
 
 /// Whether a body is worth compressing, by its media type.
-fn is_text(head: &HeadText) -> bool {
+fn is_text(head: &Head<'_>) -> bool {
     let media_type = head.values("content-type").next().unwrap_or_default().to_ascii_lowercase();
     let named = ["text/", "json", "xml", "javascript", "x-www-form-urlencoded", "x-ndjson"];
     named.iter().any(|name| media_type.contains(name))
@@ -371,23 +336,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_integers_where_they_can_be() {
-        let text = |us| serde_json::to_string(&Milliseconds(us)).unwrap();
-        assert_eq!(text(0), "0");
-        assert_eq!(text(2_000), "2");
-        assert_eq!(text(1_234), "1.234");
-        assert_eq!(text(1), "0.001");
-    }
-
-    #[test]
     fn text_is_told_by_its_media_type() {
-        let head = |kind: &str| HeadText {
-            start: String::new(),
+        let head = |kind: &'static str| Head {
+            start: "".into(),
             fields: vec![Field { name: "Content-type".into(), value: kind.into() }],
         };
         assert!(is_text(&head("Application/Problem+JSON; charset=utf-8")));
         assert!(is_text(&head("image/svg+xml")));
         assert!(!is_text(&head("image/png")));
-        assert!(!is_text(&HeadText::default()));
+        assert!(!is_text(&Head::default()));
     }
 }

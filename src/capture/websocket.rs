@@ -3,60 +3,18 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use serde::Serialize;
-
-use crate::capture::bundle::{BundleWriter, Fate, Stored, websocket_id};
+use crate::capture::bundle::{BundleWriter, Entry, Fate, FileKind, Id, Stored, method};
 use crate::capture::entry::{
     CloseEntry, MessageEntry, take_close, take_data, take_message, take_open,
 };
 use crate::capture::frame::{FRAME_HEADER_BYTES, FileEnd, FrameReader, FrameType};
-use crate::capture::trace::{Headers, Workplace, is_false};
+use crate::capture::json::Json;
+use crate::capture::trace::{Workplace, put_fields};
 use crate::flow::decode::inflate::Inflate;
 use crate::flow::decode::{Caps, DecodeError, inflate_message};
-use crate::flow::head::{HeadText, UriKind, target_uri};
+use crate::flow::head::{HeadText, UriKind, target_uri_pieces};
 use crate::flow::record::{Direction, FlowId, Opcode, WebSocketOpen};
 use crate::limits::{DRAINED_MESSAGE_BYTES, JOURNAL_FRAME_BYTES};
-
-#[derive(Serialize)]
-struct Connection<'a> {
-    id: &'a str,
-    timestamp: u64,
-    url: String,
-    handshake_trace_ref: Option<()>,
-    protocols: Vec<&'a str>,
-    message_count: u64,
-    context_refs: [(); 0],
-    request_headers: Headers<'a>,
-    response_headers: Headers<'a>,
-    client_address: String,
-    closed_timestamp: Option<u64>,
-    #[serde(skip_serializing_if = "is_zero")]
-    messages_left_out: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    id: &'a str,
-    connection_ref: &'a str,
-    timestamp: u64,
-    direction: &'static str,
-    opcode: &'static str,
-    payload_file: Option<String>,
-    payload_size: u64,
-    context_refs: [(); 0],
-    /// Set when the payload could not be inflated and is stored as it came.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_encoding: Option<&'static str>,
-    /// Whether what was recorded of the payload could not be read back whole.
-    #[serde(skip_serializing_if = "is_false")]
-    payload_damaged: bool,
-}
 
 /// What a connection's JSON says when the end of its file could not be read.
 const DAMAGED: &str = "the recording of this connection is damaged; messages are missing";
@@ -79,9 +37,8 @@ pub(super) fn write_websocket(
     };
     let Some(open) = open else { return Ok(Fate::Lost) };
 
-    let number = part.next_websocket(open.began_us / 1_000, &open.target.host);
-    let id = websocket_id(number);
-    let mut writer = MessageWriter::new(&open, &id, number, payloads);
+    let id = part.next_websocket(open.began_us / 1_000, &open.target.host);
+    let mut writer = MessageWriter::new(&open, id, payloads);
     let mut position = frames.position();
     let mut close = None;
     // A damaged file gives the messages before the damage.
@@ -101,37 +58,65 @@ pub(super) fn write_websocket(
     // The file was closed before the segment named it.
     let cut = close.is_none() || frames.end() != Some(FileEnd::Whole);
     let (messages, damaged) = (writer.messages, writer.damaged || cut);
-    write_connection(part, &open, &id, messages, close, cut.then_some(DAMAGED))?;
+    let facts = Facts { id, messages, close, damage: cut.then_some(DAMAGED) };
+    put_connection(place.json, &open, &facts);
+    part.json(Entry::Json(id), place.json)?;
     Ok(if damaged { Fate::Damaged } else { Fate::Whole })
 }
 
-fn write_connection(
-    part: &mut BundleWriter,
-    open: &WebSocketOpen,
-    id: &str,
-    message_count: u64,
+/// What is known of a connection besides its handshake.
+struct Facts {
+    id: Id,
+    messages: u64,
     close: Option<CloseEntry>,
     damage: Option<&'static str>,
-) -> io::Result<()> {
-    let request = HeadText::read(&open.request_head);
-    let response = HeadText::read(&open.response_head);
+}
+
+fn put_connection(json: &mut Json, open: &WebSocketOpen, facts: &Facts) {
+    let Facts { id, messages, close, damage } = facts;
+    let request = HeadText::view(&open.request_head);
+    let response = HeadText::view(&open.response_head);
+    json.clear();
+    json.raw(r#"{"id":""#);
+    json.put(|out| id.put(out));
+    json.raw(r#"","timestamp":"#);
+    json.number(open.began_us / 1_000);
+    json.raw(r#","url":""#);
+    let target = Some(open.target.as_ref());
+    for piece in target_uri_pieces(&request, open.scheme, target, UriKind::WebSocket) {
+        json.escaped(&piece);
+    }
+    json.raw(r#"","handshake_trace_ref":null,"protocols":["#);
     let offered = request.values("sec-websocket-protocol").flat_map(|value| value.split(','));
-    let connection = Connection {
-        id,
-        timestamp: open.began_us / 1_000,
-        url: target_uri(&request, open.scheme, Some(&open.target), UriKind::WebSocket),
-        handshake_trace_ref: None,
-        protocols: offered.map(str::trim).filter(|name| !name.is_empty()).collect(),
-        message_count,
-        context_refs: [],
-        request_headers: Headers(&request.fields),
-        response_headers: Headers(&response.fields),
-        client_address: open.client.to_string(),
-        closed_timestamp: close.as_ref().map(|close| close.time_us / 1_000),
-        messages_left_out: close.as_ref().map_or(0, |close| close.messages_left_out),
-        error: close.as_ref().and_then(|close| close.error.as_deref()).or(damage),
-    };
-    part.json(&format!("ws/{id}.json"), &connection)
+    let offered = offered.map(str::trim).filter(|name| !name.is_empty());
+    for (at, name) in offered.enumerate() {
+        json.raw(if at == 0 { "" } else { "," });
+        json.string(Some(name));
+    }
+    json.raw(r#"],"message_count":"#);
+    json.number(*messages);
+    json.raw(r#","context_refs":[],"request_headers":"#);
+    put_fields(json, &request.fields);
+    json.raw(r#","response_headers":"#);
+    put_fields(json, &response.fields);
+    json.raw(r#","client_address":"#);
+    json.address(open.client);
+    json.raw(r#","closed_timestamp":"#);
+    match close {
+        Some(close) => json.number(close.time_us / 1_000),
+        None => json.raw("null"),
+    }
+    let left_out = close.as_ref().map_or(0, |close| close.messages_left_out);
+    if left_out > 0 {
+        json.raw(r#","messages_left_out":"#);
+        json.number(left_out);
+    }
+    let error = close.as_ref().and_then(|close| close.error.as_deref()).or(*damage);
+    if let Some(error) = error {
+        json.raw(r#","error":"#);
+        json.string(Some(error));
+    }
+    json.raw("}");
 }
 
 /// One direction of a connection.
@@ -152,9 +137,8 @@ impl Way {
 }
 
 /// Writes the messages of one connection.
-struct MessageWriter<'a> {
-    connection: &'a str,
-    number: u64,
+struct MessageWriter {
+    connection: Id,
     payloads: File,
     ways: [Way; 2],
     messages: u64,
@@ -162,14 +146,14 @@ struct MessageWriter<'a> {
     damaged: bool,
 }
 
-impl<'a> MessageWriter<'a> {
-    fn new(open: &WebSocketOpen, connection: &'a str, number: u64, payloads: File) -> Self {
+impl MessageWriter {
+    fn new(open: &WebSocketOpen, connection: Id, payloads: File) -> Self {
         let deflate = open.deflate.unwrap_or_default();
         let ways = [
             Way::new(deflate.client_no_context_takeover),
             Way::new(deflate.server_no_context_takeover),
         ];
-        MessageWriter { connection, number, payloads, ways, messages: 0, damaged: false }
+        MessageWriter { connection, payloads, ways, messages: 0, damaged: false }
     }
 
     /// A block whose frame ends at `end` in the file.
@@ -188,23 +172,39 @@ impl<'a> MessageWriter<'a> {
     ) -> io::Result<()> {
         self.messages += 1;
         let timestamp = message.time_us / 1_000;
-        let id = part.next_message(self.number, self.messages, timestamp);
-        let (stored, payload_encoding) = self.payload(part, place, message, &id)?;
+        let id = part.next_message(self.messages, timestamp);
+        let (stored, encoding) = self.payload(part, place, message, id)?;
         self.damaged |= !stored.whole;
-        let name = self.connection;
-        let message = Message {
-            id: &id,
-            connection_ref: name,
-            timestamp,
-            direction: direction_name(message.direction),
-            opcode: opcode_name(message.opcode),
-            payload_file: (stored.bytes > 0).then(|| format!("{id}.bin")),
-            payload_size: stored.bytes,
-            context_refs: [],
-            payload_encoding,
-            payload_damaged: !stored.whole,
-        };
-        part.json(&format!("ws/{id}.json"), &message)
+        let json = &mut *place.json;
+        json.clear();
+        json.raw(r#"{"id":""#);
+        json.put(|out| id.put(out));
+        json.raw(r#"","connection_ref":""#);
+        json.put(|out| self.connection.put(out));
+        json.raw(r#"","timestamp":"#);
+        json.number(timestamp);
+        json.raw(r#","direction":""#);
+        json.raw(direction_name(message.direction));
+        json.raw(r#"","opcode":""#);
+        json.raw(opcode_name(message.opcode));
+        if stored.bytes > 0 {
+            json.raw(r#"","payload_file":""#);
+            json.put(|out| FileKind::Payload.put(id, out));
+            json.raw(r#"","payload_size":"#);
+        } else {
+            json.raw(r#"","payload_file":null,"payload_size":"#);
+        }
+        json.number(stored.bytes);
+        json.raw(r#","context_refs":[]"#);
+        if let Some(encoding) = encoding {
+            json.raw(r#","payload_encoding":"#);
+            json.string(Some(encoding));
+        }
+        if !stored.whole {
+            json.raw(r#","payload_damaged":true"#);
+        }
+        json.raw("}");
+        part.json(Entry::Json(id), json)
     }
 
     /// Writes the payload, inflated if it can be; gives its coding if not.
@@ -213,7 +213,7 @@ impl<'a> MessageWriter<'a> {
         part: &mut BundleWriter,
         place: &mut Workplace<'_>,
         message: &MessageEntry<'_>,
-        id: &str,
+        id: Id,
     ) -> io::Result<(Stored, Option<&'static str>)> {
         let way = way(&mut self.ways, message.direction);
         // Control frames stand between the blocks of a data message and do not end it.
@@ -223,7 +223,7 @@ impl<'a> MessageWriter<'a> {
         let size = ahead + message.payload.len() as u64;
         let file = &self.payloads;
         let is_text = message.opcode == Opcode::Text;
-        let entry = format!("ws/{id}.bin");
+        let entry = Entry::File(id, FileKind::Payload);
         let mut source = Blocks { file, blocks: &blocks, left: 0 }.chain(message.payload);
         if message.compressed && is_data && !way.lost {
             place.spool.clear();
@@ -234,26 +234,23 @@ impl<'a> MessageWriter<'a> {
             let drained = if way.resets { 0 } else { DRAINED_MESSAGE_BYTES };
             let caps = Caps::default();
             match inflate_message(&mut way.inflate, &mut source, place.spool, caps, drained) {
-                Ok(0) => return Ok((EMPTY, None)),
                 Ok(size) => {
-                    let stored = part.body(&entry, size, is_text, &mut place.spool.reader()?)?;
-                    return Ok((stored, None));
+                    let method = method(size, || is_text);
+                    return Ok((part.spooled(entry, method, place.spool)?, None));
                 }
                 Err(DecodeError::PastCaps | DecodeError::Sink(_)) => {}
                 Err(_) => way.lost = !way.resets,
             }
         }
         let encoding = (message.compressed && is_data).then_some("permessage-deflate");
-        if size == 0 {
-            return Ok((EMPTY, encoding));
+        let method = method(size, || is_text && encoding.is_none());
+        if blocks.is_empty() {
+            return Ok((part.bytes(entry, method, message.payload)?, encoding));
         }
         let mut source = Blocks { file, blocks: &blocks, left: 0 }.chain(message.payload);
-        let is_text = is_text && encoding.is_none();
-        Ok((part.body(&entry, size, is_text, &mut source)?, encoding))
+        Ok((part.body(entry, method, size, &mut source)?, encoding))
     }
 }
-
-const EMPTY: Stored = Stored { bytes: 0, whole: true };
 
 fn way(ways: &mut [Way; 2], direction: Direction) -> &mut Way {
     let [send, receive] = ways;

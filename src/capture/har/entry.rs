@@ -8,7 +8,6 @@ use crate::capture::bundle::date_time;
 use crate::capture::har::body::BodyText;
 use crate::capture::har::cookies::{Cookie, received, sent};
 use crate::capture::har::source::{self, Flow, Phases, SocketMessage};
-use crate::capture::trace::Milliseconds;
 use crate::flow::head::{Field, text};
 use crate::flow::query::{parameters, query};
 use crate::flow::redact::Redactor;
@@ -30,6 +29,19 @@ pub(super) struct Entry {
     resource_type: Option<&'static str>,
     #[serde(rename = "_webSocketMessages", skip_serializing_if = "Option::is_none")]
     web_socket_messages: Option<Vec<WebSocketMessage>>,
+}
+
+/// Microseconds, written as milliseconds; whole ones as integers.
+struct Milliseconds(u64);
+
+impl Serialize for Milliseconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_multiple_of(1_000) {
+            serializer.serialize_u64(self.0 / 1_000)
+        } else {
+            serializer.serialize_f64(self.0 as f64 / 1_000.0)
+        }
+    }
 }
 
 /// Nothing is known of caches.
