@@ -368,7 +368,7 @@ fn a_peer_that_changes_its_keys_is_answered_with_new_ones() {
     let name = ServerName::try_from("a.example").unwrap();
     let mut peer = rustls::ClientConnection::new(config, name).unwrap();
     let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
-    let mut exchange = |peer: &mut rustls::ClientConnection, server: &mut Session| {
+    let exchange = |peer: &mut rustls::ClientConnection, server: &mut Session| {
         let (mut got, mut plaintext) = (String::new(), Vec::new());
         while peer.wants_write() || server.has_output() {
             let mut ciphertext = Vec::new();
