@@ -1,6 +1,7 @@
 //! From flows to the bundle: a bounded queue, a recorder thread, a journal and the ZIP.
 
 mod archive;
+mod backlog;
 pub mod bundle;
 pub mod entry;
 pub mod export;
@@ -8,7 +9,9 @@ pub mod frame;
 pub mod har;
 pub mod journal;
 mod json;
+mod pace;
 mod packer;
+mod packing;
 mod patch;
 mod place;
 mod private;

@@ -184,6 +184,20 @@ pub const SPOOL_BYTES: usize = 1024 * 1024;
 /// Text bodies that are larger are compressed in the bundle. Deflate costs 7 us for each KiB,
 /// several times what relaying does; only large bodies are worth that.
 pub const COMPRESSED_FROM_BYTES: u64 = 256 * 1024;
+/// Finished segments that wait for a quiet moment to be packed. With more, packing goes on beside
+/// busy traffic at low priority, and with twice as many at that of all else: at the end of a
+/// capture they are two seconds' work for a slow core.
+pub const PACK_BACKLOG_SEGMENTS: usize = 32;
+/// Bytes of traffic whose segments wait so, for the same reason.
+pub const PACK_BACKLOG_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Exchanges a second from which on traffic is busy: a twentieth of what one core can do.
+pub const BUSY_EXCHANGES: f64 = 1_000.0;
+/// Bytes a second from which on traffic is busy: a twentieth of what one core can do.
+pub const BUSY_BYTES: f64 = 32.0 * 1024.0 * 1024.0;
+/// How often it is judged whether traffic is busy, while there is something to pack.
+pub const PACE_INTERVAL: Duration = Duration::from_millis(100);
+/// Threads that pack at the end of a capture, where there are as many cores and segments.
+pub const PACK_THREADS: usize = 4;
 /// Bytes of a part of the bundle that are gathered before they are written to its file.
 pub const PACK_BUFFER_BYTES: usize = 1024 * 1024;
 /// Bytes of the directory and the timeline of a part without WebSockets: they are held in memory

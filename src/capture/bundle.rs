@@ -179,6 +179,7 @@ impl EntryName for Entry {
 }
 
 /// The file that is written aside: litter unless it was renamed, since the journal has it all.
+#[derive(Debug)]
 pub(super) struct Partial(PathBuf);
 
 impl Partial {

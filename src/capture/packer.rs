@@ -1,26 +1,28 @@
-//! The packer: a thread that makes a part of the bundle from each finished segment.
+//! The packer: threads that make a part of the bundle from each finished segment.
+//!
+//! While the capture goes on, one thread of low priority packs when traffic is quiet (`pace`).
+//! Only when far too much waits, a second one packs at ordinary priority. When the capture ends,
+//! several pack what is left at full speed; a part that the first thread has begun is gone on with
+//! by another, since a thread cannot raise its priority again. Parts take their places in order.
 
-use std::fs::File;
-use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Builder};
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
-use crate::capture::bundle::{BundleWriter, Counts, Fate, PartFacts};
-use crate::capture::entry::{SegmentHeader, take_exchange, take_number};
-use crate::capture::frame::{FileEnd, FrameReader, FrameType};
+use crate::capture::backlog::Waiting;
+use crate::capture::bundle::Counts;
+use crate::capture::frame::FileEnd;
+use crate::capture::pace::{Pace, Traffic, Turn};
+use crate::capture::packing::{Finished, Packing, open_segment};
 use crate::capture::place::Places;
-use crate::capture::spool::Spool;
-use crate::capture::trace::{Workplace, write_trace};
-use crate::capture::websocket::write_websocket;
-use crate::flow::record::{FlowId, Side};
-use crate::limits::JOURNAL_BUFFER_BYTES;
-
-/// The packer works for so long before it rests for as long, while traffic is under way.
-const WORK: Duration = Duration::from_millis(2);
+use crate::limits::PACK_THREADS;
 
 /// A finished segment.
 #[derive(Debug)]
@@ -61,36 +63,173 @@ pub(super) struct Packed {
     pub(super) segment_left: bool,
 }
 
-/// How a part came out.
-#[derive(Debug)]
-struct Outcome {
-    counts: Counts,
-    lost: u64,
-    damaged: u64,
-    /// Whether all that was recorded was read back.
-    whole: bool,
+/// Packs segments until the recorder is done. `traffic` tells what the loops have done so far.
+pub(super) fn run(
+    jobs: &Receiver<Job>,
+    places: &Places,
+    shared: &Shared,
+    traffic: &(dyn Fn() -> Traffic + Sync),
+) -> Packed {
+    let desk = Desk {
+        places,
+        shared,
+        traffic,
+        waiting: Waiting::default(),
+        order: Mutex::new(Order { next: 1, done: BTreeMap::new(), packed: Packed::default() }),
+    };
+    thread::scope(|scope| {
+        // Where there is no thread for it, all waits for the end.
+        let gentle = named().spawn_scoped(scope, || desk.pack_gently());
+        desk.pass_on(jobs);
+        let more = threads().min(desk.waiting.backlog().segments).saturating_sub(1);
+        for _ in 0..more {
+            // Fewer threads take longer.
+            let _ = named().spawn_scoped(scope, || desk.pack_all());
+        }
+        desk.pack_all();
+        let begun = gentle.map(|gentle| gentle.join().unwrap_or_else(|fault| resume(fault)));
+        if let Ok(Some(begun)) = begun {
+            desk.go_on(begun);
+        }
+    });
+    desk.order.into_inner().unwrap_or_else(PoisonError::into_inner).packed
 }
 
-/// Packs segments until the recorder is done.
-pub(super) fn run(jobs: &Receiver<Job>, places: &Places, shared: &Arc<Shared>) -> Packed {
-    let mut packed = Packed::default();
-    let mut spool = Spool::new(places.folder.temporary());
-    while let Ok(job) = jobs.recv() {
-        let mut pace = Pace { jobs, shared, since: Instant::now() };
-        match pack(&job, places, &mut spool, &mut pace) {
-            Ok(Outcome { counts, lost, damaged, whole }) => {
-                packed.lost += lost;
-                packed.damaged += damaged;
-                packed.segment_left |= !whole;
-                packed.counts.traces += counts.traces;
-                packed.counts.websockets += counts.websockets;
-                packed.counts.messages += counts.messages;
-                packed.counts.bytes += counts.bytes;
-                packed.paths.push(job.path);
+/// The threads of one purpose have one name.
+fn named() -> Builder {
+    Builder::new().name("packer".to_owned())
+}
+
+/// A fault of one thread is a fault of the packer.
+fn resume(fault: Box<dyn std::any::Any + Send>) -> ! {
+    std::panic::resume_unwind(fault)
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(PACK_THREADS)
+}
+
+/// A part that was begun and is not finished.
+type Begun = (Job, Box<Packing>);
+
+/// What the threads of a packer share.
+struct Desk<'a> {
+    places: &'a Places,
+    shared: &'a Shared,
+    traffic: &'a (dyn Fn() -> Traffic + Sync),
+    waiting: Waiting<Job>,
+    order: Mutex<Order>,
+}
+
+/// Sees to it that parts take their places in order.
+struct Order {
+    /// The part whose turn it is.
+    next: u32,
+    /// Later parts that are done, or have failed.
+    done: BTreeMap<u32, (Job, io::Result<Finished>)>,
+    packed: Packed,
+}
+
+impl Desk<'_> {
+    /// Passes segments on to the thread that packs them, until there are no more.
+    fn pass_on(&self, jobs: &Receiver<Job>) {
+        let mut before = (self.traffic)().bytes;
+        for job in jobs {
+            let bytes = (self.traffic)().bytes;
+            let backlog = self.waiting.push(job, bytes.saturating_sub(before));
+            before = bytes;
+            // At the end several threads pack.
+            let is_closing = self.shared.closing.load(Ordering::Relaxed);
+            if backlog.is_too_long()
+                && !is_closing
+                && let Some(job) = self.waiting.take()
+            {
+                self.pack(job);
             }
-            // The segment stays in the journal; the next part may be more lucky.
-            Err(error) => {
-                let segment = places.folder.segment(job.part);
+        }
+        self.waiting.close();
+    }
+
+    /// Packs at full speed until nothing waits.
+    fn pack_all(&self) {
+        while let Some(job) = self.waiting.take() {
+            self.pack(job);
+        }
+    }
+
+    fn pack(&self, job: Job) {
+        match Packing::begin(job.part, &self.places.folder) {
+            Ok(packing) => self.go_on((job, Box::new(packing))),
+            Err(error) => self.settle(job, Err(error)),
+        }
+    }
+
+    fn go_on(&self, (job, mut packing): Begun) {
+        let result = packing.go_on(&self.places.folder, &mut || {
+            self.shared.packed.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        });
+        self.settle(job, result.and_then(|_| packing.finish()));
+    }
+
+    /// Packs when traffic is quiet or too much waits, until the capture ends. Gives back the part
+    /// that is under way then.
+    fn pack_gently(&self) -> Option<Begun> {
+        lower_priority();
+        let mut pace = Pace::new(Instant::now(), (self.traffic)());
+        while self.waiting.wait_for_job() {
+            if self.rest(&mut pace).is_break() {
+                return None;
+            }
+            let Some(job) = self.waiting.take() else { continue };
+            let mut packing = match Packing::begin(job.part, &self.places.folder) {
+                Ok(packing) => Box::new(packing),
+                Err(error) => {
+                    self.settle(job, Err(error));
+                    continue;
+                }
+            };
+            let result = packing.go_on(&self.places.folder, &mut || {
+                self.shared.packed.fetch_add(1, Ordering::Relaxed);
+                self.rest(&mut pace)
+            });
+            match result {
+                Ok(ControlFlow::Break(())) => return Some((job, packing)),
+                Ok(ControlFlow::Continue(())) => self.settle(job, packing.finish()),
+                Err(error) => self.settle(job, Err(error)),
+            }
+        }
+        None
+    }
+
+    /// Waits while traffic has the right of way; breaks off when the capture ends.
+    fn rest(&self, pace: &mut Pace) -> ControlFlow<()> {
+        loop {
+            if self.shared.closing.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            match pace.turn(Instant::now(), (self.traffic)(), || self.waiting.backlog()) {
+                Turn::Work => return ControlFlow::Continue(()),
+                Turn::Wait(time) if self.waiting.is_closed_within(time) => {
+                    return ControlFlow::Break(());
+                }
+                Turn::Wait(_) => {}
+            }
+        }
+    }
+
+    /// Moves a part that is done to its place, or counts what is missing, as soon as it is its
+    /// turn.
+    fn settle(&self, job: Job, result: io::Result<Finished>) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let Order { next, done, packed } = &mut *order;
+        done.insert(job.part, (job, result));
+        while let Some((job, result)) = done.remove(next) {
+            *next += 1;
+            let placed = result.and_then(|finished| self.place(&job, finished, packed));
+            if let Err(error) = placed {
+                // The segment stays in the journal; the next part may be more lucky.
+                let segment = self.places.folder.segment(job.part);
                 if open_segment(&segment).is_err() {
                     packed.lost += job.flows;
                 }
@@ -99,126 +238,44 @@ pub(super) fn run(jobs: &Receiver<Job>, places: &Places, shared: &Arc<Shared>) -
             }
         }
     }
-    packed
-}
 
-/// Makes way for traffic.
-struct Pace<'a> {
-    jobs: &'a Receiver<Job>,
-    shared: &'a Shared,
-    since: Instant,
-}
-
-impl Pace<'_> {
-    fn flow_done(&mut self) {
-        self.shared.packed.fetch_add(1, Ordering::Relaxed);
-        let worked = self.since.elapsed();
-        if worked < WORK {
-            return;
+    /// Puts a part into its place, then removes what it was made from, if all of that could be
+    /// read.
+    fn place(&self, job: &Job, finished: Finished, packed: &mut Packed) -> io::Result<()> {
+        let Finished { counts, file, read } = finished;
+        self.places.put(&file, job.part)?;
+        let lost = job.flows.saturating_sub(read.flows);
+        let torn = read.end != FileEnd::Whole || read.ended_us.is_none();
+        // A segment of which not all could be written may well end in a torn frame.
+        let whole = lost == 0 && read.damaged == 0 && !(torn && job.finished);
+        if whole {
+            for file in read.used.iter().chain([&self.places.folder.segment(job.part)]) {
+                // What cannot be removed goes with the folder.
+                let _ = std::fs::remove_file(file);
+            }
         }
-        // When the next segment waits already, the disk must not fill with journals.
-        if !self.shared.closing.load(Ordering::Relaxed) && self.jobs.is_empty() {
-            std::thread::sleep(worked.min(WORK * 4));
-        }
-        self.since = Instant::now();
+        packed.lost += lost;
+        packed.damaged += read.damaged;
+        packed.segment_left |= !whole;
+        packed.counts.traces += counts.traces;
+        packed.counts.websockets += counts.websockets;
+        packed.counts.messages += counts.messages;
+        packed.counts.bytes += counts.bytes;
+        packed.paths.push(job.path.clone());
+        Ok(())
     }
 }
 
-/// Makes one part, then removes what it was made from, if all of that could be read.
-fn pack(job: &Job, places: &Places, spool: &mut Spool, pace: &mut Pace<'_>) -> io::Result<Outcome> {
-    let folder = &places.folder;
-    let segment = folder.segment(job.part);
-    let (header, frames) = open_segment(&segment)?;
-    let mut part = BundleWriter::create(folder.packed(job.part))?;
-    let mut json = crate::capture::json::Json::default();
-    let place = Workplace { folder, spool, json: &mut json };
-    let read = write_flows(&mut part, place, frames, pace)?;
-    let SegmentHeader { app, series, part: number, created_us, .. } = header;
-    let ended_us = read.ended_us.unwrap_or(created_us);
-    let duration = Duration::from_micros(ended_us.saturating_sub(created_us));
-    let facts = PartFacts { app, series, part: number, created_us, duration };
-    let (counts, file) = part.finish(&facts)?;
-    places.put(&file, job.part)?;
-
-    let lost = job.flows.saturating_sub(read.flows);
-    let torn = read.end != FileEnd::Whole || read.ended_us.is_none();
-    // A segment of which not all could be written may well end in a torn frame.
-    let whole = lost == 0 && read.damaged == 0 && !(torn && job.finished);
-    if whole {
-        for file in read.used.iter().chain([&segment]) {
-            // What cannot be removed goes with the folder.
-            let _ = std::fs::remove_file(file);
-        }
-    }
-    Ok(Outcome { counts, lost, damaged: read.damaged, whole })
+/// Lets this thread, and no other, run only when little else wants to. It cannot be undone without
+/// privileges. Elsewhere than on Linux a priority is that of the whole process.
+fn lower_priority() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::setpriority_process(None, LOWEST);
 }
 
-type Frames = FrameReader<BufReader<File>>;
+/// The niceness of what gives way to all else.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LOWEST: i32 = 19;
 
-fn open_segment(path: &Path) -> io::Result<(SegmentHeader, Frames)> {
-    let unreadable = |why: &dyn std::fmt::Display| {
-        io::Error::other(format!("its journal cannot be read: {why}"))
-    };
-    let file = File::open(path).map_err(|error| unreadable(&error))?;
-    let mut frames = FrameReader::new(BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, file));
-    let header = match frames.next_frame().map_err(|error| unreadable(&error))? {
-        Some((FrameType::Segment, payload)) => SegmentHeader::take(payload),
-        _ => None,
-    };
-    let header = header.ok_or_else(|| unreadable(&"the segment has no header"))?;
-    Ok((header, frames))
-}
-
-/// What could be read of a segment.
-#[derive(Debug)]
-struct SegmentRead {
-    /// Flows that stand in the part, whole or not.
-    flows: u64,
-    damaged: u64,
-    /// Files besides the segment that were read.
-    used: Vec<PathBuf>,
-    /// From the last frame, in microseconds since the Unix epoch.
-    ended_us: Option<u64>,
-    end: FileEnd,
-}
-
-fn write_flows(
-    part: &mut BundleWriter,
-    mut place: Workplace<'_>,
-    mut frames: Frames,
-    pace: &mut Pace<'_>,
-) -> io::Result<SegmentRead> {
-    let used = Vec::new();
-    let mut read = SegmentRead { flows: 0, damaged: 0, used, ended_us: None, end: FileEnd::Torn };
-    // A segment that cannot be read any further gives the flows before that place.
-    while let Ok(Some((kind, payload))) = frames.next_frame() {
-        let fate = match kind {
-            FrameType::Exchange => {
-                let Some(exchange) = take_exchange(payload) else { continue };
-                let spilled = |side| place.folder.body(exchange.id, side);
-                if exchange.request.body.sent_ahead > 0 {
-                    read.used.push(spilled(Side::Request));
-                }
-                if exchange.response.as_ref().is_some_and(|message| message.body.sent_ahead > 0) {
-                    read.used.push(spilled(Side::Response));
-                }
-                write_trace(part, &mut place, &exchange)?
-            }
-            FrameType::WebSocket => {
-                let Some(flow) = take_number(payload).map(FlowId) else { continue };
-                read.used.push(place.folder.websocket(flow));
-                write_websocket(part, &mut place, flow)?
-            }
-            FrameType::SegmentEnd => {
-                read.ended_us = take_number(payload);
-                continue;
-            }
-            _ => continue,
-        };
-        read.flows += u64::from(fate != Fate::Lost);
-        read.damaged += u64::from(fate == Fate::Damaged);
-        pace.flow_done();
-    }
-    read.end = frames.end().unwrap_or(FileEnd::Torn);
-    Ok(read)
-}
+#[cfg(test)]
+mod tests;

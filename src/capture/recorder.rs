@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 
 use crate::capture::journal::JournalFolder;
+use crate::capture::pace::Traffic;
 use crate::capture::packer::{self, Packed, Shared};
 use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
@@ -104,8 +105,9 @@ impl Recorder {
         let (jobs, waiting) = unbounded();
         let places =
             Places { output: output.clone(), folder: folder.clone(), notices: notices.clone() };
-        let told = shared.clone();
-        let packer = spawn("packer", move || packer::run(&waiting, &places, &told))?;
+        let (told, counters) = (shared.clone(), stats.clone());
+        let traffic = move || Traffic::of(&counters);
+        let packer = spawn("packer", move || packer::run(&waiting, &places, &told, &traffic))?;
         let started = Instant::now();
         let writer = Writer::start(config, folder.clone(), jobs, shared.clone(), stats, notices);
         let writer = writer.map_err(|error| {
