@@ -1,5 +1,6 @@
 //! One request and its response: two machines, one for each direction, and their record.
 
+mod feed;
 mod held;
 mod record;
 mod response;
@@ -14,6 +15,7 @@ use crate::http::body::{BodyLength, BodyReader};
 use crate::http::head::{HeadReader, Version};
 use crate::proxy::body_capture::BodyCapture;
 use crate::proxy::context::{Connected, Context, Now, Reuse};
+use crate::proxy::exchange::feed::Feed;
 use crate::proxy::hold::Hold;
 use crate::proxy::link::{End, Link};
 
@@ -71,6 +73,8 @@ enum RequestSide {
     Held,
     Upstream,
     Body,
+    /// Nothing: what is still to come of it goes nowhere.
+    Unwanted,
     Done,
 }
 
@@ -122,8 +126,9 @@ pub struct Exchange {
     intervention: Intervention,
     /// The message that is held.
     hold: Option<Box<Hold>>,
-    /// What of the request's body goes out right behind its head.
-    prefix: Bytes,
+    /// What of the request's body goes out right behind its head. It stays here while it may have
+    /// to be sent again.
+    request_feed: Option<Box<Feed>>,
     /// It was told of while it was under way.
     announced: bool,
     /// What comes of the response's body is told at once.
@@ -136,6 +141,8 @@ pub struct Exchange {
     response: ResponseSide,
     response_reader: HeadReader,
     response_head: Option<Bytes>,
+    /// What of the response's body goes out before anything else of it.
+    response_feed: Option<Box<Feed>>,
     response_body: BodyReader,
     response_copy: BodyCapture,
     /// The body of a chunked response goes to an HTTP/1.0 client without the chunks.
@@ -163,7 +170,7 @@ impl Exchange {
             retried: false,
             intervention: Intervention::default(),
             hold: None,
-            prefix: Bytes::new(),
+            request_feed: None,
             announced: false,
             glimpsed: false,
             request: RequestSide::Upstream,
@@ -173,6 +180,7 @@ impl Exchange {
             response: ResponseSide::Head,
             response_reader: HeadReader::new(),
             response_head: None,
+            response_feed: None,
             response_body: BodyReader::new(BodyLength::None),
             response_copy: BodyCapture::new(id, Side::Response, limit),
             unchunk: false,
@@ -189,15 +197,15 @@ impl Exchange {
     /// The upstream connection is there: sends the head, and what of the body was sent before.
     pub fn connected(&mut self, connected: Connected, upstream: &mut Link, now: Now) {
         upstream.send(&self.facts.outgoing);
-        // What was taken since the prefix went out is in the copy, and so is the prefix.
+        // What was taken from the client since is in the copy, and so is what was held.
         let again = self.retried && self.body_taken;
-        match self.request_copy.whole().filter(|_| again) {
-            Some(body) => upstream.send(body),
-            None => upstream.send(&self.prefix),
+        if let Some(body) = self.request_copy.whole().filter(|_| again) {
+            upstream.send(body);
         }
         self.upstream = Some(connected);
         self.times.connected = Some(now);
         self.request = RequestSide::Body;
+        self.feed_request(upstream);
         self.note_request_done(now);
     }
 
@@ -208,11 +216,21 @@ impl Exchange {
         upstream: &mut Link,
         cx: &mut Context<'_>,
     ) -> Result<bool, Failure> {
-        if self.request == RequestSide::Held {
-            return self.gather_request(client, cx);
+        match self.request {
+            RequestSide::Body => {}
+            RequestSide::Held => return self.gather_request(client, cx),
+            RequestSide::Unwanted => {
+                client.input.clear();
+                return Ok(false);
+            }
+            RequestSide::Upstream | RequestSide::Done => return Ok(false),
         }
-        if self.request != RequestSide::Body || !upstream.has_room() {
+        if !upstream.has_room() {
             return Ok(false);
+        }
+        if self.request_feed.is_some() && self.feed_request(upstream) {
+            self.note_request_done(cx.now);
+            return Ok(true);
         }
         let copy = &mut self.request_copy;
         let outbox = &mut *cx.outbox;
@@ -221,7 +239,11 @@ impl Exchange {
             .advance(client.input.bytes(), &mut |piece: &[u8]| copy.push(piece, outbox))
             .map_err(|error| Failure::Client(400, error.to_string()))?;
         upstream.forward(&mut client.input, progress.consumed);
-        self.body_taken |= progress.consumed > 0;
+        if progress.consumed > 0 {
+            self.body_taken = true;
+            // From here on it is the copy that would be sent again.
+            self.request_feed = None;
+        }
         check_size(self.request_copy.size(), cx).map_err(|reason| Failure::Client(413, reason))?;
         self.note_request_done(cx.now);
         if self.request == RequestSide::Body && client.end.is_some() && progress.consumed == 0 {
@@ -233,7 +255,8 @@ impl Exchange {
     }
 
     fn note_request_done(&mut self, now: Now) {
-        if self.request == RequestSide::Body && self.request_body.is_done() {
+        let is_fed = self.request_feed.as_ref().is_none_or(|feed| feed.is_fed());
+        if self.request == RequestSide::Body && is_fed && self.request_body.is_done() {
             self.request = RequestSide::Done;
             self.times.request_done = Some(now);
         }
@@ -272,10 +295,20 @@ impl Exchange {
         if !(reused && unanswered && body_kept && self.is_idempotent()) || self.retried {
             return false;
         }
+        if let Some(feed) = &mut self.request_feed {
+            feed.rewind();
+        }
         self.retried = true;
         self.upstream = None;
         self.request = RequestSide::Upstream;
         true
+    }
+
+    /// Whether the request may have to be sent again, as far as can be told before it fails.
+    fn may_come_again(&self) -> bool {
+        let reused = self.upstream.as_ref().is_some_and(|upstream| upstream.reused);
+        let unanswered = self.times.response_began.is_none();
+        reused && unanswered && !self.retried && self.is_idempotent()
     }
 
     fn is_idempotent(&self) -> bool {
@@ -324,9 +357,9 @@ impl Exchange {
         self.request == RequestSide::Upstream
     }
 
-    /// Whether the whole request was taken from the client.
-    pub fn request_is_done(&self) -> bool {
-        self.request == RequestSide::Done
+    /// Whether the whole request was taken from the client; some of it may still have to go on.
+    pub fn request_is_taken(&self) -> bool {
+        self.request_body.is_done()
     }
 
     /// Whether the client has got all of the response.
@@ -341,7 +374,7 @@ impl Exchange {
 
     /// Whether the server has the whole request, and the head of its response is still to come.
     pub fn awaits_answer(&self) -> bool {
-        self.request_is_done() && self.response == ResponseSide::Head
+        self.request == RequestSide::Done && self.response == ResponseSide::Head
     }
 
     /// Whether the body that the client gets ends with the connection.

@@ -21,9 +21,48 @@ pub struct HeldTotals {
 
 #[cfg(test)]
 impl HeldTotals {
-    /// No room is left: of every body a piece is held.
-    pub(super) fn full() -> Self {
-        HeldTotals { messages: AtomicUsize::new(0), bytes: AtomicUsize::new(HELD_BYTES) }
+    /// Room for so many bytes is left, and of every body at least a piece is held.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        let taken = AtomicUsize::new(HELD_BYTES - bytes);
+        HeldTotals { messages: AtomicUsize::new(0), bytes: taken }
+    }
+
+    /// The bytes that are held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that count among those that are held, as long as this is there.
+#[derive(Debug)]
+pub struct HeldShare {
+    totals: Arc<HeldTotals>,
+    bytes: usize,
+}
+
+impl HeldShare {
+    /// A share of no bytes.
+    pub fn new(totals: &Arc<HeldTotals>) -> Self {
+        HeldShare { totals: totals.clone(), bytes: 0 }
+    }
+
+    /// Counts so many more. Returns how many are held in all.
+    fn grow(&mut self, more: usize) -> usize {
+        self.bytes += more;
+        self.totals.bytes.fetch_add(more, Ordering::Relaxed) + more
+    }
+
+    /// Counts so many from now on.
+    pub fn resize(&mut self, bytes: usize) {
+        self.totals.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for HeldShare {
+    fn drop(&mut self) {
+        self.totals.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -35,8 +74,7 @@ pub struct Hold {
     /// How its body is framed.
     pub length: BodyLength,
     stage: Stage,
-    totals: Arc<HeldTotals>,
-    counted: usize,
+    share: HeldShare,
 }
 
 #[derive(Debug)]
@@ -64,7 +102,7 @@ impl Hold {
             return None;
         }
         let stage = Stage::Gathering { body: Vec::new(), framed: Vec::new() };
-        Some(Hold { side, length, stage, totals: totals.clone(), counted: 0 })
+        Some(Hold { side, length, stage, share: HeldShare::new(totals) })
     }
 
     /// Takes what there is of the body. Returns the bytes taken.
@@ -86,8 +124,7 @@ impl Hold {
         let more = (body.len() + framed.len()).saturating_sub(before);
         // Small chunks can be many times as long as what they carry.
         let full = body.len().max(framed.len()) >= HELD_BODY_BYTES;
-        self.counted += more;
-        let total = self.totals.bytes.fetch_add(more, Ordering::Relaxed) + more;
+        let total = self.share.grow(more);
         if reader.is_done() || full || total >= HELD_BYTES {
             self.end_gathering(reader.is_done());
         }
@@ -133,6 +170,12 @@ impl Hold {
         }
     }
 
+    /// What its bytes count: whoever sends them on takes that over.
+    pub fn take_share(&mut self) -> HeldShare {
+        let nothing = HeldShare::new(&self.share.totals);
+        std::mem::replace(&mut self.share, nothing)
+    }
+
     /// What came of the body so far, with the transfer coding undone.
     pub fn body_so_far(&self) -> &[u8] {
         match &self.stage {
@@ -144,8 +187,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.totals.messages.fetch_sub(1, Ordering::Relaxed);
-        self.totals.bytes.fetch_sub(self.counted, Ordering::Relaxed);
+        self.share.totals.messages.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

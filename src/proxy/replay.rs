@@ -49,7 +49,7 @@ impl Conn {
         let intervention = Intervention { replayed: true, origin, ..Intervention::default() };
         let limit = cx.options.capture_body_limit;
         let mut exchange = Exchange::new(id, facts, cx.shared.listen, limit);
-        exchange.set_out_whole(body, intervention, cx.outbox);
+        exchange.set_out_whole(body, intervention, cx);
         conn.exchange = Some(Box::new(exchange));
         conn.dial(cx);
         conn

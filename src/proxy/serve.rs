@@ -173,10 +173,10 @@ impl Conn {
         if !exchange.response_is_done() {
             return false;
         }
-        let request_done = exchange.request_is_done();
+        let request_taken = exchange.request_is_taken();
         let upload_over = self.upstream.end.is_some() || self.upstream.broken;
         let upload_useless = upload_over || !exchange.client_stays() || self.client.is_exhausted();
-        if !request_done && !upload_useless {
+        if !request_taken && !upload_useless {
             return false;
         }
         // Bytes after the response's end belong to nothing that was asked for.
@@ -196,7 +196,7 @@ impl Conn {
             self.drop_upstream(cx);
         }
         self.since = cx.now.instant;
-        match (request_done, client_stays) {
+        match (request_taken, client_stays) {
             (true, true) => {}
             (true, false) if self.client.is_exhausted() => self.close(cx),
             _ => self.linger(cx),
@@ -226,7 +226,7 @@ impl Conn {
         let reset = exchange.ends_by_close();
         let head_only = exchange.facts().method() == b"HEAD";
         // A body that no server will take is still on its way, unless all of it was taken.
-        let taken = exchange.request_is_done() || exchange.has_no_body();
+        let taken = exchange.request_is_taken() || exchange.has_no_body();
         let stays = exchange.facts().keep_alive
             && taken
             && status >= 500
@@ -330,7 +330,7 @@ impl Conn {
                 self.refuse(408, "the request's head did not come in time", None, cx);
             }
             None => self.close(cx),
-            Some(exchange) if exchange.awaits_upstream() || exchange.request_is_done() => {
+            Some(exchange) if exchange.awaits_upstream() || exchange.request_is_taken() => {
                 self.fail(504, "the server did not answer in time".to_owned(), cx);
             }
             Some(_) => self.fail(408, "the request's body did not come in time".to_owned(), cx),

@@ -10,10 +10,11 @@ use crate::http::body::{BodyLength, BodyReader};
 use crate::http::head::{HeadReader, Parsed, Version};
 use crate::http::reply;
 use crate::proxy::context::{Context, Now, Outbox};
+use crate::proxy::exchange::feed::Feed;
 use crate::proxy::exchange::{
     Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response, check_size,
 };
-use crate::proxy::hold::{HeldBody, Hold};
+use crate::proxy::hold::{HeldBody, HeldShare, Hold};
 use crate::proxy::intercept;
 use crate::proxy::link::Link;
 
@@ -168,23 +169,52 @@ impl Exchange {
         })));
     }
 
-    /// What was gathered belongs to the record, whatever became of it.
-    pub(super) fn settle_hold(&mut self, outbox: &mut Outbox) {
-        if let Some(hold) = self.hold.take() {
-            let copy = match hold.side {
-                Side::Request => &mut self.request_copy,
-                Side::Response => &mut self.response_copy,
-            };
-            copy.push(hold.body_so_far(), outbox);
-        }
+    /// What was gathered belongs to the record, whatever became of it. Returns what was held and
+    /// what its bytes count, if anything was.
+    pub(super) fn settle_hold(&mut self, outbox: &mut Outbox) -> Option<(HeldBody, HeldShare)> {
+        let mut hold = self.hold.take()?;
+        let copy = match hold.side {
+            Side::Request => &mut self.request_copy,
+            Side::Response => &mut self.response_copy,
+        };
+        copy.push(hold.body_so_far(), outbox);
+        Some((hold.held(), hold.take_share()))
     }
 
     /// The request goes on as it came.
     pub fn release_request(&mut self, outbox: &mut Outbox) {
-        let HeldBody { framed, .. } = self.held_body();
-        self.settle_hold(outbox);
-        self.prefix = framed;
+        if let Some((held, share)) = self.settle_hold(outbox) {
+            self.request_feed = Feed::new(held.framed, share, held.whole);
+        }
         self.request = RequestSide::Upstream;
+    }
+
+    /// Sends on what there is room for of a request's body that was held. Returns whether that
+    /// was anything.
+    pub(super) fn feed_request(&mut self, upstream: &mut Link) -> bool {
+        let Some(feed) = &mut self.request_feed else { return false };
+        let moved = feed.advance(upstream);
+        if !self.may_come_again() {
+            self.forget_fed_request();
+        }
+        moved
+    }
+
+    /// Nothing has to be sent again: what of the request has gone on is kept no longer.
+    pub(super) fn forget_fed_request(&mut self) {
+        self.request_feed.take_if(|feed| feed.is_fed());
+    }
+
+    /// Sends on what there is room for of a response's body that was held.
+    pub(super) fn feed_response(&mut self, client: &mut Link) {
+        let Some(feed) = &mut self.response_feed else { return };
+        feed.advance(client);
+        if feed.is_fed() {
+            if feed.is_all() {
+                self.response = ResponseSide::Done;
+            }
+            self.response_feed = None;
+        }
     }
 
     /// The request goes on with another head and, where there is one, another body.
@@ -197,20 +227,21 @@ impl Exchange {
         self.intervention.request_edited = true;
         self.facts = facts;
         let Some(body) = body else { return self.release_request(outbox) };
-        self.hold = None;
-        self.send_whole(body, outbox);
+        if let Some(mut hold) = self.hold.take() {
+            self.send_whole(body, hold.take_share(), outbox);
+        }
     }
 
     /// A tool sends the request: this is all of its body.
-    pub fn set_out_whole(&mut self, body: Bytes, intervention: Intervention, outbox: &mut Outbox) {
+    pub fn set_out_whole(&mut self, body: Bytes, intervention: Intervention, cx: &mut Context<'_>) {
         self.intervention = intervention;
-        self.send_whole(body, outbox);
+        self.send_whole(body, HeldShare::new(&cx.shared.held), cx.outbox);
     }
 
-    fn send_whole(&mut self, body: Bytes, outbox: &mut Outbox) {
+    fn send_whole(&mut self, body: Bytes, share: HeldShare, outbox: &mut Outbox) {
         self.request_body = finished();
         self.request_copy.push(&body, outbox);
-        self.prefix = body;
+        self.request_feed = Feed::new(body, share, true);
         self.request = RequestSide::Upstream;
     }
 
@@ -240,24 +271,20 @@ impl Exchange {
         self.pass_final(&cx.heads.response, &bytes, length, client);
         self.response_head = Some(bytes);
         self.intervention.response_edited |= edited;
-        let whole = held.whole || body.is_some();
         match body {
             Some(body) => {
                 // What is still to come of the server's body belongs to nobody any more.
                 self.upstream_stays &= held.whole;
-                self.hold = None;
                 self.response_body = finished();
-                if !bodiless {
-                    self.response_copy.push(&body, cx.outbox);
-                    client.send(&body);
-                }
+                let share = self.hold.take().map(|mut hold| hold.take_share());
+                self.give_body(if bodiless { Bytes::new() } else { body }, share, client, cx);
             }
             None => {
-                self.settle_hold(cx.outbox);
-                client.send(if self.unchunk { &held.body } else { &held.framed });
+                let share = self.settle_hold(cx.outbox).map(|(_, share)| share);
+                let bytes = if self.unchunk { held.body } else { held.framed };
+                self.release_body(bytes, held.whole, share, client, cx);
             }
         }
-        self.response = if whole { ResponseSide::Done } else { ResponseSide::Body };
         self.announce_response(cx);
         Ok(())
     }
@@ -280,8 +307,8 @@ impl Exchange {
         };
         // Rules answer what they have gathered; tools what was held for them.
         self.intervention.response_edited |= self.paused_since().is_some();
-        self.settle_hold(cx.outbox);
-        self.request = if whole { RequestSide::Done } else { RequestSide::Body };
+        let share = self.settle_hold(cx.outbox).map(|(_, share)| share);
+        self.request = if whole { RequestSide::Done } else { RequestSide::Unwanted };
         self.client_stays &= whole;
         let bodiless = self.is_bodiless(cx.heads.response.status);
         let length =
@@ -290,13 +317,38 @@ impl Exchange {
         self.upstream_stays = false;
         self.response_head = Some(head);
         self.response_body = finished();
-        if !bodiless {
-            self.response_copy.push(body, cx.outbox);
-            client.send(body);
-        }
         self.times.request_done.get_or_insert(cx.now);
-        self.response = ResponseSide::Done;
+        self.give_body(if bodiless { Bytes::new() } else { body.clone() }, share, client, cx);
         Ok(())
+    }
+
+    /// The client gets this body, which did not come from the server.
+    fn give_body(
+        &mut self,
+        body: Bytes,
+        share: Option<HeldShare>,
+        client: &mut Link,
+        cx: &mut Context<'_>,
+    ) {
+        self.response_copy.push(&body, cx.outbox);
+        self.release_body(body, true, share, client, cx);
+    }
+
+    /// The client gets these bytes, and behind them what is still to come of the server's body;
+    /// nothing where this `is_all`.
+    fn release_body(
+        &mut self,
+        bytes: Bytes,
+        is_all: bool,
+        share: Option<HeldShare>,
+        client: &mut Link,
+        cx: &Context<'_>,
+    ) {
+        let share = share.unwrap_or_else(|| HeldShare::new(&cx.shared.held));
+        self.response_feed = Feed::new(bytes, share, is_all);
+        let is_done = is_all && self.response_feed.is_none();
+        self.response = if is_done { ResponseSide::Done } else { ResponseSide::Body };
+        self.feed_response(client);
     }
 
     /// Whether a response of this status has no body (RFC 9110 section 6.4.1).

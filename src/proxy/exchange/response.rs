@@ -27,6 +27,7 @@ impl Exchange {
         }
         if !upstream.input.is_empty() && self.times.response_began.is_none() {
             self.times.response_began = Some(cx.now);
+            self.forget_fed_request();
         }
         let heads = &mut *cx.heads;
         let parsed = self
@@ -159,7 +160,7 @@ impl Exchange {
         // its body; nobody can tell which, so the connection ends (RFC 9110 section 10.1.1).
         let body_in_doubt = self.facts.expects_continue
             && !self.continued
-            && self.request != RequestSide::Done
+            && !self.request_body.is_done()
             && !self.body_taken;
         self.client_stays &= !self.until_close && !self.unchunk && !body_in_doubt;
         let connection = match (self.client_stays, self.facts.version) {
@@ -184,6 +185,10 @@ impl Exchange {
     ) -> Result<Step, Failure> {
         if !client.has_room() {
             return Ok(Step::Wait);
+        }
+        if self.response_feed.is_some() {
+            self.feed_response(client);
+            return Ok(Step::Progress);
         }
         let copy = &mut self.response_copy;
         let outbox = &mut *cx.outbox;

@@ -8,6 +8,7 @@ use crate::proxy::context::Command;
 use crate::proxy::link::End;
 
 mod held;
+mod released;
 mod replay;
 
 const SEEDS: u64 = 256;

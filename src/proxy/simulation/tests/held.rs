@@ -314,7 +314,7 @@ fn what_is_sent_again_is_sent_whole() {
         let (stale, other) = (server(0, Some(End::Clean)), server(2_000, None));
         let requests = get("/") + &put;
         let mut world = World::new(seed, requests.as_bytes(), vec![stale, other]);
-        world.shared.held = Arc::new(HeldTotals::full());
+        world.shared.held = Arc::new(HeldTotals::with_room(0));
         let world = world.client_ends().holding("~q & ~m PUT", vec![Verdict::Resume]).run();
         assert_eq!(text(&world), OK.repeat(2), "seed {seed}");
         assert_eq!(exchanges(&world)[1].request.body.tail, body, "seed {seed}");
