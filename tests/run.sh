@@ -26,6 +26,9 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
+    # For the benchmark cost.
+    has valgrind || echo valgrind
+    has strace || echo strace
 }
 
 as_root() {

@@ -1,78 +1,89 @@
-//! What MCP costs the traffic: rounds with an agent that lists flows, and without MCP, in turn.
+//! What MCP costs the traffic.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::flowtap::Flowtap;
-use crate::load::{Load, Target};
-use crate::origin::{Origins, read_head};
-use crate::{CONNECTIONS, Scenario, TIME_MAX};
+use crate::bench::{Bench, Cost, print_row};
+use crate::scenarios::KEEP_ALIVE;
+use crate::support::flowtap::{Flowtap, Setup};
+use crate::support::load::head_end;
 
-/// How often the agent lists flows.
+/// How often an agent lists flows.
 const PERIOD: Duration = Duration::from_millis(100);
+/// Requests in each measurement.
+const REQUESTS: u64 = 60_000;
+/// Rounds of the comparison.
+const ROUNDS: u64 = 7;
 
-/// One measurement.
-struct Cost {
+/// One measurement of the comparison.
+struct Round {
     cpu_us: f64,
     a_second: f64,
 }
 
-/// Measures in turn, without the threads that write the bundle, with and without MCP, and prints the medians and the medians of the ratios
-/// within the rounds: machines drift, and what is measured at the same time can be compared.
-pub(crate) fn compare(scenario: &Scenario, count: u64, rounds: u32, origins: &Origins) {
+/// Measures in turn, without the threads that write the bundle, with MCP and an agent and without,
+/// and prints the medians and the medians of the ratios within the rounds: machines drift, and what
+/// is measured at the same time can be compared.
+pub(crate) fn compare(bench: &Bench) {
     let (mut with, mut without) = (Vec::new(), Vec::new());
+    let rounds = bench.scaled(ROUNDS);
     for round in 0..rounds {
         // Neither is always the first.
         for turn in 0..2 {
             let mcp = (round + turn) % 2 == 0;
-            let cost = measure(scenario, count, mcp, origins);
-            if mcp { with.push(cost) } else { without.push(cost) }
+            let cost = measure(bench, mcp, usize::from(mcp)).0;
+            let round =
+                Round { cpu_us: cost.each_us(cost.cpu().traffic()), a_second: cost.a_second };
+            if mcp { with.push(round) } else { without.push(round) }
         }
     }
-    let ratio = |of: fn(&Cost) -> f64| {
+    let ratio = |of: fn(&Round) -> f64| {
         median(with.iter().zip(&without).map(|(with, without)| of(with) / of(without)).collect())
     };
-    for (what, costs) in [("off", &without), ("on, flows listed every 100 ms", &with)] {
+    let about = "intercepted, keep-alive, 100 B; MCP";
+    let count = bench.scaled(REQUESTS);
+    for (what, rounds) in [("off", &without), ("on, flows listed every 100 ms", &with)] {
         println!(
-            "| {}, MCP {what} | on | {count} | {:.0} | {:.1} µs | | |",
-            scenario.about,
-            median(costs.iter().map(|cost| cost.a_second).collect()),
-            median(costs.iter().map(|cost| cost.cpu_us).collect()),
+            "| {about} {what} | on | {count} | {:.0} | {:.1} µs | | | | | | without the writers |",
+            median(rounds.iter().map(|round| round.a_second).collect()),
+            median(rounds.iter().map(|round| round.cpu_us).collect()),
         );
     }
     println!(
-        "| MCP on against off, median of {rounds} rounds | | | ×{:.3} | ×{:.3} | | |",
-        ratio(|cost| cost.a_second),
-        ratio(|cost| cost.cpu_us),
+        "| MCP on against off, median of {rounds} rounds | | | ×{:.3} | ×{:.3} | | | | | | |",
+        ratio(|round| round.a_second),
+        ratio(|round| round.cpu_us),
     );
 }
 
-fn measure(scenario: &Scenario, count: u64, mcp: bool, origins: &Origins) -> Cost {
-    let flowtap = Flowtap::start(true, mcp, &origins.certificate_pem);
-    let target = Target::new(&flowtap, scenario.secure, origins.port(scenario.secure));
-    Load::new(&target, scenario.path, CONNECTIONS).run(2_000, TIME_MAX, false);
+/// With more agents.
+pub(crate) fn several(bench: &Bench) {
+    for agents in [0, 1, 8] {
+        let (cost, flowtap) = measure(bench, true, agents);
+        let about = format!("intercepted, keep-alive, 100 B; agents that list flows: {agents}");
+        print_row(&about, true, &cost, Some(flowtap.stop().cpu), "");
+    }
+}
+
+fn measure(bench: &Bench, mcp: bool, agents: usize) -> (Cost, Flowtap) {
+    let flowtap = bench.start(&Setup { mcp, ..bench.setup(true) });
+    let mut load = bench.load(&flowtap, true, KEEP_ALIVE);
     let done = AtomicBool::new(false);
     let cost = thread::scope(|scope| {
         if let Some(address) = flowtap.mcp {
             let done = &done;
-            scope.spawn(move || list_flows(address, done));
+            for _ in 0..agents {
+                scope.spawn(move || list_flows(address, done));
+            }
         }
-        let cpu = flowtap.cpu_of_traffic();
-        let start = Instant::now();
-        let load = Load::new(&target, scenario.path, CONNECTIONS);
-        let requests = load.run(count, TIME_MAX, false) as f64;
-        let cost = Cost {
-            cpu_us: flowtap.cpu_of_traffic().saturating_sub(cpu).as_secs_f64() * 1e6 / requests,
-            a_second: requests / start.elapsed().as_secs_f64(),
-        };
+        let cost = bench.measure(&flowtap, &mut load, REQUESTS);
         done.store(true, Ordering::Relaxed);
         cost
     });
-    flowtap.stop();
-    cost
+    (cost, flowtap)
 }
 
 /// Lists the newest flows every [`PERIOD`].
@@ -88,22 +99,29 @@ fn list_flows(address: SocketAddr, done: &AtomicBool) {
          Mcp-Method: tools/call\r\nMcp-Name: get_flows\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut buffer = Vec::new();
+    let (mut answer, mut scratch) = (Vec::new(), vec![0; 64 * 1024]);
     while !done.load(Ordering::Relaxed) {
         stream.write_all(request.as_bytes()).expect("MCP reads");
-        buffer.clear();
-        let end = read_head(&mut stream, &mut buffer).expect("an answer").expect("an answer");
-        let head = String::from_utf8_lossy(&buffer[..end]);
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-        let length: usize = length.and_then(|it| it.parse().ok()).expect("its length");
-        let mut rest = vec![0; (end + length).saturating_sub(buffer.len())];
-        stream.read_exact(&mut rest).expect("the rest of it");
+        answer.clear();
+        while !is_whole(&answer) {
+            let read = stream.read(&mut scratch).expect("an answer");
+            assert!(read > 0, "MCP closed the connection");
+            answer.extend_from_slice(&scratch[..read]);
+        }
         thread::sleep(PERIOD);
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = head_end(answer) else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    answer.len() >= end + length.and_then(|it| it.parse::<usize>().ok()).expect("its length")
+}
+
+/// The value in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -1,0 +1,194 @@
+//! The flowtap under test.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, sink};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use tempfile::TempDir;
+
+use super::origin::Origins;
+use super::system::{Cpu, Process};
+
+/// How often a flowtap that ends is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What a flowtap is started with.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// A command before it, which runs it.
+    pub(crate) runner: Vec<OsString>,
+    /// Writes a bundle.
+    pub(crate) capture: bool,
+    /// Serves MCP.
+    pub(crate) mcp: bool,
+    /// Event loops, where it does not choose their number itself.
+    pub(crate) loops: Option<usize>,
+    /// A folder with a CA, where it is not to make one.
+    pub(crate) confdir: Option<PathBuf>,
+}
+
+impl Default for Setup {
+    /// The flowtap that cargo has built, with capture and MCP.
+    fn default() -> Setup {
+        Setup {
+            program: env!("CARGO_BIN_EXE_flowtap").into(),
+            runner: Vec::new(),
+            capture: true,
+            mcp: true,
+            loops: None,
+            confdir: None,
+        }
+    }
+}
+
+/// A running flowtap in a folder of its own.
+pub(crate) struct Flowtap {
+    folder: TempDir,
+    confdir: PathBuf,
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Where it serves MCP.
+    pub(crate) mcp: Option<SocketAddr>,
+    /// From before the start until it said that it listens.
+    pub(crate) started_in: Duration,
+    printer: Option<JoinHandle<()>>,
+}
+
+/// What was left when it had ended.
+pub(crate) struct Ended {
+    /// CPU times from its start on; those of its threads as they were shortly before the end.
+    pub(crate) cpu: Cpu,
+    /// From the signal to the end.
+    pub(crate) took: Duration,
+    /// The peak of its memory.
+    pub(crate) peak_kib: u64,
+}
+
+impl Drop for Flowtap {
+    /// A benchmark that fails leaves nothing behind. A child that was waited for is let be.
+    fn drop(&mut self) {
+        for child in self.process().children() {
+            let _ = kill_process(child.pid(), Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Flowtap {
+    /// Starts one that trusts the origins.
+    pub(crate) fn start(setup: &Setup, origins: &Origins) -> Flowtap {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let confdir = setup.confdir.clone().unwrap_or_else(|| folder.path().join("conf"));
+        let trusted = folder.path().join("trusted.pem");
+        fs::write(&trusted, &origins.certificate_pem).expect("a file in it");
+        let began = Instant::now();
+        let mut child = command(setup, folder.path())
+            .arg("--confdir")
+            .arg(&confdir)
+            .env("SSL_CERT_FILE", trusted)
+            .env_remove("SSL_CERT_DIR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("flowtap starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("it was piped"));
+        let mut printed = String::new();
+        let mut next_address = |beginning: &str| loop {
+            let mut line = String::new();
+            let read = lines.read_line(&mut line).expect("text");
+            assert!(read > 0, "flowtap ended: {printed}");
+            printed.push_str(&line);
+            if let Some(url) = line.strip_prefix(beginning) {
+                let address = url.trim().strip_prefix("http://").expect("a URL");
+                let address = address.strip_suffix("/sse").unwrap_or(address);
+                break address.parse().expect("an address");
+            }
+        };
+        let address = next_address("proxy ");
+        let started_in = began.elapsed();
+        let mcp = setup.mcp.then(|| next_address("mcp "));
+        // What it prints is thrown away, so that it never waits for a reader.
+        let printer = thread::spawn(move || {
+            let _ = std::io::copy(&mut lines.by_ref(), &mut sink());
+        });
+        Flowtap { folder, confdir, child, address, mcp, started_in, printer: Some(printer) }
+    }
+
+    /// The certificate that clients trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.confdir.join("flowtap-ca-cert.pem")
+    }
+
+    /// The process, or that of its runner where this stays.
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    /// Ends flowtap as Ctrl+C does and waits until all is packed.
+    pub(crate) fn stop(self) -> Ended {
+        let process = self.process();
+        self.stop_process(process)
+    }
+
+    /// The same where a runner waits for it.
+    pub(crate) fn stop_child(self) -> Ended {
+        let children = self.process().children();
+        assert_eq!(children.len(), 1, "the runner runs flowtap");
+        self.stop_process(children[0])
+    }
+
+    fn stop_process(mut self, signalled: Process) -> Ended {
+        let (process, began) = (self.process(), Instant::now());
+        kill_process(signalled.pid(), Signal::INT).expect("it runs");
+        let (mut cpu, mut peak_kib) = (process.cpu(), 0);
+        // It is not reaped yet then: its times are complete and can be read.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while waitid(WaitId::Pid(process.pid()), options).expect("a child").is_none() {
+            if let Some(peak) = process.memory_kib("VmHWM") {
+                // A thread that has ended is not there any more.
+                (cpu, peak_kib) = (cpu.latest(process.cpu()), peak);
+            }
+            thread::sleep(LOOK);
+        }
+        cpu.all = process.cpu().all;
+        let took = began.elapsed();
+        let status = self.child.wait().expect("a child");
+        assert!(status.success(), "flowtap: {status}");
+        if let Some(printer) = self.printer.take() {
+            printer.join().expect("a thread that only copies");
+        }
+        Ended { cpu, took, peak_kib }
+    }
+}
+
+/// `flowtap proxy` on free ports, with its files in `folder`.
+fn command(setup: &Setup, folder: &Path) -> Command {
+    let mut words = setup.runner.clone();
+    words.push(setup.program.clone().into());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command.args(["proxy", "-p", "0"]);
+    match setup.capture {
+        true => command.arg("-o").arg(folder.join("capture.zip")),
+        false => command.arg("--no-output"),
+    };
+    match setup.mcp {
+        true => command.args(["--mcp-port", "0"]),
+        false => command.arg("--no-mcp"),
+    };
+    if let Some(loops) = setup.loops {
+        command.args(["--loops", &loops.to_string()]);
+    }
+    command
+}
