@@ -120,7 +120,8 @@ pub const HELD_FLOWS: usize = 1_000;
 /// Bytes of one body that are gathered before its message is held. What is larger is held as far
 /// as it came, and its peer waits.
 pub const HELD_BODY_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes that all held messages together have; beyond it bodies are held as far as they came.
+/// Bytes that all held messages together have, and what of released ones has still to go out;
+/// beyond it bodies are held as far as they came.
 pub const HELD_BYTES: usize = 256 * 1024 * 1024;
 /// How long a flow may take to end before it is told of while it is under way.
 pub const ANNOUNCED_AFTER: Duration = Duration::from_millis(20);

@@ -73,7 +73,7 @@ enum RequestSide {
     Held,
     Upstream,
     Body,
-    /// Nothing: what is still to come of it goes nowhere.
+    /// Nothing: what is still to come of it is recorded and goes nowhere.
     Unwanted,
     Done,
 }
@@ -219,10 +219,7 @@ impl Exchange {
         match self.request {
             RequestSide::Body => {}
             RequestSide::Held => return self.gather_request(client, cx),
-            RequestSide::Unwanted => {
-                client.input.clear();
-                return Ok(false);
-            }
+            RequestSide::Unwanted => return Ok(self.take_unwanted(client, cx)),
             RequestSide::Upstream | RequestSide::Done => return Ok(false),
         }
         if !upstream.has_room() {

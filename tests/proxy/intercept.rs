@@ -110,6 +110,27 @@ fn a_response_is_held_before_it_reaches_the_client_and_edited() {
 }
 
 #[test]
+fn a_large_body_comes_whole_when_it_is_released_or_made_up() {
+    let body: String = (0..200_000).map(|n| format!("{n:06}\n")).collect();
+    let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let origin = Origin::answers(response);
+    let (tap, mut agent) = holding("~s | ~m POST");
+    let mut client = Client::connect(tap.addr);
+    for _ in 0..2 {
+        client.send(get(origin.addr, "/"));
+        let id = only_held(&mut agent);
+        agent.call("resume_flow", json!({"flow_id": id}));
+        assert!(client.response().1 == body.as_bytes());
+    }
+    client.send(post(origin.addr, "asked"));
+    let id = only_held(&mut agent);
+    let made_up = &body[..500_000];
+    agent.call("resume_flow", json!({"flow_id": id, "answer": true, "body": made_up}));
+    assert!(client.response().1 == made_up.as_bytes());
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
 fn an_answer_is_given_in_place_of_the_server() {
     let origin = Origin::answers(OK);
     let (tap, mut agent) = holding("~q");

@@ -322,6 +322,21 @@ impl Exchange {
         Ok(())
     }
 
+    /// Takes what there is of a request that has its answer, so that a client that sends all of
+    /// it first comes to read that. Returns whether that was anything.
+    pub(super) fn take_unwanted(&mut self, client: &mut Link, cx: &mut Context<'_>) -> bool {
+        let (copy, outbox) = (&mut self.request_copy, &mut *cx.outbox);
+        let mut keep = |piece: &[u8]| copy.push(piece, outbox);
+        let taken = self.request_body.advance(client.input.bytes(), &mut keep);
+        let consumed = taken.as_ref().map_or(0, |progress| progress.consumed);
+        client.input.consume(consumed);
+        // The connection ends with the answer: what is wrong with the rest concerns nobody.
+        if taken.is_err() || self.request_body.is_done() {
+            self.request = RequestSide::Done;
+        }
+        consumed > 0
+    }
+
     /// The client gets this body, which did not come from the server.
     fn give_body(
         &mut self,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::flow::control::{Answer, RequestEdit, ResponseEdit, Verdict};
 use crate::limits::BUFFER_HIGH_BYTES;
+use crate::options::rule::BlockRule;
 use crate::proxy::hold::HeldTotals;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -210,7 +211,23 @@ fn an_answer_comes_whole_whatever_is_still_to_come_of_the_request() {
             assert!(world.client_got == expected, "seed {seed}: {}", world.client_got.len());
             assert_eq!(world.client_closed, Some(Command::CloseClient), "seed {seed}");
             assert!(exchanges(&world)[0].error.is_none(), "seed {seed}");
+            // What is chunked is held twice: as it came, and without the chunks.
+            assert!(recorded(&world, 0)[0].1 > 80_000, "seed {seed}");
         }
+    }
+}
+
+#[test]
+fn what_came_of_a_request_that_is_blocked_is_recorded() {
+    let post = request("POST", "Content-Length: 9\r\n", b"too short");
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, &post, Vec::new()).client_ends();
+        world.options.block_list = vec![BlockRule::parse("/~all/403").unwrap()];
+        world.to_send.consume(post.len());
+        world.conn.client.input.push(&post);
+        let world = world.run();
+        assert!(world.client_got.starts_with(b"HTTP/1.1 403 "), "seed {seed}");
+        assert_eq!(exchanges(&world)[0].request.body.tail, "too short", "seed {seed}");
     }
 }
 
