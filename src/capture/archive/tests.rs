@@ -205,7 +205,7 @@ proptest! {
             archive.begin(format!("entry {number}"), size, method).unwrap();
             let mut bytes = Vec::new();
             for (byte, length) in blocks {
-                let block: Vec<u8> = (0..length).map(|at| byte ^ (at * at >> 7) as u8).collect();
+                let block: Vec<u8> = (0..length).map(|at| byte ^ ((at * at) >> 7) as u8).collect();
                 archive.write_all(&block).unwrap();
                 bytes.extend_from_slice(&block);
             }
