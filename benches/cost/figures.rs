@@ -8,12 +8,13 @@ use std::process::ExitCode;
 /// Figures by name.
 pub(crate) type Figures = BTreeMap<String, f64>;
 
-/// Instructions may differ by this share: one run differs from the next by 2 % at most, also on a
-/// busy machine, and other versions of the C library differ a little.
-const INSTRUCTIONS: f64 = 0.05;
-/// System calls may differ by this share and by this number: what is not done for each request
+/// Instructions may grow by this share: one run differs from the next by 2 % at most, also on a
+/// busy machine, but processors and versions of the C library choose other ways to copy and to
+/// encrypt.
+const INSTRUCTIONS: f64 = 0.15;
+/// System calls may grow by this share and by this number: what is not done for each request
 /// depends on clocks.
-const CALLS: (f64, f64) = (0.05, 0.10);
+const CALLS: (f64, f64) = (0.10, 0.30);
 
 const HEADER: &str = "\
 # What a request costs, by `cargo bench --profile cost --bench cost -- --record`: instructions of\n\
@@ -40,7 +41,7 @@ fn is_instructions(name: &str) -> bool {
     name.contains(" instructions ")
 }
 
-/// Prints both, and succeeds when they agree.
+/// Prints both, and succeeds when nothing is worse. What is better ought to be recorded.
 pub(crate) fn compare(measured: &Figures) -> ExitCode {
     let path = file();
     let text = fs::read_to_string(&path).unwrap_or_else(|error| {
@@ -75,7 +76,7 @@ pub(crate) fn compare(measured: &Figures) -> ExitCode {
     if better > 0 {
         eprintln!("{better} figures are better than recorded; keep them so: {again}");
     }
-    if worse + better > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if worse > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn read_line(line: &str) -> Option<(String, f64)> {

@@ -2,7 +2,7 @@
 //! same on every machine of one architecture, however busy it is.
 //!
 //! `cargo bench --profile cost --bench cost` compares with the figures in `benches/cost`, and fails
-//! where one is worse or better than they allow; with `-- --record` it writes them anew, and with
+//! where one is worse than they allow; with `-- --record` it writes them anew, and with
 //! `-- --functions CASE` it prints how the instructions of a case spread over functions. It needs
 //! valgrind and strace.
 
