@@ -18,7 +18,7 @@ const CALLS: (f64, f64) = (0.10, 0.30);
 
 const HEADER: &str = "\
 # What a request costs, by `cargo bench --profile cost --bench cost -- --record`: instructions of\n\
-# the event loop and of all threads, and system calls of all threads.\n";
+# the event loop, of the packer and of all threads, and system calls of all threads.\n";
 
 /// Another architecture has other instructions.
 fn file() -> PathBuf {

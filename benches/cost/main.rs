@@ -17,6 +17,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use figures::Figures;
 use support::flowtap::{Flowtap, Setup};
 use support::load::{Load, Plan, Target};
 use support::origin::{self, Origins};
+
+/// The profile that the figures are of; cargo calls the folder of the program after it.
+const PROFILE: &str = "cost";
 
 /// A kind of request of which the cost is guarded.
 struct Case {
@@ -35,7 +39,7 @@ struct Case {
     requests: u64,
 }
 
-/// One connection: what is done in one turn of a loop does not depend on who is faster then.
+/// With one connection, what is done in one turn of a loop does not depend on who is faster then.
 const ONE: Plan = Plan { path: "/100", connections: 1, under_way: 1, fresh: false, hosts: 1 };
 const KEEP_ALIVE: Case =
     Case { name: "intercepted", secure: true, mcp: false, plan: ONE, requests: 1_000 };
@@ -86,6 +90,8 @@ fn main() -> ExitCode {
 fn measure_all(subject: &Subject) -> Figures {
     check(callgrind::TOOL);
     check(strace::TOOL);
+    let folder = subject.setup.program.parent().and_then(Path::file_name);
+    assert!(folder.is_some_and(|name| name == PROFILE), "run it with --profile {PROFILE}");
     let mut figures = Figures::new();
     for case in CASES {
         for (what, count) in callgrind::measure(case, subject) {
