@@ -51,12 +51,14 @@ impl Json {
         if odd { self.escape(text) } else { self.raw(text) }
     }
 
-    /// Escapes as RFC 8259 section 7 demands and no more.
+    /// Escapes what RFC 8259 section 7 demands, and no more.
     fn escape(&mut self, text: &str) {
         for byte in text.bytes() {
             match byte {
                 b'"' => self.raw("\\\""),
                 b'\\' => self.raw("\\\\"),
+                0x08 => self.raw("\\b"),
+                0x0c => self.raw("\\f"),
                 b'\n' => self.raw("\\n"),
                 b'\r' => self.raw("\\r"),
                 b'\t' => self.raw("\\t"),
@@ -183,11 +185,8 @@ mod tests {
     proptest! {
         #[test]
         fn strings_are_those_of_serde(text in r#"[ -~\x00-\x1f"\\é漢🦊\x7f]{0,40}"#) {
-            let expected = serde_json::to_string(&text).unwrap();
             let written = written(|json| json.string(Some(&text)));
-            let read: String = serde_json::from_str(&written).unwrap();
-            prop_assert_eq!(read, text);
-            prop_assert_eq!(written.len() <= expected.len() + 40, true);
+            prop_assert_eq!(written, serde_json::to_string(&text).unwrap());
         }
     }
 }
