@@ -56,8 +56,9 @@ pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
 pub const LOOPS_MAX: usize = 4;
 /// Idle upstream connections that one loop keeps, in all.
 pub const POOL_CONNECTIONS: usize = 512;
-/// Idle upstream connections that one loop keeps for one host.
-pub const POOL_CONNECTIONS_PER_HOST: usize = 64;
+/// Idle upstream connections that one loop keeps for one host: as many as in all. With fewer, a
+/// load of many clients on one host would close and make connections all the time.
+pub const POOL_CONNECTIONS_PER_HOST: usize = 512;
 /// How long an upstream connection stays idle in the pool. Common servers close after 5 to 75 s.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
