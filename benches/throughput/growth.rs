@@ -1,5 +1,6 @@
 //! Whether the cost of a request stays what it is when something grows.
 
+use std::fs;
 use std::process::Command;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -126,7 +127,12 @@ pub(crate) fn start(bench: &Bench) {
         memory_kib.push(flowtap.process().memory_kib("VmRSS").expect("it runs") as f64);
         flowtap.stop();
     }
-    let program = std::fs::metadata(&bench.program).expect("the program").len();
+    // Benchmarks are built with symbols, releases without.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stripped = folder.path().join("stripped");
+    let strip = Command::new("strip").arg("-o").arg(&stripped).arg(&bench.program).status();
+    assert!(strip.is_ok_and(|status| status.success()), "strip, which comes with linkers, failed");
+    let program = fs::metadata(&stripped).expect("the program").len();
     let note = format!(
         "listens after {:.1} ms, CA made; {:.1} MiB resident; the program has {:.1} MiB",
         crate::agent::median(starts_ms),
