@@ -55,9 +55,9 @@ pub const SPARE_BUFFER_BYTES: usize = 64 * 1024;
 /// Event loops by default: the number of cores, but no more than this.
 pub const LOOPS_MAX: usize = 4;
 /// Idle upstream connections that one loop keeps, in all.
-pub const POOL_CONNECTIONS: usize = 512;
-/// Idle upstream connections that one loop keeps for one host: as many as in all. With fewer, a
-/// load of many clients on one host would close and make connections all the time.
+pub const POOL_CONNECTIONS: usize = 1_024;
+/// Idle upstream connections that one loop keeps for one host. With few, a load of many clients on
+/// one host would close and make connections all the time; others have room beside it.
 pub const POOL_CONNECTIONS_PER_HOST: usize = 512;
 /// How long an upstream connection stays idle in the pool. Common servers close after 5 to 75 s.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -267,7 +267,7 @@ pub const STORED_INFLATERS: usize = 256;
 pub const INFLATED_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Ranges of ids that are remembered as evicted, to tell them from ids that never were.
 pub const GONE_RANGES: usize = 4_096;
-/// How long events gather before the store takes them: a fifth of the 50 ms that a flow may take
+/// How long events gather before the recorder and the store take them: a fifth of the 50 ms that a flow may take
 /// to be seen, and long enough that loops seldom wake it.
 pub const COLLECT_INTERVAL: Duration = Duration::from_millis(10);
 /// How often a call that waits for a flow looks whether its caller has given it up.
