@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
 use flowtap::capture::entry::ended;
-use flowtap::capture::recorder::Recorder;
 use flowtap::flow::record::*;
 use flowtap::notice::Notice;
 
@@ -511,13 +510,4 @@ fn only_the_owner_may_read_the_bundle() {
     let mode = fs::metadata(&summary.paths[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     drop(folder);
-}
-
-#[test]
-fn discarding_takes_all_flows() {
-    let (sender, receiver) = flowtap::capture::queue::queue();
-    let handle = Recorder::discard(receiver).unwrap();
-    sender.try_send(vec![ended(&exchange(1))]).unwrap();
-    drop(sender);
-    assert_eq!(handle.finish(&mut |_| ()).traces, 0);
 }

@@ -1,4 +1,5 @@
-//! The bounded queue between the event loops and the recorder.
+//! The bounded queue between the event loops and a reader of flows: the recorder, or the store of
+//! the tools.
 //!
 //! A loop never blocks on it: a batch that does not fit stays with the loop, which stops reading
 //! from its sockets until the recorder has made room and wakes it.
@@ -9,9 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{
-    Receiver, RecvTimeoutError, Select, Sender, TryRecvError, TrySendError, bounded,
-};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError, bounded};
 
 use crate::flow::record::FlowEvent;
 use crate::limits::{QUEUE_BATCHES, QUEUE_BYTES};
@@ -151,13 +150,13 @@ impl FlowSender {
     }
 }
 
-/// What [`FlowReceiver::receive`] came back with.
+/// What [`FlowReceiver::try_receive`] came back with.
 #[derive(Debug)]
 pub enum Received {
     /// The next batch.
     Batch(Batch),
-    /// Nothing came in time, or nothing was there.
-    Timeout,
+    /// Nothing was there.
+    Nothing,
     /// Every loop is gone and the queue is empty.
     Closed,
 }
@@ -175,15 +174,6 @@ impl fmt::Debug for FlowReceiver {
 }
 
 impl FlowReceiver {
-    /// Waits for the next batch, but no longer than `timeout`.
-    pub fn receive(&self, timeout: Duration) -> Received {
-        match self.receiver.recv_timeout(timeout) {
-            Ok(queued) => self.taken(queued),
-            Err(RecvTimeoutError::Timeout) => self.nothing(),
-            Err(RecvTimeoutError::Disconnected) => Received::Closed,
-        }
-    }
-
     /// Takes the next batch if there is one.
     pub fn try_receive(&self) -> Received {
         match self.receiver.try_recv() {
@@ -202,7 +192,7 @@ impl FlowReceiver {
     fn nothing(&self) -> Received {
         // Loops that try at the same moment can keep each other out of an empty queue.
         self.wake_stalled();
-        Received::Timeout
+        Received::Nothing
     }
 
     fn taken(&self, queued: Queued) -> Received {
@@ -240,7 +230,7 @@ impl fmt::Debug for QueueWatch {
 impl QueueWatch {
     /// Waits until a batch is there or every loop is gone, but no longer than `timeout`. Whoever
     /// sends meanwhile pays for waking this thread.
-    pub fn wait(&self, timeout: Duration) {
+    fn wait(&self, timeout: Duration) {
         let mut select = Select::new();
         select.recv(&self.receiver);
         let _ = select.ready_timeout(timeout);
@@ -259,7 +249,7 @@ impl QueueWatch {
 
     /// Lets batches gather for `time`, or until the queue is more than half full. Senders wake
     /// nobody before that, so that a batch costs them no system call.
-    pub fn rest(&self, time: Duration) {
+    fn rest(&self, time: Duration) {
         let end = Instant::now() + time;
         let thread = Some(thread::current());
         *self.room.resting.lock().unwrap_or_else(PoisonError::into_inner) = thread;
@@ -298,7 +288,7 @@ mod tests {
             matches!(sender.try_send(block(800)), Err(SendError::Full(batch)) if batch.len() == 1)
         );
         assert!(wakes.try_recv().is_err());
-        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
         wakes.recv_timeout(Duration::from_secs(1)).unwrap();
         sender.try_send(block(800)).unwrap();
     }
@@ -308,7 +298,7 @@ mod tests {
         let (sender, receiver) = queue_with_bounds(16, 1_000);
         sender.try_send(block(5_000)).unwrap();
         assert!(matches!(sender.try_send(block(1)), Err(SendError::Full(_))));
-        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
     }
 
     #[test]
@@ -317,7 +307,7 @@ mod tests {
         let (woken, wakes) = crossbeam_channel::unbounded();
         sender.room.stalled.lock().unwrap().push(Arc::new(move || woken.send(()).unwrap()));
         sender.room.any_stalled.store(true, Ordering::SeqCst);
-        assert!(matches!(receiver.receive(Duration::from_millis(1)), Received::Timeout));
+        assert!(matches!(receiver.try_receive(), Received::Nothing));
         wakes.recv_timeout(Duration::from_secs(1)).unwrap();
     }
 
@@ -337,14 +327,14 @@ mod tests {
         let (sender, receiver) = queue();
         sender.try_send(block(1)).unwrap();
         drop(sender);
-        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Batch(_)));
-        assert!(matches!(receiver.receive(Duration::from_secs(1)), Received::Closed));
+        assert!(matches!(receiver.try_receive(), Received::Batch(_)));
+        assert!(matches!(receiver.try_receive(), Received::Closed));
     }
 
     #[test]
     fn taking_what_is_there_does_not_wait() {
         let (sender, receiver) = queue();
-        assert!(matches!(receiver.try_receive(), Received::Timeout));
+        assert!(matches!(receiver.try_receive(), Received::Nothing));
         sender.try_send(block(1)).unwrap();
         assert!(matches!(receiver.try_receive(), Received::Batch(_)));
         drop(sender);

@@ -121,15 +121,6 @@ impl Recorder {
             ending.finish(writer)
         })
     }
-
-    /// Starts a recorder that takes all flows and writes nothing, for `--no-output`.
-    pub fn discard(flows: FlowReceiver) -> Result<RecorderHandle> {
-        let started = Instant::now();
-        run_thread(Arc::default(), move || {
-            while !matches!(flows.receive(Duration::from_secs(60)), Received::Closed) {}
-            Summary { duration: started.elapsed(), ..Summary::default() }
-        })
-    }
 }
 
 fn refusal(output: &Path, error: &io::Error) -> Error {
@@ -191,7 +182,7 @@ fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
                 batch.into_iter().for_each(|event| writer.take(event));
                 took = true;
             }
-            Received::Timeout => {
+            Received::Nothing => {
                 let most = JOURNAL_FLUSH.saturating_sub(flushed.elapsed());
                 watch.gather(took, COLLECT_INTERVAL, most.max(Duration::from_millis(1)));
                 took = false;

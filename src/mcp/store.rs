@@ -301,7 +301,7 @@ impl Inner {
         for _ in 0..2 * QUEUE_BATCHES {
             match self.flows.try_receive() {
                 Received::Batch(batch) => batch.into_iter().for_each(|event| self.take(event)),
-                Received::Timeout => break,
+                Received::Nothing => break,
                 Received::Closed => {
                     self.is_closed = true;
                     break;
