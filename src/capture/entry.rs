@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::capture::frame::{FRAME_HEADER_BYTES, FrameType, append_frame, append_frame_before};
+use crate::capture::frame::{FRAME_HEADER_BYTES, FrameType, append_frame_before};
 use crate::flow::head::HeadText;
 use crate::flow::record::{
     Authority, Body, DeflateParameters, Direction, EndedExchange, Exchange, FlowEvent, FlowId,
@@ -42,26 +42,14 @@ impl SegmentHeader {
     /// Appends the payload.
     pub fn put(&self, out: &mut Vec<u8>) {
         JOURNAL_VERSION.put(out);
-        self.series.put(out);
-        self.part.put(out);
-        self.created_us.put(out);
-        self.app.put(out);
-        self.file_name.put(out);
+        Field::put(self, out);
     }
 
     /// Reads a payload; `None` when it is damaged or of another version.
     pub fn take(payload: &[u8]) -> Option<Self> {
         whole(payload, |input| {
-            if u32::take(input)? != JOURNAL_VERSION {
-                return None;
-            }
-            Some(SegmentHeader {
-                series: String::take(input)?,
-                part: u32::take(input)?,
-                created_us: u64::take(input)?,
-                app: String::take(input)?,
-                file_name: String::take(input)?,
-            })
+            let is_known = u32::take(input)? == JOURNAL_VERSION;
+            if is_known { Field::take(input) } else { None }
         })
     }
 }
@@ -76,33 +64,18 @@ pub fn take_number(payload: &[u8]) -> Option<u64> {
     whole(payload, u64::take)
 }
 
-/// Appends an exchange's payload: what is known of it, then the tails of its bodies.
-pub fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
-    put_facts(out, exchange);
-    tails(exchange).into_iter().for_each(|tail| out.extend_from_slice(tail));
-}
-
 fn tails(exchange: &Exchange) -> [&[u8]; 2] {
     [Side::Request, Side::Response]
         .map(|side| exchange.body(side).map_or(&[][..], |body| &body.tail[..]))
 }
 
-/// The payload without the tails, of which only the lengths are told.
+/// An exchange's payload is what is known of it, then the tails of its bodies, of which this tells
+/// the lengths.
 fn put_facts(out: &mut Vec<u8>, exchange: &Exchange) {
     for tail in tails(exchange) {
         u32::try_from(tail.len()).unwrap_or(u32::MAX).put(out);
     }
-    exchange.id.0.put(out);
-    exchange.scheme.put(out);
-    exchange.target.put(out);
-    exchange.client.put(out);
-    exchange.client_tls.put(out);
-    exchange.upstream.put(out);
-    exchange.request.put(out);
-    exchange.response.put(out);
-    exchange.timing.put(out);
-    exchange.error.put(out);
-    exchange.intervention.put(out);
+    exchange.put(out);
 }
 
 /// Reads an exchange's payload.
@@ -120,19 +93,7 @@ pub fn take_exchange(payload: &[u8]) -> Option<Exchange> {
 /// Reads what [`put_facts`] wrote, and the lengths of the tails.
 fn take_facts(input: &mut &[u8]) -> Option<(Exchange, [usize; 2])> {
     let lengths = [u32::take(input)?, u32::take(input)?];
-    let exchange = Exchange {
-        id: FlowId(u64::take(input)?),
-        scheme: Scheme::take(input)?,
-        target: Field::take(input)?,
-        client: SocketAddr::take(input)?,
-        client_tls: Field::take(input)?,
-        upstream: Field::take(input)?,
-        request: Message::take(input)?,
-        response: Field::take(input)?,
-        timing: Timing::take(input)?,
-        error: Field::take(input)?,
-        intervention: Field::take(input)?,
-    };
+    let exchange = Exchange::take(input)?;
     let [request, response] = lengths.map(usize::try_from);
     Some((exchange, [request.ok()?, response.ok()?]))
 }
@@ -152,31 +113,30 @@ fn set_tails(exchange: &mut Exchange, tails: [Bytes; 2]) -> Option<()> {
 /// to be given the bytes that were appended.
 pub fn put_ended(out: &mut Vec<u8>, exchange: Exchange) -> EndedExchange {
     let is_cut = |side| exchange.body(side).is_some_and(Body::is_cut);
-    let is_ahead = |side| exchange.body(side).is_some_and(|body| body.sent_ahead > 0);
     let mut ended = EndedExchange {
         id: exchange.id,
         is_trace: is_trace(&exchange),
         bodies_cut: u8::from(is_cut(Side::Request)) + u8::from(is_cut(Side::Response)),
-        request_ahead: is_ahead(Side::Request),
-        response_ahead: is_ahead(Side::Response),
+        request_ahead: exchange.is_ahead(Side::Request),
+        response_ahead: exchange.is_ahead(Side::Response),
         frame: Bytes::new(),
         tails: None,
     };
-    let [request, response] = tails(&exchange);
-    if request.len() + response.len() <= TAILS_COPIED_BYTES {
-        append_frame(out, FrameType::Exchange, |out| put_exchange(out, &exchange));
+    let rest = tails(&exchange);
+    let facts = |out: &mut Vec<u8>| put_facts(out, &exchange);
+    if !append_frame_before(out, FrameType::Exchange, facts, rest) {
         return ended;
     }
-    let rest = [request, response];
-    let facts = |out: &mut Vec<u8>| put_facts(out, &exchange);
-    if append_frame_before(out, FrameType::Exchange, facts, rest) {
+    if rest.iter().map(|tail| tail.len()).sum::<usize>() <= TAILS_COPIED_BYTES {
+        rest.iter().for_each(|tail| out.extend_from_slice(tail));
+    } else {
         let response = exchange.response.map(|message| message.body.tail).unwrap_or_default();
         ended.tails = Some(Box::new([exchange.request.body.tail, response]));
     }
     ended
 }
 
-/// What readers of flows are told of an exchange that has ended.
+/// What readers of flows are told of an exchange that has ended, for those who tell of few.
 pub fn ended(exchange: &Exchange) -> FlowEvent {
     let mut frame = Vec::new();
     let ended = put_ended(&mut frame, exchange.clone());
@@ -208,30 +168,12 @@ fn is_trace(exchange: &Exchange) -> bool {
 
 /// Appends a handshake's payload.
 pub fn put_open(out: &mut Vec<u8>, open: &WebSocketOpen) {
-    open.id.0.put(out);
-    open.scheme.put(out);
-    open.target.put(out);
-    open.client.put(out);
-    open.request_head.put(out);
-    open.response_head.put(out);
-    open.began_us.put(out);
-    open.deflate.put(out);
+    open.put(out);
 }
 
 /// Reads a handshake's payload.
 pub fn take_open(payload: &[u8]) -> Option<WebSocketOpen> {
-    whole(payload, |input| {
-        Some(WebSocketOpen {
-            id: FlowId(u64::take(input)?),
-            scheme: Scheme::take(input)?,
-            target: Field::take(input)?,
-            client: SocketAddr::take(input)?,
-            request_head: Bytes::take(input)?,
-            response_head: Bytes::take(input)?,
-            began_us: u64::take(input)?,
-            deflate: Field::take(input)?,
-        })
-    })
+    whole(payload, WebSocketOpen::take)
 }
 
 /// Appends a message block's payload: the direction, then the bytes to the end of the frame.
@@ -483,6 +425,14 @@ macro_rules! structures {
 }
 
 structures! {
+    SegmentHeader { series, part, created_us, app, file_name }
+    Exchange {
+        id, scheme, target, client, client_tls, upstream, request, response, timing, error,
+        intervention
+    }
+    WebSocketOpen {
+        id, scheme, target, client, request_head, response_head, began_us, deflate
+    }
     Authority { host, port }
     Message { head, body, trailers }
     Upstream { address, connection, reused, tls }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -87,7 +88,8 @@ pub(super) fn run(
             let _ = named().spawn_scoped(scope, || desk.pack_all());
         }
         desk.pack_all();
-        let begun = gentle.map(|gentle| gentle.join().unwrap_or_else(|fault| resume(fault)));
+        // A fault of one thread is a fault of the packer.
+        let begun = gentle.map(|it| it.join().unwrap_or_else(|fault| resume_unwind(fault)));
         if let Ok(Some(begun)) = begun {
             desk.go_on(begun);
         }
@@ -98,11 +100,6 @@ pub(super) fn run(
 /// The threads of one purpose have one name.
 fn named() -> Builder {
     Builder::new().name("packer".to_owned())
-}
-
-/// A fault of one thread is a fault of the packer.
-fn resume(fault: Box<dyn std::any::Any + Send>) -> ! {
-    std::panic::resume_unwind(fault)
 }
 
 fn threads() -> usize {
@@ -158,9 +155,19 @@ impl Desk<'_> {
     }
 
     fn pack(&self, job: Job) {
+        if let Some(begun) = self.begin(job) {
+            self.go_on(begun);
+        }
+    }
+
+    /// Begins a part; `None` when its segment cannot be read or no file can be made for it.
+    fn begin(&self, job: Job) -> Option<Begun> {
         match Packing::begin(job.part, &self.places.folder) {
-            Ok(packing) => self.go_on((job, Box::new(packing))),
-            Err(error) => self.settle(job, Err(error)),
+            Ok(packing) => Some((job, Box::new(packing))),
+            Err(error) => {
+                self.settle(job, Err(error));
+                None
+            }
         }
     }
 
@@ -181,14 +188,8 @@ impl Desk<'_> {
             if self.rest(&mut pace).is_break() {
                 return None;
             }
-            let Some(job) = self.waiting.take() else { continue };
-            let mut packing = match Packing::begin(job.part, &self.places.folder) {
-                Ok(packing) => Box::new(packing),
-                Err(error) => {
-                    self.settle(job, Err(error));
-                    continue;
-                }
-            };
+            let begun = self.waiting.take().and_then(|job| self.begin(job));
+            let Some((job, mut packing)) = begun else { continue };
             let result = packing.go_on(&self.places.folder, &mut || {
                 self.shared.packed.fetch_add(1, Ordering::Relaxed);
                 self.rest(&mut pace)

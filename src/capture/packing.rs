@@ -79,10 +79,8 @@ impl Packing {
             let fate = match kind {
                 FrameType::Exchange => {
                     let Some(exchange) = take_exchange(payload) else { continue };
-                    let is_ahead =
-                        |side| exchange.body(side).is_some_and(|body| body.sent_ahead > 0);
                     let sides = [Side::Request, Side::Response].into_iter();
-                    let files = sides.filter(|side| is_ahead(*side));
+                    let files = sides.filter(|side| exchange.is_ahead(*side));
                     read.used.extend(files.map(|side| folder.body(exchange.id, side)));
                     write_trace(part, &mut place, &exchange)?
                 }

@@ -242,6 +242,11 @@ impl Exchange {
             Side::Response => self.response.as_ref().map(|response| &response.body),
         }
     }
+
+    /// Whether blocks of one side's body were sent ahead.
+    pub fn is_ahead(&self, side: Side) -> bool {
+        self.body(side).is_some_and(|body| body.sent_ahead > 0)
+    }
 }
 
 /// One message of an exchange.

@@ -37,6 +37,12 @@ fn exchange() -> Exchange {
     }
 }
 
+/// The payload of an exchange's frame.
+fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
+    put_facts(out, exchange);
+    tails(exchange).into_iter().for_each(|tail| out.extend_from_slice(tail));
+}
+
 #[test]
 fn entries_come_back_as_they_went() {
     let mut out = Vec::new();

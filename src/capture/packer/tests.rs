@@ -7,8 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::capture::bundle::part_path;
-use crate::capture::entry::{SegmentHeader, put_exchange};
-use crate::capture::frame::FrameType;
+use crate::capture::entry::{SegmentHeader, put_ended};
 use crate::capture::journal::{JournalFolder, SegmentWriter};
 use crate::capture::read::Bundle;
 use crate::flow::record::{Exchange, FlowId, Intervention, Message, Scheme, Timing};
@@ -76,7 +75,9 @@ fn write_segment(path: &Path, part: u32, flows: u64) {
             error: None,
             intervention: Intervention::default(),
         };
-        assert!(writer.append(FrameType::Exchange, |out| put_exchange(out, &exchange)));
+        let mut frame = Vec::new();
+        put_ended(&mut frame, exchange.clone());
+        writer.append_made(&frame);
     }
     writer.finish(2).unwrap();
 }
