@@ -25,8 +25,11 @@ use flowtap::limits::{BATCH_EVENTS, BODY_BLOCK_BYTES, PART_TRACES};
 use flowtap::notice::Notices;
 use flowtap::stats::Stats;
 
-/// Clock ticks of `/proc/self/stat` a second: 100 for user space on every Linux.
-const TICKS_PER_SECOND: u64 = 100;
+#[allow(dead_code)]
+#[path = "../support/system.rs"]
+mod system;
+
+use system::Process;
 
 /// Exchanges of one kind.
 struct Kind {
@@ -143,12 +146,7 @@ fn pack(kind: &Kind) -> (Duration, Duration) {
 
 /// User and system time of this process.
 fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    // The command's name, in parentheses, may hold spaces; state is the first field after it.
-    let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
-    let fields = after_name.split_whitespace().skip(11).take(2);
-    let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
-    Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
+    Process(std::process::id()).cpu().all
 }
 
 /// Appends the events of a flow, its body in blocks if it is large.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::bench::{Bench, Cost, print_row};
+use crate::bench::{Bench, Cost, median, print_row};
 use crate::scenarios::KEEP_ALIVE;
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::load::head_end;
@@ -118,10 +118,4 @@ fn is_whole(answer: &[u8]) -> bool {
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
     answer.len() >= end + length.and_then(|it| it.parse::<usize>().ok()).expect("its length")
-}
-
-/// The value in the middle.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

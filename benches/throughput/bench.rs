@@ -151,3 +151,9 @@ pub(crate) fn print_row(about: &str, capture: bool, cost: &Cost, packed: Option<
 pub(crate) fn print_note(about: &str, note: &str) {
     println!("| {about} | | | | | | | | | | {note} |");
 }
+
+/// The value in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

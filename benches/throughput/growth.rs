@@ -135,8 +135,8 @@ pub(crate) fn start(bench: &Bench) {
     let program = fs::metadata(&stripped).expect("the program").len();
     let note = format!(
         "listens after {:.1} ms, CA made; {:.1} MiB resident; the program has {:.1} MiB",
-        crate::agent::median(starts_ms),
-        crate::agent::median(memory_kib) / 1024.0,
+        crate::bench::median(starts_ms),
+        crate::bench::median(memory_kib) / 1024.0,
         program as f64 / 1_048_576.0,
     );
     print_note("start", &note);
