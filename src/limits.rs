@@ -267,8 +267,8 @@ pub const STORED_INFLATERS: usize = 256;
 pub const INFLATED_MESSAGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Ranges of ids that are remembered as evicted, to tell them from ids that never were.
 pub const GONE_RANGES: usize = 4_096;
-/// How long events gather before the recorder and the store take them: a fifth of the 50 ms that a flow may take
-/// to be seen, and long enough that loops seldom wake it.
+/// How long events gather before the recorder and the store take them: a fifth of the 50 ms that a
+/// flow may take to be seen, and long enough that loops seldom wake them.
 pub const COLLECT_INTERVAL: Duration = Duration::from_millis(10);
 /// How often a call that waits for a flow looks whether its caller has given it up.
 pub const WAIT_STEP: Duration = Duration::from_millis(50);

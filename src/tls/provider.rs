@@ -17,8 +17,8 @@ compile_error!(
 /// The provider: aws-lc-rs where its feature is on, else ring; with AES-128-GCM before the other
 /// suites of each version.
 ///
-/// AES-256 asks for SHA-384 with it, which processors do not help with: it makes a handshake a
-/// quarter dearer and bodies a sixth, and is no safer on the way through a proxy.
+/// AES-256 asks for SHA-384 with it, which processors do not help with: that alone was a third of
+/// a server's handshake, and no way through a proxy is safer for it.
 pub fn provider() -> Arc<CryptoProvider> {
     #[cfg(feature = "aws-lc-rs")]
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
