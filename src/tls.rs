@@ -16,4 +16,4 @@ pub(crate) mod verifier;
 pub mod version;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -457,16 +457,11 @@ impl EventLoop {
     /// Something happened on an idle upstream connection: mostly its end.
     fn pooled_ready(&mut self, key: SocketKey) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
-        let mut unasked = Vec::new();
-        while entry.socket.readable {
-            let outcome = entry.socket.read(&mut self.scratch, &mut unasked);
-            if !unasked.is_empty() || outcome.end.is_some() || outcome.tls_error.is_some() {
-                if let Some(facts) = &entry.facts {
-                    self.pool.remove(&facts.key, key);
-                }
-                self.close_upstream(key);
-                return;
+        if !entry.socket.is_still_idle(&mut self.scratch) {
+            if let Some(facts) = &entry.facts {
+                self.pool.remove(&facts.key, key);
             }
+            self.close_upstream(key);
         }
     }
 

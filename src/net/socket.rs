@@ -127,6 +127,22 @@ impl Socket {
         outcome
     }
 
+    /// Reads what has come on a connection that nothing was asked of. False when it is of no more
+    /// use: it has ended, something was said on it, or TLS's own messages come without end.
+    pub(super) fn is_still_idle(&mut self, scratch: &mut Scratch) -> bool {
+        let mut received = 0;
+        while self.readable {
+            let mut unasked = Vec::new();
+            let outcome = self.read(scratch, &mut unasked);
+            received += outcome.received;
+            let spoke = !unasked.is_empty() || received >= READ_BYTES;
+            if spoke || outcome.end.is_some() || outcome.tls_error.is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
     fn decrypt(&mut self, bytes: &mut [u8], input: &mut Vec<u8>, outcome: &mut ReadOutcome) {
         let Some(session) = &mut self.tls else { return };
         match session.receive(bytes, input) {
@@ -252,3 +268,6 @@ pub(super) fn describe(error: &std::io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
