@@ -32,8 +32,8 @@ pub const INPUT_BYTES: usize = HEAD_BYTES + 1024;
 /// Bytes that one read asks for, into a buffer that a loop's connections share; and bytes that are
 /// encrypted at once.
 pub const READ_BYTES: usize = 64 * 1024;
-/// Ciphertext of one TLS connection that waits for the rest of its record or handshake message:
-/// the longest message that rustls joins.
+/// Ciphertext of one TLS connection that waits for the rest of its record or handshake message. A
+/// message that comes in many records counts with their headers; certificates stay far below.
 pub const TLS_PENDING_BYTES: usize = 64 * 1024;
 /// What encrypting adds at most to as many bytes as one read asks for: 30 bytes a record of
 /// 16 KiB, a key update and a new key's first record.

@@ -371,10 +371,12 @@ mod tests {
     fn gathering_waits_only_where_nothing_came_before() {
         let (sender, receiver) = queue();
         let watch = receiver.watch();
-        watch.gather(true, Duration::from_millis(1), Duration::from_secs(60));
+        let (began, long) = (Instant::now(), Duration::from_secs(60));
+        watch.gather(true, Duration::from_millis(1), long);
         sender.try_send(block(1)).unwrap();
-        watch.gather(false, Duration::from_millis(1), Duration::from_secs(60));
+        watch.gather(false, Duration::from_millis(1), long);
         assert!(matches!(receiver.try_receive(), Received::Batch(_)));
+        assert!(began.elapsed() < long);
     }
 
     #[test]

@@ -158,7 +158,12 @@ impl Outbox {
         self.events.reserve(events.len().min(BATCH_EVENTS));
         self.expected = self.frames.len().max(self.expected - self.expected / 8).min(BATCH_BYTES);
         let more = Vec::with_capacity(self.expected);
-        let mut frames = Bytes::from(std::mem::replace(&mut self.frames, more));
+        let mut frames = std::mem::replace(&mut self.frames, more);
+        if frames.capacity() > 2 * frames.len() {
+            // Whoever keeps a flow keeps the allocation, and counts the bytes in it.
+            frames.shrink_to_fit();
+        }
+        let mut frames = Bytes::from(frames);
         let mut start = 0;
         for (at, end) in self.ends.drain(..) {
             if let Some(FlowEvent::Exchange(ended)) = events.get_mut(at) {
@@ -309,8 +314,59 @@ pub struct DialError {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
+    use crate::capture::entry::take_ended;
+    use crate::flow::record::{Intervention, Message, Scheme, Timing, WebSocketClose};
     use crate::options::Options;
+
+    fn exchange(id: u64, error: &str) -> Exchange {
+        Exchange {
+            id: FlowId(id),
+            scheme: Scheme::Http,
+            target: None,
+            client: "127.0.0.1:1".parse().unwrap(),
+            client_tls: None,
+            upstream: None,
+            request: Message::default(),
+            response: None,
+            timing: Timing::default(),
+            error: Some(error.to_owned()),
+            intervention: Intervention::default(),
+        }
+    }
+
+    #[test]
+    fn each_exchange_gets_its_own_frame() {
+        let mut outbox = Outbox::default();
+        for round in 0..2 {
+            assert!(outbox.is_empty());
+            outbox.push_ended(exchange(1, "a"));
+            let close = WebSocketClose { flow: FlowId(2), time_us: 0, error: None };
+            outbox.push(FlowEvent::WebSocketClose(close));
+            outbox.push_ended(exchange(3, "another"));
+            let events = outbox.take();
+            let [FlowEvent::Exchange(one), _, FlowEvent::Exchange(two)] = &events[..] else {
+                panic!("{round}: {events:?}");
+            };
+            let error = |ended| take_ended(ended).unwrap().error.unwrap();
+            assert_eq!((one.id.0, two.id.0), (1, 3));
+            assert_eq!((error(one), error(two)), ("a".to_owned(), "another".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_batch_keeps_no_more_memory_than_it_counts() {
+        let mut outbox = Outbox::default();
+        outbox.frames.reserve(BATCH_BYTES);
+        outbox.push_ended(exchange(1, "a"));
+        let mut events = outbox.take();
+        let Some(FlowEvent::Exchange(ended)) = events.pop() else { panic!("{events:?}") };
+        let weight = ended.weight();
+        // Of one that nobody else has this is the allocation itself.
+        assert!(BytesMut::from(ended.frame).capacity() <= 2 * weight);
+    }
 
     fn shared(listen: &str) -> Shared {
         let stats = Arc::new(Stats::default());

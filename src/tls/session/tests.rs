@@ -397,6 +397,52 @@ fn a_peer_that_changes_its_keys_is_answered_with_new_ones() {
 }
 
 #[test]
+fn half_a_record_waits_while_the_other_direction_goes_on() {
+    let (server, client) = pair_of(new_authority());
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
+    handshake(&mut client, &mut server);
+    for at in [1, 5, 6, 20] {
+        send(&mut client, b"question");
+        let ciphertext = output(&mut client);
+        let (half, rest) = ciphertext.split_at(at);
+        let mut plaintext = Vec::new();
+        receive(&mut server, half, &mut plaintext).unwrap();
+        assert_eq!(server.pending(), half);
+        assert_eq!(transfer(&mut server, &mut client, b"answer"), b"answer");
+        receive(&mut server, rest, &mut plaintext).unwrap();
+        assert_eq!(plaintext, b"question");
+        assert!(server.pending().is_empty());
+    }
+    send(&mut client, b"question");
+    let ciphertext = output(&mut client);
+    receive(&mut server, &ciphertext[..9], &mut Vec::new()).unwrap();
+    server.close();
+    let told = receive(&mut client, &output(&mut server), &mut Vec::new()).unwrap();
+    assert!(told.peer_closed);
+}
+
+#[test]
+fn a_handshake_message_without_end_is_refused() {
+    let (server, _) = pair_of(new_authority());
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    // A ClientHello of the greatest length, in records of 100 bytes.
+    let mut message = vec![1, 0, 0xff, 0xff];
+    message.resize(4 + 0xffff, 0);
+    let mut refused = false;
+    for piece in message.chunks(100) {
+        let mut record = vec![22, 3, 1, 0, piece.len() as u8];
+        record.extend_from_slice(piece);
+        refused = receive(&mut server, &record, &mut Vec::new()).is_err();
+        assert!(server.pending().len() <= TLS_PENDING_BYTES);
+        if refused {
+            break;
+        }
+    }
+    assert!(refused);
+}
+
+#[test]
 fn a_close_is_told_and_what_follows_is_ignored() {
     let (server, client) = pair_of(new_authority());
     let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
