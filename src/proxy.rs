@@ -10,6 +10,7 @@ pub mod hold;
 mod intercept;
 pub mod link;
 mod open;
+pub mod outbox;
 mod rebuild;
 pub mod replay;
 pub mod request;

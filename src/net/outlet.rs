@@ -1,7 +1,7 @@
 //! Where a loop's flow events leave it: in batches, without ever blocking.
 
 use crate::capture::queue::{Batch, FlowSender, SendError};
-use crate::proxy::context::Outbox;
+use crate::proxy::outbox::Outbox;
 
 /// Sends what is in an [`Outbox`] to all readers of flows.
 #[derive(Debug)]

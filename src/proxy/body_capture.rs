@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::flow::record::{Body, BodyBlock, FlowEvent, FlowId, Side};
 use crate::limits::BODY_BLOCK_BYTES;
-use crate::proxy::context::Outbox;
+use crate::proxy::outbox::Outbox;
 
 /// Copies a passing body: up to a block in memory, what is larger ahead of the flow in blocks,
 /// and nothing beyond the capture limit.

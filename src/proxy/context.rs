@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
-
-use crate::capture::entry::put_ended;
 use crate::discovered::Discovered;
-use crate::flow::record::{Authority, Exchange, FlowEvent, FlowId, TlsFacts};
+use crate::flow::record::{Authority, FlowId, TlsFacts};
 use crate::hosts::HostRules;
 use crate::http::device_page::is_device_host;
 use crate::http::head::{RequestHead, ResponseHead};
-use crate::limits::{BATCH_BYTES, BATCH_EVENTS};
 use crate::notice::Notices;
 use crate::options::{Options, SharedOptions};
 use crate::proxy::exchange::Route;
 use crate::proxy::hold::HeldTotals;
+use crate::proxy::outbox::Outbox;
 use crate::stats::Stats;
 
 /// The clock of one turn of the loop.
@@ -106,72 +103,6 @@ impl Shared {
     /// A number that no other upstream connection has.
     pub fn new_connection(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// The events that a loop has gathered for the readers of flows.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// In the order in which they happened.
-    events: Vec<FlowEvent>,
-    /// The frames of the exchanges among them, one behind the other.
-    frames: Vec<u8>,
-    /// Which events they are of, and where they end.
-    ends: Vec<(usize, usize)>,
-    /// About how many bytes all of it holds.
-    weight: usize,
-    /// Bytes that the next frames will have, by those before.
-    expected: usize,
-}
-
-impl Outbox {
-    /// Adds one.
-    pub fn push(&mut self, event: FlowEvent) {
-        self.weight = self.weight.saturating_add(event.weight());
-        self.events.push(event);
-    }
-
-    /// Adds the end of an exchange.
-    pub fn push_ended(&mut self, exchange: Exchange) {
-        let start = self.frames.len();
-        let ended = put_ended(&mut self.frames, exchange);
-        self.ends.push((self.events.len(), self.frames.len()));
-        self.weight = self.weight.saturating_add(self.frames.len().saturating_sub(start));
-        self.push(FlowEvent::Exchange(ended));
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
-    /// Whether it is time to send them.
-    pub fn is_full(&self) -> bool {
-        self.weight >= BATCH_BYTES || self.events.len() >= BATCH_EVENTS
-    }
-
-    /// Takes all.
-    pub fn take(&mut self) -> Vec<FlowEvent> {
-        self.weight = 0;
-        let mut events = std::mem::take(&mut self.events);
-        // The next ones will be about as many.
-        self.events.reserve(events.len().min(BATCH_EVENTS));
-        self.expected = self.frames.len().max(self.expected - self.expected / 8).min(BATCH_BYTES);
-        let more = Vec::with_capacity(self.expected);
-        let mut frames = std::mem::replace(&mut self.frames, more);
-        if frames.capacity() > 2 * frames.len() {
-            // Whoever keeps a flow keeps the allocation, and counts the bytes in it.
-            frames.shrink_to_fit();
-        }
-        let mut frames = Bytes::from(frames);
-        let mut start = 0;
-        for (at, end) in self.ends.drain(..) {
-            if let Some(FlowEvent::Exchange(ended)) = events.get_mut(at) {
-                ended.frame = frames.split_to(end.saturating_sub(start).min(frames.len()));
-                start = end;
-            }
-        }
-        events
     }
 }
 
@@ -314,59 +245,8 @@ pub struct DialError {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-
     use super::*;
-    use crate::capture::entry::take_ended;
-    use crate::flow::record::{Intervention, Message, Scheme, Timing, WebSocketClose};
     use crate::options::Options;
-
-    fn exchange(id: u64, error: &str) -> Exchange {
-        Exchange {
-            id: FlowId(id),
-            scheme: Scheme::Http,
-            target: None,
-            client: "127.0.0.1:1".parse().unwrap(),
-            client_tls: None,
-            upstream: None,
-            request: Message::default(),
-            response: None,
-            timing: Timing::default(),
-            error: Some(error.to_owned()),
-            intervention: Intervention::default(),
-        }
-    }
-
-    #[test]
-    fn each_exchange_gets_its_own_frame() {
-        let mut outbox = Outbox::default();
-        for round in 0..2 {
-            assert!(outbox.is_empty());
-            outbox.push_ended(exchange(1, "a"));
-            let close = WebSocketClose { flow: FlowId(2), time_us: 0, error: None };
-            outbox.push(FlowEvent::WebSocketClose(close));
-            outbox.push_ended(exchange(3, "another"));
-            let events = outbox.take();
-            let [FlowEvent::Exchange(one), _, FlowEvent::Exchange(two)] = &events[..] else {
-                panic!("{round}: {events:?}");
-            };
-            let error = |ended| take_ended(ended).unwrap().error.unwrap();
-            assert_eq!((one.id.0, two.id.0), (1, 3));
-            assert_eq!((error(one), error(two)), ("a".to_owned(), "another".to_owned()));
-        }
-    }
-
-    #[test]
-    fn a_batch_keeps_no_more_memory_than_it_counts() {
-        let mut outbox = Outbox::default();
-        outbox.frames.reserve(BATCH_BYTES);
-        outbox.push_ended(exchange(1, "a"));
-        let mut events = outbox.take();
-        let Some(FlowEvent::Exchange(ended)) = events.pop() else { panic!("{events:?}") };
-        let weight = ended.weight();
-        // Of one that nobody else has this is the allocation itself.
-        assert!(BytesMut::from(ended.frame).capacity() <= 2 * weight);
-    }
 
     fn shared(listen: &str) -> Shared {
         let stats = Arc::new(Stats::default());

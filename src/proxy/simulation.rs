@@ -17,9 +17,10 @@ use crate::options::{Options, SharedOptions};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
 use crate::proxy::context::{
-    Command, Connected, Context, DeviceCertificate, DialError, Heads, Now, Outbox, Reuse, Shared,
+    Command, Connected, Context, DeviceCertificate, DialError, Heads, Now, Reuse, Shared,
 };
 use crate::proxy::link::{End, Link};
+use crate::proxy::outbox::Outbox;
 use crate::proxy::replay::Replay;
 use crate::stats::Stats;
 

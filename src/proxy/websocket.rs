@@ -7,7 +7,8 @@ use crate::flow::record::{
 };
 use crate::http::websocket::{MessageReader, Observed};
 use crate::limits::BODY_BLOCK_BYTES;
-use crate::proxy::context::{Context, Now, Outbox};
+use crate::proxy::context::{Context, Now};
+use crate::proxy::outbox::Outbox;
 
 /// Reads the messages of both directions of one connection.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::flow::view::{BodyView, FlowView, MessageView};
 use crate::http::body::{BodyLength, BodyReader};
 use crate::http::head::{HeadReader, Parsed, Version};
 use crate::http::reply;
-use crate::proxy::context::{Context, Now, Outbox};
+use crate::proxy::context::{Context, Now};
 use crate::proxy::exchange::feed::Feed;
 use crate::proxy::exchange::{
     Exchange, Failure, RequestFacts, RequestSide, ResponseSide, Step, bad_response, check_size,
@@ -17,6 +17,7 @@ use crate::proxy::exchange::{
 use crate::proxy::hold::{HeldBody, HeldShare, Hold};
 use crate::proxy::intercept;
 use crate::proxy::link::Link;
+use crate::proxy::outbox::Outbox;
 
 impl Exchange {
     /// The request does not go on before it was gathered. Returns whether it is held at all.

@@ -10,8 +10,9 @@ use crate::flow::record::{
     Upstream,
 };
 use crate::http::head::{HeadReader, is_event_stream};
-use crate::proxy::context::{Context, Now, Outbox};
+use crate::proxy::context::{Context, Now};
 use crate::proxy::exchange::{Exchange, RequestSide, ResponseSide, micros};
+use crate::proxy::outbox::Outbox;
 
 impl Exchange {
     /// Since when the exchange could be told of while it is under way: since its request is
