@@ -22,11 +22,13 @@ use crate::limits::{
     WAIT_STEP,
 };
 use crate::mcp::store::gone::Gone;
+use crate::mcp::store::order::Order;
 use crate::mcp::store::socket::Sockets;
 use crate::mcp::store::unended::{Bodies, Unended};
 use crate::mcp::toolbox::Cancellation;
 
 mod gone;
+mod order;
 mod socket;
 mod taking;
 mod unended;
@@ -97,8 +99,7 @@ impl Store {
             flows,
             is_closed: false,
             slots: BTreeMap::new(),
-            order: BTreeMap::new(),
-            next_place: 0,
+            order: Order::default(),
             bytes: 0,
             unended: Unended::new(limits.body_bytes, limits.unended_bytes),
             sockets: Sockets::default(),
@@ -237,8 +238,7 @@ struct Inner {
     is_closed: bool,
     slots: BTreeMap<FlowId, Slot>,
     /// The flows that may go, by when something was heard of them last.
-    order: BTreeMap<u64, FlowId>,
-    next_place: u64,
+    order: Order,
     /// Bytes of the flows that may go.
     bytes: usize,
     unended: Unended,
@@ -335,11 +335,11 @@ impl Inner {
     /// Takes a flow out of the order, before it is changed.
     fn displace(&mut self, id: FlowId) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(&id)?;
-        if let Some(place) = slot.place.take() {
-            self.order.remove(&place);
+        if slot.place.take().is_some() {
             self.bytes = self.bytes.saturating_sub(slot.bytes);
+            self.order.leave(|id, place| has_place(&self.slots, id, place));
         }
-        Some(slot)
+        self.slots.get_mut(&id)
     }
 
     /// Something was heard of a flow: it goes after all others, or may not go.
@@ -355,16 +355,14 @@ impl Inner {
         let may_not_go = !self.awaited.is_empty() && self.awaited.contains(&id);
         slot.place = None;
         if !may_not_go && !slot.is_held() {
-            slot.place = Some(self.next_place);
+            slot.place = Some(self.order.push(id));
             self.bytes += slot.bytes;
-            self.order.insert(self.next_place, id);
-            self.next_place += 1;
         }
         if let Some(before) = self.slots.insert(id, slot)
-            && let Some(place) = before.place
+            && before.place.is_some()
         {
-            self.order.remove(&place);
             self.bytes = self.bytes.saturating_sub(before.bytes);
+            self.order.leave(|id, place| has_place(&self.slots, id, place));
         }
         while self.order.len() > self.limits.flows || self.bytes > self.limits.bytes {
             if !self.evict() {
@@ -375,7 +373,8 @@ impl Inner {
 
     /// Forgets the flow of which nothing was heard for the longest time; whether there was one.
     fn evict(&mut self) -> bool {
-        let Some((_, id)) = self.order.pop_first() else { return false };
+        let first = self.order.pop(|id, place| has_place(&self.slots, id, place));
+        let Some(id) = first else { return false };
         if let Some(slot) = self.slots.remove(&id) {
             self.bytes = self.bytes.saturating_sub(slot.bytes);
         }
@@ -383,6 +382,10 @@ impl Inner {
         self.gone.add(id.0);
         true
     }
+}
+
+fn has_place(slots: &BTreeMap<FlowId, Slot>, id: FlowId, place: u64) -> bool {
+    slots.get(&id).is_some_and(|slot| slot.place == Some(place))
 }
 
 #[cfg(test)]

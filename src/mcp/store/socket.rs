@@ -80,6 +80,10 @@ impl Sockets {
     }
 
     pub(super) fn close(&mut self, flow: FlowId) {
+        if self.open.is_empty() {
+            // Nothing to look for, as nearly always.
+            return;
+        }
         for way in self.open.remove(&flow).into_iter().flat_map(|connection| connection.ways) {
             self.gathered = self.gathered.saturating_sub(way.gathered);
             self.inflaters -= usize::from(way.inflate.is_some());
