@@ -1,10 +1,12 @@
-//! The load: a closed loop of requests over many client connections through flowtap.
+//! The load: requests over many client connections through flowtap, as many as it answers or at a
+//! rate.
 
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -21,11 +23,14 @@ use super::origin::{Origins, host_name};
 
 /// How long an answer may take.
 const SILENCE: Duration = Duration::from_secs(20);
+/// For how long nothing is looked at while the next request is not due.
+const NAP: Duration = Duration::from_micros(20);
 
-/// The way through a flowtap to the origin.
+/// The way to the origin.
 #[derive(Clone)]
 pub(crate) struct Target {
-    proxy: SocketAddr,
+    /// A flowtap; `None` goes to the origin without one.
+    proxy: Option<SocketAddr>,
     origin: String,
     /// TLS inside a tunnel; `None` asks in absolute form.
     tls: Option<Arc<ClientConfig>>,
@@ -35,22 +40,30 @@ impl Target {
     /// The origin with TLS or without. Sessions are not resumed, so every connection pays for its
     /// handshake.
     pub(crate) fn new(flowtap: &Flowtap, secure: bool, origins: &Origins) -> Target {
-        let tls = secure.then(|| {
-            let mut roots = RootCertStore::empty();
-            let pem = fs::read(flowtap.ca()).expect("flowtap's CA");
-            roots.add(CertificateDer::from_pem_slice(&pem).expect("PEM")).expect("a certificate");
-            let provider = ::flowtap::tls::provider::provider();
-            let mut config = ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("TLS 1.2 and 1.3")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            config.resumption = Resumption::disabled();
-            Arc::new(config)
-        });
+        let trusted = secure.then(|| fs::read(flowtap.ca()).expect("flowtap's CA"));
+        let tls = trusted.map(|pem| client_config(&pem));
         let origin = format!("127.0.0.1:{}", origins.port(secure));
-        Target { proxy: flowtap.address, origin, tls }
+        Target { proxy: Some(flowtap.address), origin, tls }
     }
+
+    /// The origin with TLS, without a flowtap.
+    pub(crate) fn direct(origins: &Origins) -> Target {
+        let tls = Some(client_config(origins.certificate_pem.as_bytes()));
+        Target { proxy: None, origin: format!("127.0.0.1:{}", origins.port(true)), tls }
+    }
+}
+
+fn client_config(trusted: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(trusted).expect("PEM")).expect("a certificate");
+    let provider = ::flowtap::tls::provider::provider();
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }
 
 /// What is asked.
@@ -97,6 +110,8 @@ pub(crate) struct Load {
     idle: VecDeque<usize>,
     scratch: Vec<u8>,
     next_host: u64,
+    /// From one request to the next; `None` asks as soon as it may.
+    interval: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -131,11 +146,18 @@ impl Load {
             idle: (0..plan.connections).collect(),
             scratch: vec![0; READ_BYTES],
             next_host: 0,
+            interval: None,
         };
         if !plan.fresh {
             load.run(plan.connections as u64, Duration::MAX);
         }
         load
+    }
+
+    /// Asks at this rate from now on. Answers are waited for from the time at which a request was
+    /// due, even where it was late because too many were under way.
+    pub(crate) fn set_rate(&mut self, a_second: f64) {
+        self.interval = Some(Duration::from_secs_f64(1.0 / a_second));
     }
 
     /// Makes so many requests, fewer when `time` is up before. Any failure ends the benchmark.
@@ -148,19 +170,32 @@ impl Load {
             if start.elapsed() >= time {
                 left = 0;
             }
+            let mut due = None;
             while left > 0 && under_way < self.plan.under_way {
+                let now = Instant::now();
+                let asked = u32::try_from(count - left).unwrap_or(u32::MAX);
+                let since = self.interval.map_or(now, |interval| start + interval * asked);
+                if since > now {
+                    due = Some(since - now);
+                    break;
+                }
                 let Some(at) = self.idle.pop_front() else { break };
-                self.ask(at).expect("a request through flowtap");
+                self.ask(at, since).expect("a request through flowtap");
                 left -= 1;
                 under_way += 1;
             }
-            if under_way == 0 {
+            if under_way == 0 && left == 0 {
                 latencies_us.sort_unstable();
                 let count = latencies_us.len() as u64;
                 return Answered { count, took: start.elapsed(), latencies_us };
             }
-            wait(&mut self.poll, &mut events, Some(SILENCE));
-            assert!(!events.is_empty(), "no answer came within {SILENCE:?}");
+            // The poller waits for whole milliseconds.
+            let time = if due.is_some() { Duration::ZERO } else { SILENCE };
+            wait(&mut self.poll, &mut events, Some(time));
+            match due.filter(|_| events.is_empty()) {
+                Some(due) => thread::sleep(due.min(NAP)),
+                None => assert!(!events.is_empty(), "no answer came within {SILENCE:?}"),
+            }
             for event in &events {
                 let at = event.token().0;
                 if self.serve(at, event).expect("an answer through flowtap") {
@@ -175,21 +210,29 @@ impl Load {
     }
 
     /// Sends a request, over a new connection where there is none.
-    fn ask(&mut self, at: usize) -> io::Result<()> {
+    fn ask(&mut self, at: usize, since: Instant) -> io::Result<()> {
         let client = &mut self.clients[at];
-        client.since = Some(Instant::now());
+        client.since = Some(since);
         if let Some(link) = &mut client.link {
             client.stage = Stage::Head;
             link.send(&client.request)?;
             return link.flush().map(drop);
         }
-        let socket = TcpStream::connect(self.target.proxy)?;
-        let mut link = Link::new(socket, self.poll.registry(), at)?;
         let (origin, path) = (&self.target.origin, self.plan.path);
-        if self.target.tls.is_some() {
+        let address = self.target.proxy.map_or_else(|| origin.parse(), Ok);
+        let socket = TcpStream::connect(address.map_err(io::Error::other)?)?;
+        let mut link = Link::new(socket, self.poll.registry(), at)?;
+        if let Some(tls) = &self.target.tls {
             let host = host_name(self.next_host % self.plan.hosts);
             self.next_host += 1;
             client.request = request(path, &host);
+            if self.target.proxy.is_none() {
+                client.stage = Stage::Head;
+                link.start_tls(session(tls, host)?);
+                link.send(&client.request)?;
+                client.link = Some(link);
+                return Ok(());
+            }
             client.stage = Stage::Tunnel(host);
             link.send(format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\n").as_bytes())?;
         } else {
@@ -215,9 +258,7 @@ impl Load {
         {
             answered_length(&client.input[..end])?;
             client.input.drain(..end);
-            let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            let session = ClientConnection::new(tls.clone(), name).map_err(io::Error::other)?;
-            link.start_tls(session);
+            link.start_tls(session(tls, host.clone())?);
             // Waits in the session until the handshake is done.
             link.send(&client.request)?;
             client.stage = Stage::Head;
@@ -245,6 +286,11 @@ impl Load {
         }
         Ok(whole)
     }
+}
+
+fn session(tls: &Arc<ClientConfig>, host: String) -> io::Result<ClientConnection> {
+    let name = ServerName::try_from(host).map_err(io::Error::other)?;
+    ClientConnection::new(tls.clone(), name).map_err(io::Error::other)
 }
 
 fn request(target: &str, host: &str) -> Vec<u8> {

@@ -58,6 +58,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         let plan = Plan { hosts: u64::MAX, ..FRESH };
         bench.requests("intercepted, new host each", true, plan, 3_000);
     }),
+    scenario("half", "time to answer at half of the rate that is possible", half),
     scenario("idle", "memory of connections that wait", idle),
     scenario("download", "memory of one download of 100 MB", download),
     scenario("agent", "MCP on against MCP off, in turns", agent::compare),
@@ -74,6 +75,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: growth::million,
     },
 ];
+
+/// How much longer answers take through flowtap while it has half as much to do as it can do.
+fn half(bench: &Bench) {
+    let flowtap = bench.start(&bench.setup(true));
+    let mut load = bench.load(&flowtap, true, KEEP_ALIVE);
+    let about = "intercepted, keep-alive, 100 B";
+    let most = bench.measure(&flowtap, &mut load, 60_000);
+    print_row(&format!("{about}; all that is possible"), true, &most, None, "");
+    let mut direct = Load::open(&Target::direct(&bench.origins), KEEP_ALIVE);
+    for (way, load) in [("without flowtap", &mut direct), ("through it", &mut load)] {
+        load.set_rate(most.a_second / 2.0);
+        let cost = bench.measure(&flowtap, load, 60_000);
+        print_row(&format!("100 B, keep-alive; half of it, {way}"), true, &cost, None, "");
+    }
+}
 
 /// Growth of the memory by connections that have had one request and stay open.
 fn idle(bench: &Bench) {
