@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     let confdir = tempfile::tempdir().expect("a temporary folder");
     let setup = Setup { confdir: Some(confdir.path().into()), loops: Some(1), ..Setup::default() };
     // Makes the CA, which takes long under a tool.
-    Flowtap::start(&setup, &origins).stop();
+    Flowtap::start(&setup, &origins.certificate_pem).stop();
     let subject = Subject { setup, origins };
     match arguments[..] {
         [] => figures::compare(&measure_all(&subject)),
@@ -114,7 +114,7 @@ impl Case {
     /// Runs flowtap under a tool, with so many requests, up to the point where it is to be ended.
     fn run(&self, requests: u64, runner: Vec<OsString>, subject: &Subject) -> Flowtap {
         let setup = Setup { runner, mcp: self.mcp, ..subject.setup.clone() };
-        let flowtap = Flowtap::start(&setup, &subject.origins);
+        let flowtap = Flowtap::start(&setup, &subject.origins.certificate_pem);
         let target = Target::new(&flowtap, self.secure, &subject.origins);
         let mut load = Load::open(&target, self.plan);
         load.run(requests, Duration::MAX);

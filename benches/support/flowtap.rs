@@ -2,21 +2,23 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, sink};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
-use super::origin::Origins;
 use super::system::{Cpu, Process};
 
 /// How often a flowtap that ends is looked at.
 const LOOK: Duration = Duration::from_millis(5);
+/// Bytes that are kept of what it prints last.
+const SAID_BYTES: usize = 4 * 1024;
 
 /// What a flowtap is started with.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) loops: Option<usize>,
     /// A folder with a CA, where it is not to make one.
     pub(crate) confdir: Option<PathBuf>,
+    /// More of its command line.
+    pub(crate) arguments: Vec<OsString>,
 }
 
 impl Default for Setup {
@@ -45,13 +49,14 @@ impl Default for Setup {
             mcp: true,
             loops: None,
             confdir: None,
+            arguments: Vec::new(),
         }
     }
 }
 
 /// A running flowtap in a folder of its own.
 pub(crate) struct Flowtap {
-    folder: TempDir,
+    folder: Arc<TempDir>,
     confdir: PathBuf,
     child: Child,
     /// Where it listens.
@@ -60,7 +65,7 @@ pub(crate) struct Flowtap {
     pub(crate) mcp: Option<SocketAddr>,
     /// From before the start until it said that it listens.
     pub(crate) started_in: Duration,
-    printer: Option<JoinHandle<()>>,
+    printer: Option<JoinHandle<String>>,
 }
 
 /// What was left when it had ended.
@@ -71,6 +76,8 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
     /// The peak of its memory.
     pub(crate) peak_kib: u64,
+    /// The last of what it printed on stderr.
+    pub(crate) said: String,
 }
 
 impl Drop for Flowtap {
@@ -85,12 +92,12 @@ impl Drop for Flowtap {
 }
 
 impl Flowtap {
-    /// Starts one that trusts the origins.
-    pub(crate) fn start(setup: &Setup, origins: &Origins) -> Flowtap {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+    /// Starts one that trusts origins with this certificate.
+    pub(crate) fn start(setup: &Setup, certificate_pem: &str) -> Flowtap {
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let confdir = setup.confdir.clone().unwrap_or_else(|| folder.path().join("conf"));
         let trusted = folder.path().join("trusted.pem");
-        fs::write(&trusted, &origins.certificate_pem).expect("a file in it");
+        fs::write(&trusted, certificate_pem).expect("a file in it");
         let began = Instant::now();
         let mut child = command(setup, folder.path())
             .arg("--confdir")
@@ -118,11 +125,13 @@ impl Flowtap {
         let address = next_address("proxy ");
         let started_in = began.elapsed();
         let mcp = setup.mcp.then(|| next_address("mcp "));
-        // What it prints is thrown away, so that it never waits for a reader.
-        let printer = thread::spawn(move || {
-            let _ = std::io::copy(&mut lines.by_ref(), &mut sink());
-        });
+        let printer = thread::spawn(move || last_of(&mut lines));
         Flowtap { folder, confdir, child, address, mcp, started_in, printer: Some(printer) }
+    }
+
+    /// Where its files are, for as long as this is held.
+    pub(crate) fn folder(&self) -> Arc<TempDir> {
+        self.folder.clone()
     }
 
     /// The certificate that clients trust.
@@ -137,20 +146,25 @@ impl Flowtap {
 
     /// Ends flowtap as Ctrl+C does and waits until all is packed.
     pub(crate) fn stop(self) -> Ended {
+        self.stop_with(Signal::INT)
+    }
+
+    /// Ends flowtap with this signal and waits until all is packed.
+    pub(crate) fn stop_with(self, signal: Signal) -> Ended {
         let process = self.process();
-        self.stop_process(process)
+        self.stop_process(process, signal)
     }
 
     /// The same where a runner waits for it.
     pub(crate) fn stop_child(self) -> Ended {
         let children = self.process().children();
         assert_eq!(children.len(), 1, "the runner runs flowtap");
-        self.stop_process(children[0])
+        self.stop_process(children[0], Signal::INT)
     }
 
-    fn stop_process(mut self, signalled: Process) -> Ended {
+    fn stop_process(mut self, signalled: Process, signal: Signal) -> Ended {
         let (process, began) = (self.process(), Instant::now());
-        kill_process(signalled.pid(), Signal::INT).expect("it runs");
+        kill_process(signalled.pid(), signal).expect("it runs");
         let (mut cpu, mut peak_kib) = (process.cpu(), 0);
         // It is not reaped yet then: its times are complete and can be read.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
@@ -165,11 +179,21 @@ impl Flowtap {
         let took = began.elapsed();
         let status = self.child.wait().expect("a child");
         assert!(status.success(), "flowtap: {status}");
-        if let Some(printer) = self.printer.take() {
-            printer.join().expect("a thread that only copies");
-        }
-        Ended { cpu, took, peak_kib }
+        let printer = self.printer.take().expect("there is one until the end");
+        let said = printer.join().expect("a thread that only copies");
+        Ended { cpu, took, peak_kib, said }
     }
+}
+
+/// Reads what it prints, so that it never waits for a reader, and keeps the last of it.
+fn last_of(lines: &mut impl Read) -> String {
+    let (mut said, mut piece) = (Vec::new(), [0; 1024]);
+    while let Ok(read @ 1..) = lines.read(&mut piece) {
+        said.extend_from_slice(&piece[..read]);
+        let excess = said.len().saturating_sub(SAID_BYTES);
+        said.drain(..excess);
+    }
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// `flowtap proxy` on free ports, with its files in `folder`.
@@ -190,5 +214,6 @@ fn command(setup: &Setup, folder: &Path) -> Command {
     if let Some(loops) = setup.loops {
         command.args(["--loops", &loops.to_string()]);
     }
+    command.args(&setup.arguments);
     command
 }

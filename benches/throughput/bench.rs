@@ -68,7 +68,7 @@ impl Bench {
     }
 
     pub(crate) fn start(&self, setup: &Setup) -> Flowtap {
-        Flowtap::start(setup, &self.origins)
+        Flowtap::start(setup, &self.origins.certificate_pem)
     }
 
     /// A load whose connections are open.
