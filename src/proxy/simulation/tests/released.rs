@@ -232,6 +232,36 @@ fn what_came_of_a_request_that_is_blocked_is_recorded() {
 }
 
 #[test]
+fn a_request_that_a_rule_cannot_look_at_goes_nowhere() {
+    let body = body(200_000);
+    let post = request("POST", &length(&body), &body);
+    let blocking = |seed, rule: &str| {
+        let mut world = with_room(World::new(seed, &post, Vec::new()).client_ends(), 1_000);
+        world.options.block_list = vec![BlockRule::parse(rule).unwrap()];
+        world.run()
+    };
+    for seed in 0..SEEDS / 4 {
+        // Neither the rule nor its opposite can be told from a part.
+        for rule in ["/~bq secret/403", "/! ~bq secret/403", "/~b secret | ~d other/403"] {
+            let world = blocking(seed, rule);
+            assert!(world.client_got.starts_with(b"HTTP/1.1 503 "), "{rule} seed {seed}");
+            assert_eq!((world.dials, world.shared.stats.undecided.get()), (0, 1), "seed {seed}");
+            let error = exchanges(&world)[0].error.clone().unwrap();
+            assert!(error.contains("block_list"), "{error}");
+        }
+        for rule in ["/~m POST/403", "/~bq secret | ~m POST/403"] {
+            let world = blocking(seed, rule);
+            assert!(world.client_got.starts_with(b"HTTP/1.1 403 "), "{rule} seed {seed}");
+            assert_eq!(world.shared.stats.undecided.get(), 0, "seed {seed}");
+        }
+        // What the head decides needs no room.
+        let world = blocking(seed, "/~bq secret & ~m GET/403");
+        assert!(world.client_got.starts_with(b"HTTP/1.1 502 "), "seed {seed}");
+        assert_eq!(world.dials, 1, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_request_goes_on_as_it_came_and_so_does_what_follows() {
     let body = body(SIZE);
     for seed in 0..RUNS {
