@@ -3,12 +3,15 @@
 //! A flow that cannot match is never touched: a filter that needs no body judges by the head
 //! alone, and only where the answer depends on a body is that gathered first.
 
+use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
+use crate::flow::decode::{Caps, codings, decode};
 use crate::flow::filter::Filter;
+use crate::flow::head::HeadText;
 use crate::flow::record::{FlowEvent, FlowId, Released, Side};
 use crate::flow::view::BodyView;
 use crate::http::body::BodyLength;
@@ -33,6 +36,14 @@ pub(super) enum Ruling {
     Hold,
     /// It is answered with this status and goes nowhere.
     Block(u16),
+}
+
+/// Why a rule of the block_list cannot look at a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unseen {
+    TooLarge,
+    Coded,
+    NoRoom,
 }
 
 /// The filter by which this exchange may be held: where nobody sees it, nobody can decide.
@@ -84,6 +95,19 @@ fn rule_part(exchange: &Exchange, cx: &Context<'_>) -> Ruling {
     rule_request(exchange, BodyView::NotKept, cx)
 }
 
+/// Whether a request's body has a content coding that cannot be undone: what it says is not seen.
+fn is_hidden(exchange: &Exchange, body: &[u8]) -> bool {
+    let head = HeadText::view(&exchange.facts().head);
+    match codings(head.values("content-encoding")) {
+        None => true,
+        Some(codings) if codings.is_empty() => false,
+        Some(codings) => {
+            let decoded = decode(&codings, &mut &*body, &mut io::sink(), Caps::default());
+            decoded.is_err()
+        }
+    }
+}
+
 /// Judges a response whose head is there.
 pub(super) fn rule_response(exchange: &Exchange, length: BodyLength, cx: &Context<'_>) -> Ruling {
     let body = match length {
@@ -123,7 +147,7 @@ impl Conn {
                     return;
                 }
                 match ruling {
-                    Ruling::GatherOrRefuse => self.refuse_undecided(false, cx),
+                    Ruling::GatherOrRefuse => self.refuse_unseen(Unseen::NoRoom, cx),
                     _ => self.set_out(cx),
                 }
             }
@@ -156,18 +180,31 @@ impl Conn {
         let Some(exchange) = &mut self.exchange else { return };
         let held = exchange.held_body();
         let too_large = held.body.len().max(held.framed.len()) >= HELD_BODY_BYTES;
-        let pieces = pieces(held.body);
+        let pieces = pieces(held.body.clone());
         let body = if held.whole { BodyView::Kept(&pieces) } else { BodyView::NotKept };
         let side = exchange.held_side();
         let ruling = match side {
-            Some(Side::Request) if held.whole => rule_request(exchange, body, cx),
+            Some(Side::Request) if held.whole => {
+                let ruling = rule_request(exchange, body, cx);
+                let blocks = matches!(ruling, Ruling::Block(_));
+                let depends = !blocks && block(exchange, BodyView::Awaited, cx).is_some();
+                let hidden = depends && is_hidden(exchange, &held.body);
+                if hidden { Ruling::GatherOrRefuse } else { ruling }
+            }
             Some(Side::Request) => rule_part(exchange, cx),
             _ => rule_response_body(exchange, body, cx),
         };
         match (ruling, side) {
             (Ruling::Hold, _) => self.pause(cx),
             (Ruling::Block(status), _) => self.block(status, cx),
-            (Ruling::GatherOrRefuse, _) => self.refuse_undecided(too_large, cx),
+            (Ruling::GatherOrRefuse, _) => {
+                let why = match (held.whole, too_large) {
+                    (true, _) => Unseen::Coded,
+                    (false, true) => Unseen::TooLarge,
+                    (false, false) => Unseen::NoRoom,
+                };
+                self.refuse_unseen(why, cx);
+            }
             (Ruling::Pass | Ruling::Gather, Some(Side::Request)) => {
                 exchange.release_request(cx.outbox);
                 self.set_out(cx);
@@ -181,11 +218,12 @@ impl Conn {
 
     /// Refuses the request in hand, about whose body the block_list has a rule: not all of the
     /// body can be looked at.
-    fn refuse_undecided(&mut self, too_large: bool, cx: &mut Context<'_>) {
+    fn refuse_unseen(&mut self, why: Unseen, cx: &mut Context<'_>) {
         cx.shared.stats.undecided.add(1);
-        let (status, why) = match too_large {
-            true => (413, format!("it is larger than {HELD_BODY_BYTES} bytes")),
-            false => (503, "too much is held at the moment".to_owned()),
+        let (status, why) = match why {
+            Unseen::TooLarge => (413, format!("it is larger than {HELD_BODY_BYTES} bytes")),
+            Unseen::Coded => (415, "its content coding cannot be undone".to_owned()),
+            Unseen::NoRoom => (503, "too much is held at the moment".to_owned()),
         };
         let reason = format!("a rule of the block_list looks at the body, and cannot here: {why}");
         self.fail(status, reason, cx);

@@ -262,6 +262,28 @@ fn a_request_that_a_rule_cannot_look_at_goes_nowhere() {
 }
 
 #[test]
+fn a_request_whose_coding_hides_it_from_a_rule_goes_nowhere() {
+    let body = b"what this says is not gzip";
+    let post = |coding: &str| {
+        request("POST", &format!("Content-Encoding: {coding}\r\n{}", length(body)), body)
+    };
+    for (coding, rule, status) in [
+        ("gzip", "/~bq secret/403", "415"),
+        ("unknown", "/~bq secret/403", "415"),
+        ("unknown", "/~bq not.gzip/403", "403"),
+        ("gzip", "/~bq secret & ~m GET/403", "502"),
+        ("identity", "/~bq secret/403", "502"),
+    ] {
+        let mut world = World::new(1, &post(coding), Vec::new()).client_ends();
+        world.options.block_list = vec![BlockRule::parse(rule).unwrap()];
+        let world = world.run();
+        let status = format!("HTTP/1.1 {status} ");
+        assert!(world.client_got.starts_with(status.as_bytes()), "{coding} {rule}");
+        assert_eq!(world.dials, usize::from(status.contains("502")), "{coding} {rule}");
+    }
+}
+
+#[test]
 fn a_request_goes_on_as_it_came_and_so_does_what_follows() {
     let body = body(SIZE);
     for seed in 0..RUNS {
