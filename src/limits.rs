@@ -1,10 +1,12 @@
 //! Every bound of the program in one place: its unit last in the name, and why it has this value.
 //!
-//! What a user can set is in [`crate::config::Config`]; the defaults are here too.
+//! What a user can set is in [`crate::config::Config`] and [`crate::options::Options`]; the
+//! defaults are here too. docs/limits.md tells users what lies beyond each bound.
 
 use std::time::Duration;
 
-// Heads (RFC 9112 sections 3 and 5).
+// Heads (RFC 9112 sections 3 and 5). They are the same for all: the buffers of connections, the
+// frames of the journal and what `inspect` reads are made for them.
 
 /// A head that is longer is refused (431 from clients, 502 from servers). Cookies reach 16 KiB
 /// in practice; common servers stop at 8 to 64 KiB.
@@ -61,10 +63,14 @@ pub const POOL_CONNECTIONS: usize = 1_024;
 pub const POOL_CONNECTIONS_PER_HOST: usize = 512;
 /// How long an upstream connection stays idle in the pool. Common servers close after 5 to 75 s.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// Client connections that a user may allow, for all or for one: far beyond what open files allow.
+pub const CONNECTIONS_MOST: usize = 1_000_000;
 /// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
 pub const RESERVED_DESCRIPTORS: u64 = 160;
 /// How long accepting pauses when descriptors or connections have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long it takes before the user is told again that connections wait or are turned away.
+pub const NOTICE_PAUSE: Duration = Duration::from_secs(60);
 /// Name look-ups that run at the same time.
 pub const RESOLVER_THREADS: usize = 4;
 /// Names whose addresses are remembered.
@@ -84,7 +90,7 @@ pub const DIAL_ADDRESSES: usize = 16;
 /// waits have timers of their own.
 pub const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// From the first byte of a request to the end of its head.
+/// From the first byte of a request to the end of its head, however steadily it trickles in.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two requests on one client connection.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -94,7 +100,8 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// From the end of the request to the response's head: long, for long polls and builds.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Without a byte either way while a body is under way.
+/// Without progress of a body that is under way, whoever is at fault: who sends it, or who does
+/// not read it. Bytes of a chunk's line are none before the line is whole.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Without a byte either way in a tunnel or a WebSocket.
 pub const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -116,8 +123,11 @@ pub const STOP_GRACE: Duration = Duration::from_secs(3);
 
 // Flows that are held for somebody's decision.
 
-/// Flows that are held at the same time; more go on unheld, and the user is told.
+/// Flows that are held at the same time by default; more go on unheld, and the user is told. Each
+/// keeps a client's connection waiting, and often a server's.
 pub const HELD_FLOWS: usize = 1_000;
+/// Flows that a user may have held: [`HELD_BYTES`] leaves each of them some kilobytes.
+pub const HELD_FLOWS_MOST: usize = 10_000;
 /// Bytes of one body that are gathered before its message is held. What is larger is held as far
 /// as it came, and its peer waits.
 pub const HELD_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -241,8 +251,13 @@ pub const PATTERN_CACHE_BYTES: usize = 1024 * 1024;
 pub const STORED_FLOWS: usize = 1_000;
 /// Flows that a user may have kept: a million takes gigabytes even when all bodies are empty.
 pub const STORED_FLOWS_MOST: usize = 1_000_000;
-/// Bytes of all flows that are kept: what a thousand ordinary ones take, many times over.
+/// Bytes of all flows that are kept by default: what a thousand ordinary ones take, many times
+/// over.
 pub const STORED_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of all flows that a user may have kept at least: one body as large as is kept.
+pub const STORED_BYTES_LEAST: usize = 1024 * 1024;
+/// Bytes of all flows that a user may have kept: tools look at all of them for each question.
+pub const STORED_BYTES_MOST: usize = 64 * 1024 * 1024 * 1024;
 /// Bytes that are kept of each body. An agent reads it 10 KB at a time; the bundle has the rest.
 pub const STORED_BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of bodies whose flows have not ended, in all; beyond it the oldest are not kept.
@@ -425,4 +440,6 @@ const _: () = {
     assert!(POOL_CONNECTIONS_PER_HOST <= POOL_CONNECTIONS);
     assert!(2 * (HEAD_BYTES + TRAILER_BYTES + BODY_BLOCK_BYTES) < JOURNAL_FRAME_BYTES);
     assert!((SPILL_FILES as u64) < RESERVED_DESCRIPTORS);
+    assert!(STORED_BODY_BYTES <= STORED_BYTES_LEAST && STORED_BYTES_LEAST <= STORED_BYTES);
+    assert!(HELD_FLOWS <= HELD_FLOWS_MOST);
 };

@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use crate::flow::filter::Filter;
 use crate::flow::redact::Redactor;
 use crate::limits::{
-    CAPTURE_BODY_BYTES, CONNECT_TIMEOUT, INTERCEPT_TIMEOUT, KEEP_ALIVE_TIMEOUT, RESPONSE_TIMEOUT,
+    BODY_TIMEOUT, CAPTURE_BODY_BYTES, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, HELD_FLOWS,
+    INTERCEPT_TIMEOUT, KEEP_ALIVE_TIMEOUT, POOL_CONNECTIONS, REQUEST_HEAD_TIMEOUT,
+    RESPONSE_TIMEOUT, STORED_BYTES, TUNNEL_TIMEOUT,
 };
 use crate::options::host::HostRegex;
 use crate::options::rule::BlockRule;
@@ -83,6 +85,24 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// From the end of the request to the response's head.
     pub response_timeout: Duration,
+    /// A TLS handshake, on either side.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request to the end of its head.
+    pub request_head_timeout: Duration,
+    /// Without progress while a body is under way.
+    pub body_timeout: Duration,
+    /// Without a byte either way in a tunnel or a WebSocket.
+    pub tunnel_timeout: Duration,
+    /// Client connections in all; `None` for as many as open files allow.
+    pub connections: Option<usize>,
+    /// Client connections from one address; `None` for any number.
+    pub connections_per_client: Option<usize>,
+    /// Idle connections to servers that each event loop keeps.
+    pub pooled_connections: usize,
+    /// Flows that are held at the same time.
+    pub held_flows: usize,
+    /// Bytes of all flows that are kept for agents.
+    pub store_bytes: usize,
     /// Masks what leaves over MCP.
     pub redactor: Redactor,
     /// What `redactor` masks beside what it knows by itself, as it was written.
@@ -112,6 +132,15 @@ impl Default for Options {
             connect_timeout: CONNECT_TIMEOUT,
             idle_timeout: KEEP_ALIVE_TIMEOUT,
             response_timeout: RESPONSE_TIMEOUT,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            request_head_timeout: REQUEST_HEAD_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+            tunnel_timeout: TUNNEL_TIMEOUT,
+            connections: None,
+            connections_per_client: None,
+            pooled_connections: POOL_CONNECTIONS,
+            held_flows: HELD_FLOWS,
+            store_bytes: STORED_BYTES,
             // Without patterns of the user's there is nothing that could be refused.
             redactor: Redactor::new(&[]).unwrap_or_default(),
             redact_patterns: Vec::new(),

@@ -50,4 +50,10 @@ pub struct Stats {
     pub notices_dropped: Counter,
     /// Clients that refused our certificate.
     pub distrusted: Counter,
+    /// Times that accepting stopped because connections or descriptors had run out.
+    pub accept_pauses: Counter,
+    /// Connections that were turned away because their client had too many.
+    pub turned_away: Counter,
+    /// Requests that were refused because a rule of the block_list could not look at the body.
+    pub undecided: Counter,
 }

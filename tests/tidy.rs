@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -186,4 +187,98 @@ fn the_documents_have_the_tables_of_the_program() {
     assert_has_table("README.md", "options", &flags::readme_table());
     assert_has_table("README.md", "tools", &tools::readme_table());
     assert_has_table("docs/options.md", "options", &options::docs_table());
+}
+
+/// One constant of `limits.rs`: its name, its value as documents have it, and its reason.
+struct Bound {
+    name: String,
+    value: String,
+    reason: String,
+}
+
+/// All bounds, in their order.
+fn bounds() -> Vec<Bound> {
+    let text = fs::read_to_string(root().join("src/limits.rs")).unwrap();
+    let (mut bounds, mut known, mut reason) = (Vec::new(), HashMap::new(), Vec::new());
+    for line in text.lines() {
+        if let Some(words) = line.strip_prefix("/// ") {
+            reason.push(words);
+            continue;
+        }
+        if let Some(bound) = line.strip_prefix("pub const ") {
+            let (name, rest) = bound.split_once(": ").unwrap();
+            let (_, value) = rest.trim_end_matches(';').split_once(" = ").unwrap();
+            let (number, shown) = read_bound(name, value, &known);
+            known.insert(name.to_owned(), number);
+            let reason = reason.join(" ").replace("[`", "`").replace("`]", "`");
+            let reason = reason.replace('|', "\\|");
+            bounds.push(Bound { name: name.to_owned(), value: shown, reason });
+        }
+        reason.clear();
+    }
+    bounds
+}
+
+/// The number of a bound, and how documents show it.
+fn read_bound(name: &str, value: &str, known: &HashMap<String, u64>) -> (u64, String) {
+    for (begin, unit) in [("Duration::from_secs(", "s"), ("Duration::from_millis(", "ms")] {
+        if let Some(wait) = value.strip_prefix(begin) {
+            let number = number(wait.trim_end_matches(')'), known);
+            return (number, format!("{} {unit}", grouped(number)));
+        }
+    }
+    let number = number(value, known);
+    if !name.contains("BYTES") {
+        return (number, grouped(number));
+    }
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.iter().find(|(_, shift)| number.trailing_zeros() >= *shift);
+    let shown = unit.map(|(unit, shift)| format!("{} {unit}", grouped(number >> shift)));
+    (number, shown.unwrap_or_else(|| format!("{} bytes", grouped(number))))
+}
+
+/// The value of a sum or difference of products of numbers and names.
+fn number(text: &str, known: &HashMap<String, u64>) -> u64 {
+    if let Some((one, other)) = text.split_once(" - ") {
+        return number(one, known) - number(other, known);
+    }
+    let factor = |factor: &str| {
+        let digits = factor.trim().replace('_', "");
+        let digits = digits.strip_suffix(".0").unwrap_or(&digits);
+        digits.parse().unwrap_or_else(|_| known[factor.trim()])
+    };
+    text.split(" + ").map(|product| product.split(" * ").map(factor).product::<u64>()).sum()
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let places = digits.char_indices();
+    let comma = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
+    places.flat_map(|(at, digit)| [comma(at).then_some(','), Some(digit)]).flatten().collect()
+}
+
+#[test]
+fn the_document_of_limits_has_every_bound_with_its_value() {
+    let text = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    let (told, _) = text.split_once("<!-- bounds -->").unwrap();
+    let all = bounds();
+    let defaults = options::docs_table();
+    for row in told.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, what, limit, constant, change, _, _] = cells[..] else { panic!("{row}") };
+        if let Some(name) = constant.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
+            let bound = all.iter().find(|bound| bound.name == name);
+            let bound = bound.unwrap_or_else(|| panic!("{what}: there is no {name}"));
+            assert_eq!(bound.value, limit, "{what}: {name}");
+        }
+        for option in change.split('`').skip(1).step_by(2).filter(|it| !it.contains(['-', ' '])) {
+            assert!(defaults.contains(&format!("| `{option}` |")), "{what}: no option {option}");
+        }
+    }
+    let rest = all.iter().filter(|bound| !told.contains(&format!("| `{}` |", bound.name)));
+    let rows =
+        rest.map(|Bound { name, value, reason }| format!("| `{name}` | {value} | {reason} |\n"));
+    let table =
+        format!("| bound | value | what, and why |\n|---|---|---|\n{}", rows.collect::<String>());
+    assert_has_table("docs/limits.md", "bounds", &table);
 }

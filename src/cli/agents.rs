@@ -64,7 +64,8 @@ impl Prepared {
         }
         let bound = config.mcp.as_ref().map(|mcp| McpBound::new(mcp.port)).transpose()?;
         let (sender, receiver) = queue::queue();
-        let limits = StoreLimits { flows: config.max_flows, ..StoreLimits::default() };
+        let bytes = options.current().store_bytes;
+        let limits = StoreLimits { flows: config.max_flows, bytes, ..StoreLimits::default() };
         let store = Arc::new(Store::new(receiver, limits));
         Ok(Some(Prepared { store, sender, bound, started: Instant::now() }))
     }

@@ -117,7 +117,7 @@ impl EventLoop {
     /// Begins what a tool has sent: a connection without a client.
     pub(super) fn begin_replay(&mut self, replay: Replay) {
         let conn = Conn::replay(replay, &mut self.desk.context());
-        let mut entry = Box::new(ConnEntry::with(conn));
+        let mut entry = Box::new(ConnEntry::with(conn, None));
         self.desk.shared.stats.connections.add(1);
         self.raise_load();
         if self.stopping {

@@ -73,8 +73,8 @@ impl EventLoop {
         let Some(mut entry) = self.conns.lend(key) else { return };
         if now >= deadline {
             if entry.conn.is_closed() {
-                // Even its last words were not taken in time.
-                self.bury(key, *entry);
+                // Even its last words were not taken in time: the client has to see that.
+                self.close_now(key, *entry);
                 return;
             }
             entry.conn.time_out(&mut self.desk.context());

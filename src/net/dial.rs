@@ -8,16 +8,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::Interest;
 use mio::net::TcpStream;
+use mio::{Interest, Registry};
 
 use crate::flow::record::Authority;
-use crate::limits::{DIAL_STAGGER, HANDSHAKE_TIMEOUT};
+use crate::limits::DIAL_STAGGER;
 use crate::net::event_loop::{
     ConnKey, DialKey, EventLoop, Message, Owner, SocketEntry, SocketKey, TimerKey, UpstreamFacts,
+    token,
 };
-use crate::net::pool::PoolKey;
+use crate::net::listener::is_exhaustion;
+use crate::net::pool::{Pool, PoolKey};
 use crate::net::resolver::Addresses;
+use crate::net::slots::Slots;
 use crate::net::socket::{Socket, describe};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::context::{Connected, Dial, DialError, Now, Reuse};
@@ -36,7 +39,7 @@ pub(super) struct Dialing {
     began: Now,
     dns_us: u64,
     connect_us: u64,
-    /// How long looking up and connecting may take together.
+    /// How long looking up and connecting may take together; then, how long the handshake may.
     wait: Duration,
     deadline: Instant,
 }
@@ -205,23 +208,8 @@ impl EventLoop {
                 connecting.last_error = Some(DialError { status: 403, reason });
                 continue;
             }
-            let opened = TcpStream::connect(address).and_then(|stream| {
-                stream.set_nodelay(true)?;
-                let mut socket = Socket::new(stream);
-                // Until the poller says so it is not connected.
-                (socket.readable, socket.writable) = (false, false);
-                let entry = SocketEntry { socket, owner: Owner::Dial(key), facts: None };
-                let socket = self.sockets.insert(entry);
-                let token = super::event_loop::token(socket);
-                let both = Interest::READABLE | Interest::WRITABLE;
-                let registry = self.poll.registry();
-                let stream = self.sockets.get_mut(socket).map(|entry| &mut entry.socket.stream);
-                let registered = stream.map_or(Ok(()), |it| registry.register(it, token, both));
-                if registered.is_err() {
-                    self.sockets.remove(socket);
-                }
-                registered.map(|()| socket)
-            });
+            let opened =
+                open(address, key, &mut self.sockets, &mut self.pool, self.poll.registry());
             match opened {
                 Ok(socket) => {
                     connecting.attempts.push((socket, address));
@@ -307,7 +295,8 @@ impl EventLoop {
         let Some(name) = dialing.tls.clone() else {
             return self.finish_dial(key, socket, address, Vec::new(), None);
         };
-        dialing.deadline = now.instant + HANDSHAKE_TIMEOUT;
+        dialing.wait = self.desk.options.handshake_timeout;
+        dialing.deadline = now.instant + dialing.wait;
         dialing.stage =
             Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
         let min = self.desk.options.tls_version_server_min;
@@ -348,7 +337,7 @@ impl EventLoop {
             // Both were over before there was a request.
             dns_us: 0,
             connect_us: 0,
-            wait: HANDSHAKE_TIMEOUT,
+            wait: self.desk.options.handshake_timeout,
             deadline: now.instant,
         };
         let key = self.dials.insert(dialing);
@@ -460,12 +449,13 @@ impl EventLoop {
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         if now >= dialing.deadline {
             let host = shown(&dialing.authority);
-            let (what, wait) = match dialing.stage {
-                Stage::Resolving => ("the name could not be looked up", dialing.wait),
-                Stage::Connecting(_) => ("no connection came about", dialing.wait),
-                Stage::Securing(_) => ("the TLS handshake did not end", HANDSHAKE_TIMEOUT),
+            let (what, option) = match dialing.stage {
+                Stage::Resolving => ("the name could not be looked up", "connect_timeout"),
+                Stage::Connecting(_) => ("no connection came about", "connect_timeout"),
+                Stage::Securing(_) => ("the TLS handshake did not end", "handshake_timeout"),
             };
-            let reason = format!("{host}: {what} within {} s", wait.as_secs_f64());
+            let wait = dialing.wait.as_secs_f64();
+            let reason = format!("{host}: {what} within {wait} s ({option})");
             return self.fail_dial(key, DialError { status: 504, reason });
         }
         match &dialing.stage {
@@ -484,6 +474,39 @@ impl EventLoop {
     }
 }
 
+/// Begins to connect a socket of a dial.
+fn open(
+    address: SocketAddr,
+    dial: DialKey,
+    sockets: &mut Slots<SocketEntry>,
+    pool: &mut Pool<SocketKey>,
+    registry: &Registry,
+) -> std::io::Result<SocketKey> {
+    let stream = match TcpStream::connect(address) {
+        // An idle connection is worth less than one that is asked for.
+        Err(error) if is_exhaustion(&error) => match pool.take_oldest() {
+            Some(idle) => {
+                drop(sockets.remove(idle));
+                TcpStream::connect(address)?
+            }
+            None => return Err(error),
+        },
+        stream => stream?,
+    };
+    stream.set_nodelay(true)?;
+    let mut socket = Socket::new(stream);
+    // Until the poller says so it is not connected.
+    (socket.readable, socket.writable) = (false, false);
+    let key = sockets.insert(SocketEntry { socket, owner: Owner::Dial(dial), facts: None });
+    let both = Interest::READABLE | Interest::WRITABLE;
+    let stream = sockets.get_mut(key).map(|entry| &mut entry.socket.stream);
+    let registered = stream.map_or(Ok(()), |it| registry.register(it, token(key), both));
+    if registered.is_err() {
+        sockets.remove(key);
+    }
+    registered.map(|()| key)
+}
+
 fn shown(authority: &Authority) -> String {
     let Authority { host, port } = authority;
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
@@ -491,8 +514,13 @@ fn shown(authority: &Authority) -> String {
 
 fn refused(authority: &Authority, error: &std::io::Error) -> DialError {
     let reason = format!("cannot connect to {}: {}", shown(authority), describe(error));
-    let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
-    DialError { status: if timed_out { 504 } else { 502 }, reason }
+    let status = match error.kind() {
+        std::io::ErrorKind::TimedOut => 504,
+        // That is no fault of the server.
+        _ if is_exhaustion(error) => 503,
+        _ => 502,
+    };
+    DialError { status, reason }
 }
 
 fn tls_failed(name: &str, error: &TlsError) -> DialError {

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender};
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::capture::queue::FlowSender;
@@ -20,7 +19,7 @@ use crate::flow::record::FlowId;
 use crate::limits::{POOL_CONNECTIONS_PER_HOST, POOL_IDLE};
 use crate::net::control::Decision;
 use crate::net::dial::{Dialing, Dialled};
-use crate::net::listener::Listener;
+use crate::net::listener::{Accepted, Listener};
 use crate::net::outlet::Outlet;
 use crate::net::pool::{Pool, PoolKey};
 use crate::net::resolver::{Addresses, Resolver};
@@ -31,6 +30,7 @@ use crate::net::spare::Spare;
 use crate::net::timer::Timers;
 use crate::options::Options;
 use crate::proxy::buffer::Buffer;
+use crate::proxy::conn::Conn;
 use crate::proxy::context::{Command, Context, Heads, Now, Shared};
 use crate::proxy::outbox::Outbox;
 use crate::proxy::replay::Replay;
@@ -56,7 +56,7 @@ pub(super) fn token(key: SocketKey) -> Token {
 #[derive(Debug)]
 pub(super) enum Message {
     /// A client's connection that another loop has accepted.
-    Accepted(TcpStream, SocketAddr),
+    Accepted(Accepted),
     /// A look-up is done.
     Resolved(DialKey, Addresses),
     /// Nothing begins any more; what is under way may end within this time.
@@ -155,10 +155,10 @@ impl Desk {
 /// What a loop has open, for the loop that accepts.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    /// Client connections, for handing new ones to the least loaded.
+    /// Client connections, those included that were accepted for it just now.
     pub(super) clients: AtomicUsize,
-    /// Sockets of all kinds, as of its last turn.
-    pub(super) sockets: AtomicUsize,
+    /// Sockets of other kinds, as of its last turn.
+    pub(super) others: AtomicUsize,
 }
 
 /// The load of each loop.
@@ -296,7 +296,8 @@ impl EventLoop {
             self.fire_timers();
             self.serve_ready();
             if let Some(load) = self.loads.get(self.number) {
-                load.sockets.store(self.sockets.len(), Ordering::Relaxed);
+                let others = self.sockets.len().saturating_sub(self.conns.len());
+                load.others.store(others, Ordering::Relaxed);
             }
             self.outlet.flush(&mut self.desk.outbox);
             self.desk.shared.stats.bytes.add(std::mem::take(&mut self.received));
@@ -383,7 +384,7 @@ impl EventLoop {
     fn read_inbox(&mut self) {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
-                Message::Accepted(stream, peer) => self.adopt(stream, peer),
+                Message::Accepted(accepted) => self.adopt(accepted),
                 Message::Resolved(key, addresses) => {
                     let conn = self.dial_conn(key);
                     let dialled = self.resolved(key, addresses);
@@ -408,14 +409,17 @@ impl EventLoop {
     }
 
     /// Registers a client's connection and begins to serve it.
-    pub(super) fn adopt(&mut self, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn adopt(&mut self, accepted: Accepted) {
         if self.stopping {
             self.lower_load();
             return;
         }
+        let Accepted { stream, peer, place } = accepted;
         // Without it every small answer could wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let conn = self.conns.insert(Box::new(ConnEntry::new(peer, self.desk.now)));
+        let is_turned_away = place.is_none();
+        let conn = ConnEntry::with(Conn::new(peer, self.desk.now), place);
+        let conn = self.conns.insert(Box::new(conn));
         let entry =
             SocketEntry { socket: Socket::new(stream), owner: Owner::Client(conn), facts: None };
         let socket = self.sockets.insert(entry);
@@ -438,6 +442,9 @@ impl EventLoop {
         self.keep_sweeping();
         self.desk.shared.stats.connections.add(1);
         self.desk.shared.stats.accepted.add(1);
+        if is_turned_away {
+            self.turn_away(conn);
+        }
         self.enqueue(conn);
     }
 

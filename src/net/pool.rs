@@ -67,10 +67,18 @@ impl<C: Copy + PartialEq> Pool<C> {
         Some(taken)
     }
 
-    /// Puts an idle connection in. Returns one that has to be closed because there is no room
-    /// for it: the oldest to that place, or the new one itself.
-    pub(super) fn put(&mut self, key: PoolKey, connection: C, now: Instant) -> Option<C> {
-        if self.len >= self.max {
+    /// Puts an idle connection in, where the pool may have `most` now. Returns one that has to be
+    /// closed because there is no room for it: the one that has been idle the longest, which is
+    /// the least likely to be alive, to that place or in all.
+    pub(super) fn put(
+        &mut self,
+        key: PoolKey,
+        connection: C,
+        most: usize,
+        now: Instant,
+    ) -> Option<C> {
+        let most = self.max.min(most);
+        if most == 0 {
             return Some(connection);
         }
         let idle = self.idle.entry(key).or_default();
@@ -79,7 +87,15 @@ impl<C: Copy + PartialEq> Pool<C> {
             return Some(idle.remove(0).1);
         }
         self.len += 1;
-        None
+        if self.len > most { self.take_oldest() } else { None }
+    }
+
+    /// Takes the connection that has been idle the longest.
+    pub(super) fn take_oldest(&mut self) -> Option<C> {
+        let firsts = self.idle.values_mut().filter(|idle| !idle.is_empty());
+        let oldest = firsts.min_by_key(|idle| idle.first().map(|(since, _)| *since))?;
+        self.len = self.len.saturating_sub(1);
+        Some(oldest.remove(0).1)
     }
 
     /// Takes one certain connection out, because its server has closed it.
@@ -138,9 +154,9 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let mut pool = pool(10, 10);
-        pool.put(key("a", None), 1, now);
-        pool.put(key("a", Some("a")), 2, now);
-        pool.put(key("a", None), 3, now);
+        pool.put(key("a", None), 1, 9, now);
+        pool.put(key("a", Some("a")), 2, 9, now);
+        pool.put(key("a", None), 3, 9, now);
         assert_eq!(pool.take(&key("a", None), later), Some((now, 3)));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 1)));
         assert_eq!(pool.take(&key("a", None), later), None);
@@ -155,7 +171,7 @@ mod tests {
         let now = before + Duration::from_secs(1);
         let mut pool = pool(10, 10);
         for (connection, since) in [(1, before), (2, before), (3, now), (4, now)] {
-            pool.put(key("a", None), connection, since);
+            pool.put(key("a", None), connection, 9, since);
         }
         let taken = std::iter::from_fn(|| pool.take(&key("a", None), now));
         assert_eq!(taken.collect::<Vec<_>>(), [(before, 2), (before, 1), (now, 4), (now, 3)]);
@@ -163,22 +179,32 @@ mod tests {
 
     #[test]
     fn both_bounds_hold() {
-        let now = Instant::now();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
         let mut pool = pool(3, 2);
-        assert_eq!(pool.put(key("a", None), 1, now), None);
-        assert_eq!(pool.put(key("a", None), 2, now), None);
-        assert_eq!(pool.put(key("a", None), 3, now), Some(1));
-        assert_eq!(pool.put(key("b", None), 4, now), None);
-        assert_eq!(pool.put(key("c", None), 5, now), Some(5));
-        assert_eq!(pool.len, 3);
+        let mut put = |host, connection, most| {
+            let surplus = pool.put(key(host, None), connection, most, at(connection.into()));
+            (surplus, pool.len)
+        };
+        assert_eq!(put("a", 1, 9), (None, 1));
+        assert_eq!(put("a", 2, 9), (None, 2));
+        assert_eq!(put("a", 3, 9), (Some(1), 2));
+        assert_eq!(put("b", 4, 9), (None, 3));
+        // The one that has been idle the longest makes room, wherever it leads.
+        assert_eq!(put("c", 5, 9), (Some(2), 3));
+        assert_eq!(put("c", 6, 2), (Some(3), 3));
+        assert_eq!(put("d", 7, 0), (Some(7), 3));
+        let taken = std::iter::from_fn(|| pool.take_oldest());
+        assert_eq!(taken.collect::<Vec<_>>(), [4, 5, 6]);
+        assert!(pool.is_empty());
     }
 
     #[test]
     fn the_idle_ones_expire() {
         let start = Instant::now();
         let mut pool = pool(10, 10);
-        pool.put(key("a", None), 1, start);
-        pool.put(key("b", None), 2, start + Duration::from_secs(20));
+        pool.put(key("a", None), 1, 9, start);
+        pool.put(key("b", None), 2, 9, start + Duration::from_secs(20));
         assert_eq!(pool.expire(start + Duration::from_secs(29)), Vec::<u32>::new());
         assert_eq!(pool.expire(start + Duration::from_secs(31)), [1]);
         pool.remove(&key("b", None), 2);

@@ -1,16 +1,16 @@
 //! One connection's turn: read, let its state machine work, carry out what it asks for, write.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
+use crate::net::clients::Place;
 use crate::net::dial::Dialled;
 use crate::net::event_loop::{ConnKey, DialKey, EventLoop, Owner, SocketKey, TimerKey};
 use crate::net::socket::{ReadOutcome, Scratch, Socket};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
-use crate::proxy::context::{Command, Now};
+use crate::proxy::context::Command;
 use crate::proxy::link::End;
 
 /// A connection and what it has in this loop.
@@ -18,6 +18,8 @@ use crate::proxy::link::End;
 pub(super) struct ConnEntry {
     pub(super) conn: Conn,
     pub(super) client: Option<SocketKey>,
+    /// Counts it among its client's connections.
+    place: Option<Place>,
     upstream: Option<SocketKey>,
     dial: Option<DialKey>,
     /// The end of the stream is to be sent; inside TLS with or without close_notify.
@@ -58,15 +60,12 @@ enum After {
 }
 
 impl ConnEntry {
-    pub(super) fn new(peer: SocketAddr, now: Now) -> Self {
-        Self::with(Conn::new(peer, now))
-    }
-
-    /// A connection that has no socket of a client.
-    pub(super) fn with(conn: Conn) -> Self {
+    /// A connection that has no socket of a client, as yet or at all.
+    pub(super) fn with(conn: Conn, place: Option<Place>) -> Self {
         ConnEntry {
             conn,
             client: None,
+            place,
             upstream: None,
             dial: None,
             shut_client: None,
@@ -193,7 +192,7 @@ impl EventLoop {
     fn take_client_outcome(&mut self, entry: &mut ConnEntry, outcome: ReadOutcome) -> usize {
         self.received += outcome.received as u64;
         if outcome.received > 0 {
-            entry.conn.touch(self.desk.now);
+            entry.conn.heard(self.desk.now);
         }
         let mut moved = outcome.received;
         if let Some(error) = outcome.tls_error {
@@ -221,7 +220,7 @@ impl EventLoop {
         let outcome = socket.socket.read(&mut self.scratch, input.storage());
         self.received += outcome.received as u64;
         if outcome.received > 0 {
-            entry.conn.touch(self.desk.now);
+            entry.conn.heard(self.desk.now);
         }
         let failed =
             outcome.tls_error.map(|error| End::Cut(format!("TLS with the server: {error}")));
@@ -359,7 +358,10 @@ impl EventLoop {
         socket.owner = Owner::Pool;
         if self.stopping {
             self.close_upstream(key);
-        } else if let Some(surplus) = self.pool.put(pool_key, key, self.desk.now.instant) {
+            return;
+        }
+        let most = self.desk.options.pooled_connections;
+        if let Some(surplus) = self.pool.put(pool_key, key, most, self.desk.now.instant) {
             self.close_upstream(surplus);
         }
     }
@@ -466,6 +468,7 @@ impl EventLoop {
             link.reset();
         }
         self.reclaim(&mut entry);
+        drop(entry.place.take());
         self.conns.forget(key);
         self.desk.shared.stats.connections.sub(1);
         self.lower_load();

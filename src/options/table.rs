@@ -5,14 +5,15 @@ use serde_json::Value;
 
 use crate::flow::filter::Filter;
 use crate::flow::redact::{MASK, Redactor};
+use crate::limits::{CONNECTIONS_MOST, HELD_FLOWS_MOST, POOL_CONNECTIONS};
 use crate::near::nearest;
 use crate::options::Options;
 use crate::options::error::{OptionError, Reason};
 use crate::options::host::HostRegex;
 use crate::options::rule::BlockRule;
 use crate::options::value::{
-    Kind, STRATEGIES, TLS_VERSIONS, choice, credentials, detail, flag, list, seconds, show_choice,
-    show_seconds, show_size, size, text,
+    Kind, STRATEGIES, TLS_VERSIONS, choice, count, count_or_null, credentials, detail, flag, list,
+    seconds, show_choice, show_seconds, show_size, size, store_size, text,
 };
 
 /// One option.
@@ -204,6 +205,89 @@ const OPTIONS: &[Spec] = &[
         write: |it, value| seconds(value).map(|wait| it.response_timeout = wait),
     },
     Spec {
+        name: "handshake_timeout",
+        kind: Kind::Seconds,
+        about: "How long a TLS handshake may take, with a client or a server",
+        usual: false,
+        show: |it| show_seconds(it.handshake_timeout),
+        write: |it, value| seconds(value).map(|wait| it.handshake_timeout = wait),
+    },
+    Spec {
+        name: "request_head_timeout",
+        kind: Kind::Seconds,
+        about: "How long a request's head may take, from its first byte to its last, however \
+                steadily it trickles in",
+        usual: false,
+        show: |it| show_seconds(it.request_head_timeout),
+        write: |it, value| seconds(value).map(|wait| it.request_head_timeout = wait),
+    },
+    Spec {
+        name: "body_timeout",
+        kind: Kind::Seconds,
+        about: "How long a body may go without progress, whoever is at fault: who sends it, or \
+                who does not read it",
+        usual: false,
+        show: |it| show_seconds(it.body_timeout),
+        write: |it, value| seconds(value).map(|wait| it.body_timeout = wait),
+    },
+    Spec {
+        name: "tunnel_timeout",
+        kind: Kind::Seconds,
+        about: "How long nothing may be said in a tunnel or a WebSocket, by either side",
+        usual: false,
+        show: |it| show_seconds(it.tunnel_timeout),
+        write: |it, value| seconds(value).map(|wait| it.tunnel_timeout = wait),
+    },
+    Spec {
+        name: "connections",
+        kind: Kind::CountOrNull(CONNECTIONS_MOST),
+        about: "Client connections at the same time; more wait until one has ended. Without a \
+                number, as many as the limit of open files allows",
+        usual: false,
+        show: |it| it.connections.into(),
+        write: |it, value| count_or_null(value, CONNECTIONS_MOST).map(|most| it.connections = most),
+    },
+    Spec {
+        name: "connections_per_client",
+        kind: Kind::CountOrNull(CONNECTIONS_MOST),
+        about: "Connections from one address (of IPv6 the first 64 bits) at the same time; more \
+                are answered 503 and closed",
+        usual: false,
+        show: |it| it.connections_per_client.into(),
+        write: |it, value| {
+            count_or_null(value, CONNECTIONS_MOST).map(|most| it.connections_per_client = most)
+        },
+    },
+    Spec {
+        name: "pooled_connections",
+        kind: Kind::Count(0, POOL_CONNECTIONS),
+        about: "Idle connections to servers that each event loop keeps, as far as the limit of \
+                open files allows; for one more the one that has been idle the longest is closed",
+        usual: false,
+        show: |it| it.pooled_connections.into(),
+        write: |it, value| {
+            count(value, 0, POOL_CONNECTIONS).map(|most| it.pooled_connections = most)
+        },
+    },
+    Spec {
+        name: "held_flows",
+        kind: Kind::Count(1, HELD_FLOWS_MOST),
+        about: "Flows that are held at the same time; others that match go on unheld, and a \
+                request that a rule of block_list cannot be asked about then is answered 503",
+        usual: false,
+        show: |it| it.held_flows.into(),
+        write: |it, value| count(value, 1, HELD_FLOWS_MOST).map(|most| it.held_flows = most),
+    },
+    Spec {
+        name: "store_bytes",
+        kind: Kind::StoreSize,
+        about: "Memory for the flows that agents see, the oldest of which make room; decided on \
+                at the start",
+        usual: false,
+        show: |it| show_size(u64::try_from(it.store_bytes).ok()),
+        write: |it, value| store_size(value).map(|bytes| it.store_bytes = bytes),
+    },
+    Spec {
         name: "redact",
         kind: Kind::Flag,
         about: "MCP replies show *** in place of secrets; while the proxy runs it can only be \
@@ -247,6 +331,12 @@ const FIXED: [(&str, &str); 6] = [
     ("confdir", "it is decided on at the start, by --confdir"),
 ];
 
+/// Options that hold from the start to the end, and how they are set.
+const STARTING: [(&str, &str); 1] = [(
+    "store_bytes",
+    "the store has its size from the start on; start flowtap with --set store_bytes=SIZE",
+)];
+
 /// The names of all options.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OPTIONS.iter().map(|option| option.name)
@@ -282,6 +372,9 @@ impl Spec {
         options: &mut Options,
         value: &Value,
     ) -> Result<(), OptionError> {
+        if let Some((name, why)) = STARTING.iter().find(|(name, _)| *name == self.name) {
+            return Err(OptionError::Fixed { name, why });
+        }
         let (before, shown) = ((self.show)(options), self.shown(options));
         self.set(options, value)?;
         let masks = matches!(self.name, "redact" | "redact_patterns");

@@ -22,14 +22,21 @@ fn all(options: &SharedOptions) -> Map<String, Value> {
     options.describe(Some(&names)).unwrap()
 }
 
+/// Sets an option while the proxy runs, or before that where it is decided on then.
+fn set(options: &SharedOptions, name: &str, value: &Value) -> Result<Value, OptionError> {
+    if name != "store_bytes" {
+        return options.set(name, value);
+    }
+    options.change(|options| options.set(name, value))?;
+    options.current().show(name)
+}
+
 /// Two values for each option, as they are given and as they are then shown.
 fn examples(name: &str) -> [(Value, Value); 2] {
     let same = |value: Value| (value.clone(), value);
     match name {
         "intercept" => [same(json!("~q")), (json!(" "), json!(null))],
-        "intercept_timeout" | "connect_timeout" | "idle_timeout" | "response_timeout" => {
-            [same(json!(0.157)), (json!(20.0), json!(20))]
-        }
+        name if name.ends_with("_timeout") => [same(json!(0.157)), (json!(20.0), json!(20))],
         "anticache" | "anticomp" | "showhost" | "websocket" | "rawtcp" => {
             [same(json!(true)), same(json!(false))]
         }
@@ -46,6 +53,10 @@ fn examples(name: &str) -> [(Value, Value); 2] {
         "tls_version_client_min" | "tls_version_server_min" => {
             [same(json!("TLS1_3")), same(json!("TLS1_2"))]
         }
+        "connections" | "connections_per_client" => [same(json!(1)), same(json!(null))],
+        "pooled_connections" => [same(json!(0)), same(json!(1_024))],
+        "held_flows" => [same(json!(1)), same(json!(10_000))],
+        "store_bytes" => [same(json!("1m")), (json!("65536k"), json!("64m"))],
         "redact" => [same(json!(true)), same(json!(true))],
         "redact_patterns" => [same(json!([r"s\d+x"])), same(json!([r"s\d+x", r"t(\d)"]))],
         other => panic!("{other} has no examples"),
@@ -56,7 +67,7 @@ fn examples(name: &str) -> [(Value, Value); 2] {
 fn bad_examples(name: &str) -> Vec<Value> {
     match name {
         "intercept" => vec![json!(1), json!(["~q"]), json!("x".repeat(OPTION_TEXT_BYTES + 1))],
-        "intercept_timeout" | "connect_timeout" | "idle_timeout" | "response_timeout" => {
+        name if name.ends_with("_timeout") => {
             let long = OPTION_WAIT_LONGEST.as_secs() + 1;
             let short = OPTION_WAIT_SHORTEST.as_secs_f64() * 0.9;
             vec![json!("20"), json!(null), json!(-1), json!(long), json!(short), json!(1e300)]
@@ -65,6 +76,12 @@ fn bad_examples(name: &str) -> Vec<Value> {
             vec![json!("true"), json!(1), json!(null)]
         }
         "flow_detail" => vec![json!(5), json!(-1), json!(1.5), json!("1"), json!(true)],
+        "connections" | "connections_per_client" => {
+            vec![json!(0), json!(-1), json!(1.5), json!("1"), json!(1_000_001)]
+        }
+        "pooled_connections" => vec![json!(-1), json!(1_025), json!(null)],
+        "held_flows" => vec![json!(0), json!(10_001), json!(null)],
+        "store_bytes" => vec![json!("1023k"), json!("65g"), json!(null), json!("none"), json!("x")],
         "body_size_limit" | "capture_body_limit" => vec![
             json!("1x"),
             json!("m"),
@@ -93,7 +110,7 @@ fn every_option_takes_and_shows_its_values() {
     for name in names() {
         let options = unmasked();
         for (given, shown) in examples(name) {
-            assert_eq!(options.set(name, &given), Ok(shown.clone()), "{name}: {given}");
+            assert_eq!(set(&options, name, &given), Ok(shown.clone()), "{name}: {given}");
             assert_eq!(options.current().show(name), Ok(shown), "{name}: {given}");
         }
     }
@@ -104,10 +121,10 @@ fn every_option_refuses_what_is_not_its_own_and_stays() {
     for name in names() {
         let options = unmasked();
         let [(given, _), _] = examples(name);
-        options.set(name, &given).unwrap();
+        set(&options, name, &given).unwrap();
         let (before, version) = (all(&options), options.version());
         for bad in bad_examples(name).into_iter().chain([json!({"a": 1})]) {
-            let error = options.set(name, &bad).expect_err(&format!("{name}: {bad}"));
+            let error = set(&options, name, &bad).expect_err(&format!("{name}: {bad}"));
             let OptionError::Refused { in_force, .. } = &error else { panic!("{name}: {error:?}") };
             assert_eq!(*in_force, before[name], "{name}: {bad}");
             assert!(error.to_string().starts_with(&format!("{name} takes ")), "{error}");
@@ -165,12 +182,16 @@ fn what_is_decided_at_the_start_is_refused_with_the_way_to_do_it() {
         ("server", "serves"),
         ("ssl_insecure", "--insecure-upstream"),
         ("confdir", "--confdir"),
+        ("store_bytes", "--set store_bytes=SIZE"),
     ];
     for (name, told) in fixed {
         let error = options.set(name, &json!(1)).unwrap_err();
         assert!(matches!(error, OptionError::Fixed { .. }));
         assert!(error.to_string().starts_with(&format!("{name} cannot be set here: ")));
         assert!(error.to_string().contains(told), "{error}");
+        if name == "store_bytes" {
+            continue;
+        }
         assert!(options.describe(Some(&[name.to_owned()])).is_err());
     }
 }
@@ -332,12 +353,12 @@ proptest! {
         for (name, pick) in names().zip(picked) {
             // Masking cannot be reduced, and one list of patterns contains the other.
             if name != "redact" && let Some((given, _)) = examples(name).get(pick) {
-                options.set(name, given).unwrap();
+                set(&options, name, given).unwrap();
             }
         }
         let (before, debug) = (all(&options), format!("{:?}", options.current()));
         for (name, shown) in &before {
-            prop_assert_eq!(options.set(name, shown), Ok(shown.clone()));
+            prop_assert_eq!(set(&options, name, shown), Ok(shown.clone()));
         }
         prop_assert_eq!(all(&options), before);
         prop_assert_eq!(format!("{:?}", options.current()), debug);

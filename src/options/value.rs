@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::{Number, Value};
 
 use crate::flow::redact::MASK;
-use crate::limits::{OPTION_ITEMS, OPTION_TEXT_BYTES, OPTION_WAIT_LONGEST, OPTION_WAIT_SHORTEST};
+use crate::limits::{
+    OPTION_ITEMS, OPTION_TEXT_BYTES, OPTION_WAIT_LONGEST, OPTION_WAIT_SHORTEST, STORED_BYTES_LEAST,
+    STORED_BYTES_MOST,
+};
 use crate::options::error::{Reason, short};
 use crate::options::{ConnectionStrategy, FLOW_DETAIL_MOST, TlsVersion};
 
@@ -23,10 +26,16 @@ pub(super) enum Kind {
     Flag,
     /// How much is told, from 0 on.
     Detail,
+    /// A number within these bounds.
+    Count(usize, usize),
+    /// A number from 1 up to this, or null for no limit of its own.
+    CountOrNull(usize),
     /// A wait.
     Seconds,
     /// A number of bytes, or null for no limit.
     Size,
+    /// The bytes of the store.
+    StoreSize,
     /// When the server is connected.
     Strategy,
     /// A lowest version of TLS.
@@ -49,6 +58,8 @@ impl Kind {
         match self {
             Kind::Flag => "true or false".into(),
             Kind::Detail => format!("a whole number from 0 to {FLOW_DETAIL_MOST}"),
+            Kind::Count(least, most) => format!("a whole number from {least} to {most}"),
+            Kind::CountOrNull(most) => format!("a whole number from 1 to {most}, or null"),
             Kind::Seconds => {
                 let (least, most) =
                     (OPTION_WAIT_SHORTEST.as_secs_f64(), OPTION_WAIT_LONGEST.as_secs());
@@ -56,6 +67,12 @@ impl Kind {
             }
             Kind::Size => {
                 "a size as \"512k\", \"16m\" or \"1g\", a number of bytes, or null".into()
+            }
+            Kind::StoreSize => {
+                let (least, most) = (STORED_BYTES_LEAST >> 20, STORED_BYTES_MOST >> 30);
+                format!(
+                    "a size as \"512m\" or \"1g\", or a number of bytes, from {least}m to {most}g"
+                )
             }
             Kind::Strategy => choices(&STRATEGIES),
             Kind::TlsVersion => choices(&TLS_VERSIONS),
@@ -73,7 +90,10 @@ impl Kind {
         let as_json = || serde_json::from_str::<Value>(text).ok();
         match self {
             Kind::Flag => as_json().filter(Value::is_boolean),
-            Kind::Detail | Kind::Seconds => as_json().filter(Value::is_number),
+            Kind::CountOrNull(_) if text.is_empty() => Some(Value::Null),
+            Kind::Detail | Kind::Seconds | Kind::Count(..) | Kind::CountOrNull(_) => {
+                as_json().filter(Value::is_number)
+            }
             Kind::Size | Kind::Filter | Kind::Credentials => text.is_empty().then_some(Value::Null),
             Kind::Hosts | Kind::Patterns | Kind::BlockRules => {
                 let mut items = match now {
@@ -83,7 +103,7 @@ impl Kind {
                 items.extend((!text.is_empty()).then(|| Value::from(text)));
                 Some(Value::Array(items))
             }
-            Kind::Strategy | Kind::TlsVersion => None,
+            Kind::Strategy | Kind::TlsVersion | Kind::StoreSize => None,
         }
         .unwrap_or_else(|| Value::from(text))
     }
@@ -101,6 +121,17 @@ pub(super) fn flag(value: &Value) -> Result<bool, Reason> {
 pub(super) fn detail(value: &Value) -> Result<u8, Reason> {
     let detail = value.as_u64().and_then(|number| u8::try_from(number).ok());
     detail.filter(|detail| *detail <= FLOW_DETAIL_MOST).ok_or_else(|| Reason::type_of(value))
+}
+
+/// Reads a number within these bounds.
+pub(super) fn count(value: &Value, least: usize, most: usize) -> Result<usize, Reason> {
+    let count = value.as_u64().and_then(|number| usize::try_from(number).ok());
+    count.filter(|count| (least..=most).contains(count)).ok_or_else(|| Reason::type_of(value))
+}
+
+/// Reads a number from 1 up to a bound, or null.
+pub(super) fn count_or_null(value: &Value, most: usize) -> Result<Option<usize>, Reason> {
+    if value.is_null() { Ok(None) } else { count(value, 1, most).map(Some) }
 }
 
 /// Reads seconds, to the millisecond, so that what is shown is what is in force.
@@ -129,6 +160,13 @@ pub(super) fn size(value: &Value) -> Result<Option<u64>, Reason> {
         other => other.as_u64(),
     };
     read.filter(|bytes| *bytes < u64::MAX).map(Some).ok_or_else(|| Reason::type_of(value))
+}
+
+/// Reads the size of the store.
+pub(super) fn store_size(value: &Value) -> Result<usize, Reason> {
+    let bytes = size(value)?.and_then(|bytes| usize::try_from(bytes).ok());
+    let allowed = STORED_BYTES_LEAST..=STORED_BYTES_MOST;
+    bytes.filter(|bytes| allowed.contains(bytes)).ok_or_else(|| Reason::type_of(value))
 }
 
 /// The units of sizes, the largest first.

@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::flow::record::{Authority, TlsFacts};
 use crate::http::head::HeadReader;
-use crate::limits::{
-    BODY_TIMEOUT, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_TIMEOUT, REQUEST_HEAD_TIMEOUT,
-    SILENT_CLIENT, TUNNEL_TIMEOUT, UNDECIDED_CLIENT,
-};
+use crate::http::reply;
+use crate::limits::{LINGER_BYTES, LINGER_TIMEOUT, SILENT_CLIENT, UNDECIDED_CLIENT};
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::proxy::context::{Command, Connected, Context, DialError, Now};
@@ -51,6 +49,8 @@ pub(super) struct Sniffing {
     /// the client may be waiting for it; after the second what the client began to say is taken
     /// for neither TLS nor HTTP.
     pub(super) waits: u8,
+    /// The client has begun to speak.
+    pub(super) begun: bool,
 }
 
 /// The upstream connection at hand.
@@ -91,6 +91,7 @@ pub struct Conn {
     pub(super) requests_this_turn: usize,
     /// When the phase, or the wait in it, began.
     pub(super) since: Instant,
+    /// When a peer took bytes, or something that was waited for went on.
     activity: Instant,
 }
 
@@ -139,9 +140,23 @@ impl Conn {
         }
     }
 
-    /// Bytes were read from or written to either peer.
+    /// The client is told why it is not served, and its connection is closed.
+    pub fn turn_away(&mut self, reason: &str, cx: &mut Context<'_>) {
+        reply::write_error(self.client.output.storage(), 503, reason, true, false);
+        self.linger(cx);
+    }
+
+    /// A peer took bytes, or something that is waited for went on.
     pub fn touch(&mut self, now: Now) {
         self.activity = now.instant;
+    }
+
+    /// Bytes came from a peer. Where they are relayed that is all that is waited for. Of a message
+    /// only progress counts, or single bytes of a line that never ends could keep a connection.
+    pub fn heard(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Sniffing(_) | Phase::Relaying(_)) {
+            self.activity = now.instant;
+        }
     }
 
     /// Whether more should be read from the client.
@@ -252,56 +267,97 @@ impl Conn {
     /// When [`Conn::time_out`] is to be called, unless something happens before.
     pub fn deadline(&self, options: &Options) -> Instant {
         let (since, wait) = self.wait(options);
-        let deadline = since.checked_add(wait).unwrap_or(since);
-        self.limit.map_or(deadline, |limit| limit.min(deadline))
+        let deadline = after(since, wait);
+        let limit = match &self.phase {
+            // However steadily it trickles in.
+            Phase::Sniffing(Sniffing { begun: true, .. }) => {
+                Some(after(self.since, options.handshake_timeout))
+            }
+            _ => self.limit,
+        };
+        limit.map_or(deadline, |limit| limit.min(deadline))
     }
 
     fn wait(&self, options: &Options) -> (Instant, Duration) {
         match &self.phase {
             Phase::Requests => match &self.exchange {
-                None if self.head_began.is_some() => (self.since, REQUEST_HEAD_TIMEOUT),
+                None if self.head_began.is_some() => (self.since, options.request_head_timeout),
                 None => (self.since, options.idle_timeout),
                 Some(exchange) if let Some(since) = exchange.paused_since() => {
                     (since.instant, options.intercept_timeout)
                 }
-                // The dial has a limit of its own; this is the net below it.
-                Some(exchange) if exchange.awaits_upstream() => (self.activity, BODY_TIMEOUT),
-                Some(exchange) if exchange.awaits_answer() => {
-                    (self.activity, options.response_timeout)
+                Some(exchange) if exchange.awaits_upstream() => (self.activity, dial_net(options)),
+                Some(exchange) if let Some(since) = exchange.answer_awaited_since() => {
+                    (since.instant, options.response_timeout)
                 }
-                Some(_) => (self.activity, BODY_TIMEOUT),
+                Some(_) => (self.activity, options.body_timeout),
             },
-            Phase::Dialling(_) => (self.since, BODY_TIMEOUT),
+            Phase::Dialling(_) => (self.since, dial_net(options)),
             Phase::Sniffing(Sniffing { waits: 0, .. }) => (self.activity, SILENT_CLIENT),
-            Phase::Sniffing(_) if !self.client.input.is_empty() => {
+            Phase::Sniffing(Sniffing { waits: 1, begun: true, .. }) => {
                 (self.activity, UNDECIDED_CLIENT)
             }
-            Phase::Sniffing(_) => (self.activity, TUNNEL_TIMEOUT),
-            Phase::Handshake(_) => (self.since, HANDSHAKE_TIMEOUT),
-            Phase::Relaying(_) => (self.activity, TUNNEL_TIMEOUT),
+            Phase::Sniffing(Sniffing { begun: true, .. }) => {
+                (self.since, options.handshake_timeout)
+            }
+            Phase::Sniffing(_) => (self.activity, options.tunnel_timeout),
+            Phase::Handshake(_) => (self.since, options.handshake_timeout),
+            Phase::Relaying(_) => (self.activity, options.tunnel_timeout),
             // What is still to be sent has the time of any body.
             Phase::Lingering { .. } if self.client.output.is_empty() => {
-                (self.since, LINGER_TIMEOUT)
+                (self.since.max(self.activity), LINGER_TIMEOUT)
             }
-            Phase::Lingering { .. } | Phase::Closed => (self.activity, BODY_TIMEOUT),
+            Phase::Lingering { .. } => (self.since.max(self.activity), options.body_timeout),
+            Phase::Closed => (self.activity, options.body_timeout),
         }
     }
 
     /// The deadline has passed.
     pub fn time_out(&mut self, cx: &mut Context<'_>) {
+        self.tell_of_handshake(cx);
         match &mut self.phase {
+            Phase::Sniffing(sniffing)
+                if sniffing.begun
+                    && after(self.since, cx.options.handshake_timeout) <= cx.now.instant =>
+            {
+                self.close(cx);
+            }
             Phase::Requests => self.requests_timed_out(cx),
             Phase::Sniffing(sniffing) if sniffing.waits == 0 => {
                 sniffing.waits = 1;
                 self.dial_ahead(cx);
             }
-            Phase::Sniffing(sniffing) if !self.client.input.is_empty() => sniffing.waits = 2,
-            Phase::Relaying(_) => self.relay_cut("nothing was said for too long".to_owned(), cx),
+            Phase::Sniffing(sniffing) if sniffing.begun => sniffing.waits = 2,
+            Phase::Relaying(_) => {
+                let wait = cx.options.tunnel_timeout.as_secs_f64();
+                self.relay_cut(format!("nothing was said for {wait} s (tunnel_timeout)"), cx);
+            }
             Phase::Dialling(_)
             | Phase::Sniffing(_)
             | Phase::Handshake(_)
             | Phase::Lingering { .. }
             | Phase::Closed => self.close(cx),
+        }
+    }
+
+    /// Tells of a handshake with the client that has no more time.
+    fn tell_of_handshake(&self, cx: &Context<'_>) {
+        let host = match &self.phase {
+            Phase::Handshake(Inside { route }) => route.tls.as_deref(),
+            Phase::Sniffing(Sniffing { authority, begun: true, .. }) => {
+                Some(authority.host.as_str())
+            }
+            _ => None,
+        };
+        let wait = cx.options.handshake_timeout;
+        if let Some(host) = host.filter(|_| after(self.since, wait) <= cx.now.instant) {
+            cx.shared.notices.give(Notice::ExchangeFailed {
+                what: format!("handshake with a client of {host}"),
+                reason: format!(
+                    "it did not end within {} s (handshake_timeout)",
+                    wait.as_secs_f64()
+                ),
+            });
         }
     }
 
@@ -397,4 +453,15 @@ impl Conn {
         }
         false
     }
+}
+
+/// The end of a wait.
+fn after(since: Instant, wait: Duration) -> Instant {
+    since.checked_add(wait).unwrap_or(since)
+}
+
+/// A dial has limits of its own; this is the net below them.
+fn dial_net(options: &Options) -> Duration {
+    let Options { connect_timeout, handshake_timeout, body_timeout, .. } = options;
+    connect_timeout.saturating_add(*handshake_timeout).saturating_add(*body_timeout)
 }

@@ -237,7 +237,8 @@ pub struct Connected {
 /// Why no upstream connection could be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialError {
-    /// The status for the client: 502 or 504, or 508 for the proxy's own address.
+    /// The status for the client: 502 or 504, 503 where the proxy has no descriptor left, or 508
+    /// for the proxy's own address.
     pub status: u16,
     /// One line that says what failed and why.
     pub reason: String,

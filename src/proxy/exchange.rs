@@ -113,6 +113,8 @@ struct Times {
     connected: Option<Now>,
     request_done: Option<Now>,
     response_began: Option<Now>,
+    /// When the last interim response was there.
+    interim: Option<Now>,
 }
 
 /// One request and its response.
@@ -369,9 +371,13 @@ impl Exchange {
         !matches!(self.response, ResponseSide::Head | ResponseSide::Held)
     }
 
-    /// Whether the server has the whole request, and the head of its response is still to come.
-    pub fn awaits_answer(&self) -> bool {
-        self.request == RequestSide::Done && self.response == ResponseSide::Head
+    /// Since when the server has had the whole request, while the head of its response is still to
+    /// come; or since its last interim response.
+    pub fn answer_awaited_since(&self) -> Option<Now> {
+        let awaits = self.request == RequestSide::Done && self.response == ResponseSide::Head;
+        let since = self.times.request_done.filter(|_| awaits)?;
+        let interim = self.times.interim.filter(|interim| interim.instant > since.instant);
+        Some(interim.unwrap_or(since))
     }
 
     /// Whether the body that the client gets ends with the connection.

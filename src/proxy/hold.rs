@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::flow::record::Side;
 use crate::http::body::{BodyLength, BodyReader, FramingError};
-use crate::limits::{HELD_BODY_BYTES, HELD_BYTES, HELD_FLOWS};
+use crate::limits::{HELD_BODY_BYTES, HELD_BYTES};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::context::Now;
 
@@ -95,9 +95,14 @@ pub struct HeldBody {
 }
 
 impl Hold {
-    /// Begins to hold a message; `None` when as many are held as may be.
-    pub fn begin(side: Side, length: BodyLength, totals: &Arc<HeldTotals>) -> Option<Self> {
-        if totals.messages.fetch_add(1, Ordering::Relaxed) >= HELD_FLOWS {
+    /// Begins to hold a message; `None` when `most` are held already.
+    pub fn begin(
+        side: Side,
+        length: BodyLength,
+        totals: &Arc<HeldTotals>,
+        most: usize,
+    ) -> Option<Self> {
+        if totals.messages.fetch_add(1, Ordering::Relaxed) >= most {
             totals.messages.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn a_chunked_body_is_kept_with_and_without_its_framing() {
         let totals = Arc::new(HeldTotals::default());
-        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals).unwrap();
+        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals, 1).unwrap();
         let mut reader = BodyReader::new(BodyLength::Chunked);
         assert_eq!(gather(&mut hold, &mut reader, b"3\r\nabc\r\n"), 8);
         assert!(!hold.is_gathered());
@@ -222,7 +227,7 @@ mod tests {
     fn what_is_larger_than_the_limit_is_held_in_part() {
         let totals = Arc::new(HeldTotals::default());
         let length = BodyLength::Length(HELD_BODY_BYTES as u64 + 1);
-        let mut hold = Hold::begin(Side::Response, length, &totals).unwrap();
+        let mut hold = Hold::begin(Side::Response, length, &totals, 1).unwrap();
         let mut reader = BodyReader::new(length);
         gather(&mut hold, &mut reader, &vec![b'x'; HELD_BODY_BYTES]);
         assert!(hold.is_gathered() && !hold.held().whole);
@@ -232,7 +237,7 @@ mod tests {
     #[test]
     fn framing_counts_as_well() {
         let totals = Arc::new(HeldTotals::default());
-        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals).unwrap();
+        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals, 1).unwrap();
         let mut reader = BodyReader::new(BodyLength::Chunked);
         let chunk = format!("1;{}\r\nx\r\n", "e".repeat(1_000));
         let fitting = HELD_BODY_BYTES / chunk.len();
@@ -248,8 +253,8 @@ mod tests {
     #[test]
     fn all_that_is_held_together_is_bounded() {
         let totals = Arc::new(HeldTotals::default());
-        let hold = |length| Hold::begin(Side::Request, length, &totals);
-        let all: Vec<_> = (0..HELD_FLOWS).map(|_| hold(BodyLength::None).unwrap()).collect();
+        let hold = |length| Hold::begin(Side::Request, length, &totals, 3);
+        let all: Vec<_> = (0..3).map(|_| hold(BodyLength::None).unwrap()).collect();
         assert!(hold(BodyLength::None).is_none());
         drop(all);
         totals.bytes.store(HELD_BYTES, Ordering::Relaxed);

@@ -3,16 +3,19 @@
 //! A flow that cannot match is never touched: a filter that needs no body judges by the head
 //! alone, and only where the answer depends on a body is that gathered first.
 
+use std::io;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
+use crate::flow::decode::{Caps, codings, decode};
 use crate::flow::filter::Filter;
+use crate::flow::head::HeadText;
 use crate::flow::record::{FlowEvent, FlowId, Released, Side};
 use crate::flow::view::BodyView;
 use crate::http::body::BodyLength;
-use crate::limits::HELD_FLOWS;
+use crate::limits::HELD_BODY_BYTES;
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, UpstreamState};
 use crate::proxy::context::{Command, Context};
@@ -25,12 +28,22 @@ use crate::proxy::rebuild;
 pub(super) enum Ruling {
     /// It goes on.
     Pass,
-    /// That depends on its body.
+    /// That depends on its body; where that cannot be gathered it goes on.
     Gather,
+    /// That depends on its body, and where that cannot be gathered it must not go on.
+    GatherOrRefuse,
     /// It is held.
     Hold,
     /// It is answered with this status and goes nowhere.
     Block(u16),
+}
+
+/// Why a rule of the block_list cannot look at a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unseen {
+    TooLarge,
+    Coded,
+    NoRoom,
 }
 
 /// The filter by which this exchange may be held: where nobody sees it, nobody can decide.
@@ -46,20 +59,52 @@ pub(super) fn rule_request(exchange: &Exchange, body: BodyView<'_>, cx: &Context
     if quiet || !exchange.facts().ruled || exchange.is_replay() {
         return Ruling::Pass;
     }
+    match block(exchange, body, cx) {
+        Some(ruling) => return ruling,
+        None if intercept.is_none() => return Ruling::Pass,
+        None => {}
+    }
+    let flow = exchange.view(body, BodyView::NotKept);
+    match intercept.map(|filter| filter.evaluate(&flow)) {
+        Some(Some(true)) => Ruling::Hold,
+        Some(None) => Ruling::Gather,
+        Some(Some(false)) | None => Ruling::Pass,
+    }
+}
+
+/// What the block_list says of a request; `None` where no rule is about it.
+fn block(exchange: &Exchange, body: BodyView<'_>, cx: &Context<'_>) -> Option<Ruling> {
     let flow = exchange.view(body, BodyView::NotKept);
     let mut depends = false;
-    for rule in &options.block_list {
+    for rule in &cx.options.block_list {
         match rule.filter.evaluate(&flow) {
-            Some(true) => return Ruling::Block(rule.status),
+            Some(true) => return Some(Ruling::Block(rule.status)),
             Some(false) => {}
             None => depends = true,
         }
     }
-    match intercept.map(|filter| filter.evaluate(&flow)) {
-        _ if depends => Ruling::Gather,
-        Some(Some(true)) => Ruling::Hold,
-        Some(None) => Ruling::Gather,
-        Some(Some(false)) | None => Ruling::Pass,
+    depends.then_some(Ruling::GatherOrRefuse)
+}
+
+/// Judges a request of whose body only a part could be gathered. A rule of the block_list that
+/// depends on the rest refuses it: a list with a hole would be none.
+fn rule_part(exchange: &Exchange, cx: &Context<'_>) -> Ruling {
+    if let Some(ruling) = block(exchange, BodyView::Awaited, cx) {
+        return ruling;
+    }
+    rule_request(exchange, BodyView::NotKept, cx)
+}
+
+/// Whether a request's body has a content coding that cannot be undone: what it says is not seen.
+fn is_hidden(exchange: &Exchange, body: &[u8]) -> bool {
+    let head = HeadText::view(&exchange.facts().head);
+    match codings(head.values("content-encoding")) {
+        None => true,
+        Some(codings) if codings.is_empty() => false,
+        Some(codings) => {
+            let decoded = decode(&codings, &mut &*body, &mut io::sink(), Caps::default());
+            decoded.is_err()
+        }
     }
 }
 
@@ -97,9 +142,13 @@ impl Conn {
         match rule_request(exchange, body, cx) {
             Ruling::Pass => self.set_out(cx),
             Ruling::Block(status) => self.block(status, cx),
-            Ruling::Gather | Ruling::Hold => {
-                if !exchange.hold_request(&mut self.client, cx) {
-                    self.set_out(cx);
+            ruling @ (Ruling::Gather | Ruling::GatherOrRefuse | Ruling::Hold) => {
+                if exchange.hold_request(&mut self.client, cx) {
+                    return;
+                }
+                match ruling {
+                    Ruling::GatherOrRefuse => self.refuse_unseen(Unseen::NoRoom, cx),
+                    _ => self.set_out(cx),
                 }
             }
         }
@@ -130,16 +179,32 @@ impl Conn {
     pub(super) fn judge_gathered(&mut self, cx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
         let held = exchange.held_body();
-        let pieces = pieces(held.body);
+        let too_large = held.body.len().max(held.framed.len()) >= HELD_BODY_BYTES;
+        let pieces = pieces(held.body.clone());
         let body = if held.whole { BodyView::Kept(&pieces) } else { BodyView::NotKept };
         let side = exchange.held_side();
         let ruling = match side {
-            Some(Side::Request) => rule_request(exchange, body, cx),
+            Some(Side::Request) if held.whole => {
+                let ruling = rule_request(exchange, body, cx);
+                let blocks = matches!(ruling, Ruling::Block(_));
+                let depends = !blocks && block(exchange, BodyView::Awaited, cx).is_some();
+                let hidden = depends && is_hidden(exchange, &held.body);
+                if hidden { Ruling::GatherOrRefuse } else { ruling }
+            }
+            Some(Side::Request) => rule_part(exchange, cx),
             _ => rule_response_body(exchange, body, cx),
         };
         match (ruling, side) {
             (Ruling::Hold, _) => self.pause(cx),
             (Ruling::Block(status), _) => self.block(status, cx),
+            (Ruling::GatherOrRefuse, _) => {
+                let why = match (held.whole, too_large) {
+                    (true, _) => Unseen::Coded,
+                    (false, true) => Unseen::TooLarge,
+                    (false, false) => Unseen::NoRoom,
+                };
+                self.refuse_unseen(why, cx);
+            }
             (Ruling::Pass | Ruling::Gather, Some(Side::Request)) => {
                 exchange.release_request(cx.outbox);
                 self.set_out(cx);
@@ -149,6 +214,19 @@ impl Conn {
                 debug_assert_eq!(released, Ok(()), "the server's own head was parsed before");
             }
         }
+    }
+
+    /// Refuses the request in hand, about whose body the block_list has a rule: not all of the
+    /// body can be looked at.
+    fn refuse_unseen(&mut self, why: Unseen, cx: &mut Context<'_>) {
+        cx.shared.stats.undecided.add(1);
+        let (status, why) = match why {
+            Unseen::TooLarge => (413, format!("it is larger than {HELD_BODY_BYTES} bytes")),
+            Unseen::Coded => (415, "its content coding cannot be undone".to_owned()),
+            Unseen::NoRoom => (503, "too much is held at the moment".to_owned()),
+        };
+        let reason = format!("a rule of the block_list looks at the body, and cannot here: {why}");
+        self.fail(status, reason, cx);
     }
 
     fn pause(&mut self, cx: &mut Context<'_>) {
@@ -315,7 +393,8 @@ fn pieces(body: Bytes) -> Vec<Bytes> {
 
 /// As many flows are held as may be: this one goes on.
 pub(super) fn tell_of_too_many(cx: &Context<'_>) {
+    let most = cx.options.held_flows;
     cx.shared.notices.give(Notice::Warning(format!(
-        "{HELD_FLOWS} flows are held, as many as may be: others that match go on unheld"
+        "{most} flows are held, as many as may be (held_flows): others that match go on unheld"
     )));
 }

@@ -22,6 +22,7 @@ impl Conn {
     /// requests find their own upstream connections; any other when the server is there.
     pub(super) fn connect(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) {
         self.since = cx.now.instant;
+        self.touch(cx.now);
         let hosts = &cx.shared.hosts;
         let by_name = cx.shared.discovered.is_some()
             || cx.shared.serves_pages_of(&authority.host)
@@ -30,7 +31,7 @@ impl Conn {
         let intercepts = cx.intercepts(&authority, None);
         if by_name || intercepts {
             self.client.send(reply::CONNECTION_ESTABLISHED);
-            self.phase = Phase::Sniffing(Sniffing { authority, waits: 0 });
+            self.phase = Phase::Sniffing(Sniffing { authority, waits: 0, begun: false });
             if intercepts && cx.options.connection_strategy == ConnectionStrategy::Eager {
                 self.dial_ahead(cx);
             }
@@ -48,7 +49,11 @@ impl Conn {
 
     /// Looks at the first bytes of a tunnel.
     pub(super) fn open(&mut self, cx: &mut Context<'_>) -> bool {
-        let Phase::Sniffing(sniffing) = &self.phase else { return false };
+        let Phase::Sniffing(sniffing) = &mut self.phase else { return false };
+        if !sniffing.begun && !self.client.input.is_empty() {
+            sniffing.begun = true;
+            self.since = cx.now.instant;
+        }
         let authority = sniffing.authority.clone();
         let given_up = sniffing.waits > 1;
         if !self.upstream.input.is_empty() || self.upstream.end.is_some() {
@@ -277,6 +282,7 @@ impl Conn {
     /// protocol ends the exchange's record with the switch.
     pub(super) fn upgraded(&mut self, exchange: Exchange, cx: &mut Context<'_>) -> Tunnel {
         self.since = cx.now.instant;
+        self.touch(cx.now);
         let facts = exchange.facts();
         let head = exchange.response_head().cloned().unwrap_or_default();
         let agreed = agreed_websocket(&facts.head, &head, cx);

@@ -9,6 +9,7 @@ use crate::http::reply;
 use crate::http::target::host_value;
 use crate::limits::{HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
 use crate::notice::Notice;
+use crate::options::Options;
 use crate::proxy::conn::{Conn, Phase, UpstreamState};
 use crate::proxy::context::{Command, Connected, Context, Dial};
 use crate::proxy::exchange::{Exchange, Failure, RequestFacts, Route, Step, micros};
@@ -104,6 +105,7 @@ impl Conn {
         let id = cx.shared.new_flow_id();
         let exchange = Exchange::new(id, facts, self.peer, cx.options.capture_body_limit);
         self.exchange = Some(Box::new(exchange));
+        self.touch(cx.now);
         self.admit(cx);
     }
 
@@ -147,11 +149,13 @@ impl Conn {
             }
         };
         if exchange.has_gathered() {
+            self.touch(cx.now);
             self.judge_gathered(cx);
             return true;
         }
         match exchange.move_response(&mut self.upstream, &mut self.client, cx) {
             Ok(_) if exchange.has_gathered() => {
+                self.touch(cx.now);
                 self.judge_gathered(cx);
                 true
             }
@@ -159,7 +163,13 @@ impl Conn {
                 self.switch_protocols(cx);
                 true
             }
-            Ok(step) => self.finish_exchange(cx) || sent || step == Step::Progress,
+            Ok(step) => {
+                let moved = sent || step == Step::Progress;
+                if moved {
+                    self.touch(cx.now);
+                }
+                self.finish_exchange(cx) || moved
+            }
             Err(failure) => {
                 self.exchange_failed(failure, cx);
                 true
@@ -327,14 +337,40 @@ impl Conn {
         match &self.exchange {
             Some(exchange) if exchange.paused_since().is_some() => self.hold_timed_out(cx),
             None if self.head_began.is_some() => {
-                self.refuse(408, "the request's head did not come in time", None, cx);
+                let wait = cx.options.request_head_timeout.as_secs_f64();
+                let reason = format!(
+                    "the request's head did not come within {wait} s (request_head_timeout)"
+                );
+                self.refuse(408, &reason, None, cx);
             }
             None => self.close(cx),
-            Some(exchange) if exchange.awaits_upstream() || exchange.request_is_taken() => {
-                self.fail(504, "the server did not answer in time".to_owned(), cx);
+            Some(exchange) => {
+                let (status, reason) = self.overdue(exchange, cx);
+                self.fail(status, reason, cx);
             }
-            Some(_) => self.fail(408, "the request's body did not come in time".to_owned(), cx),
         }
+    }
+
+    /// Who has kept an exchange waiting for too long: the status that says so, and the words.
+    fn overdue(&self, exchange: &Exchange, cx: &Context<'_>) -> (u16, String) {
+        let Options { response_timeout, body_timeout, .. } = cx.options;
+        if exchange.awaits_upstream() {
+            return (504, "no connection to the server came about in time".to_owned());
+        }
+        if exchange.answer_awaited_since().is_some() {
+            let wait = response_timeout.as_secs_f64();
+            return (504, format!("the server did not answer within {wait} s (response_timeout)"));
+        }
+        let (status, what) = if exchange.is_answered() && !self.client.output.is_empty() {
+            (504, "the client did not read the response's body on")
+        } else if !self.upstream.output.is_empty() {
+            (504, "the server did not read the request's body on")
+        } else if !exchange.request_is_taken() {
+            (408, "the request's body did not go on")
+        } else {
+            (504, "the response's body did not go on")
+        };
+        (status, format!("{what} for {} s (body_timeout)", body_timeout.as_secs_f64()))
     }
 
     fn switch_protocols(&mut self, cx: &mut Context<'_>) {

@@ -75,6 +75,9 @@ pub(super) struct World {
     to_send: Buffer,
     client_ends: bool,
     server_splits: bool,
+    /// Whether what is sent to them is taken.
+    client_reads: bool,
+    server_reads: bool,
     patience: Duration,
     pub(super) client_got: Vec<u8>,
     pub(super) client_closed: Option<Command>,
@@ -127,6 +130,8 @@ impl World {
             to_send,
             client_ends: false,
             server_splits: true,
+            client_reads: true,
+            server_reads: true,
             patience: Duration::from_secs(60),
             client_got: Vec::new(),
             client_closed: None,
@@ -239,7 +244,7 @@ impl World {
         if count > 0 {
             self.conn.client.input.push(&self.to_send.bytes()[..count]);
             self.to_send.consume(count);
-            self.conn.touch(self.now);
+            self.conn.heard(self.now);
         } else if self.client_ends && self.to_send.is_empty() {
             self.conn.client_ended(End::Clean);
             self.client_ends = false;
@@ -260,6 +265,7 @@ impl World {
         let count = if self.server_splits { self.piece(all) } else { all };
         let moved = if count > 0 {
             self.conn.upstream.input.push(&reply.sent[peer.given..][..count]);
+            self.conn.heard(self.now);
             peer.given += count;
             true
         } else if let (true, Some(end)) = (peer.given == reply.sent.len(), reply.ends) {
@@ -274,15 +280,21 @@ impl World {
     }
 
     fn client_takes(&mut self) -> bool {
+        if !self.client_reads {
+            return false;
+        }
         let count = self.piece(self.conn.client.output.len());
         self.client_got.extend_from_slice(&self.conn.client.output.bytes()[..count]);
         self.conn.client.output.consume(count);
+        if count > 0 {
+            self.conn.touch(self.now);
+        }
         self.with(|_, _| ());
         count > 0
     }
 
     fn server_takes(&mut self) -> bool {
-        let Some(peer) = &mut self.peer else { return false };
+        let Some(peer) = self.peer.as_mut().filter(|_| self.server_reads) else { return false };
         let output = &mut self.conn.upstream.output;
         let count = match output.len() {
             0 => 0,
@@ -290,6 +302,9 @@ impl World {
         };
         peer.got.extend_from_slice(&output.bytes()[..count]);
         output.consume(count);
+        if count > 0 {
+            self.conn.touch(self.now);
+        }
         self.with(|_, _| ());
         count > 0
     }

@@ -6,6 +6,7 @@
 mod agent_tasks;
 mod capture;
 mod connect;
+mod connections;
 mod device_page;
 mod discover;
 mod edges;
@@ -27,4 +28,6 @@ mod streaming;
 mod support;
 mod tls;
 mod upgrade;
+mod waits;
+
 mod websocket;

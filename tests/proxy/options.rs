@@ -1,5 +1,6 @@
 //! Every option has its effect on the traffic, while the proxy runs.
 
+use flowtap::limits::{HELD_BODY_BYTES, INPUT_BYTES};
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
@@ -168,6 +169,46 @@ fn the_block_list_answers_in_place_of_servers() {
 }
 
 #[test]
+fn a_request_that_the_block_list_cannot_look_at_is_refused() {
+    let rules = json!([":~bq secret:403", ":~m DELETE:405"]);
+    let (tap, mut agent) = with("block_list", rules);
+    let origin = Origin::answers(OK);
+    let to = origin.addr;
+    let send = |method: &str, size: usize| {
+        let mut client = Client::connect(tap.addr);
+        let body = "x".repeat(size - 6) + "secret";
+        client.try_send(format!(
+            "{method} http://{to}/ HTTP/1.1\r\nHost: {to}\r\nContent-Length: {size}\r\n\r\n{body}"
+        ));
+        client
+    };
+    assert!(send("POST", HELD_BODY_BYTES).head().starts_with("HTTP/1.1 403 "));
+    // One read more may be looked at.
+    let got = send("POST", HELD_BODY_BYTES + INPUT_BYTES + 1).rest();
+    assert!(got.starts_with("HTTP/1.1 413 ") && got.contains("block_list"), "{got}");
+    // What the head decides needs no body.
+    assert!(send("DELETE", HELD_BODY_BYTES + INPUT_BYTES + 1).head().starts_with("HTTP/1.1 405 "));
+
+    // As many as may be are held by somebody else.
+    set(&mut agent, "held_flows", json!(1));
+    set(&mut agent, "intercept", json!("~u /held & ~q"));
+    let mut held = Client::connect(tap.addr);
+    held.send(get(to, "/held"));
+    agent.wait("get_intercepted_flows", &json!({}), |list| list["count"] == 1);
+    let got = send("POST", 10).rest();
+    assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("block_list"), "{got}");
+    assert_eq!(origin.seen(), "", "nothing that was not looked at has left");
+    assert_eq!(agent.call("get_status", json!({}))["requests_undecided"], 2);
+    // Others that the intercept filter is about go on unheld.
+    let mut unheld = Client::connect(tap.addr);
+    unheld.send(get(to, "/held"));
+    assert_eq!(unheld.response().1, b"ok");
+    agent.call("resume_all", json!({}));
+    assert_eq!(held.response().1, b"ok");
+    assert!(send("POST", 10).head().starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
 fn the_block_list_needs_nobody_who_looks_at_flows() {
     let rule = "block_list=/~m GET/403";
     let tap = Setup::no_output().args(["--set", rule, "-e", "localhost"]).start();
@@ -326,6 +367,44 @@ fn response_timeout_ends_the_wait_for_an_answer() {
     });
     assert!(ask(&tap, &origin, "").0.starts_with("HTTP/1.1 504 "));
     agent.wait("get_flows", &json!({"filter": "~e"}), |list| list["total"] == 1);
+}
+
+#[test]
+fn pooled_connections_are_the_newest() {
+    let tap = Setup::with_mcp().args(["--loops", "1", "--set", "pooled_connections=2"]).start();
+    let mut agent = Agent::of(&tap);
+    let origins = [(); 3].map(|()| Origin::answers(OK));
+    let connections = || origins.each_ref().map(Origin::connections);
+    for origin in &origins {
+        ask(&tap, origin, "");
+    }
+    // The first had been idle the longest when the third came.
+    for origin in [&origins[2], &origins[1]] {
+        ask(&tap, origin, "");
+    }
+    assert_eq!(connections(), [1, 1, 1]);
+    ask(&tap, &origins[0], "");
+    assert_eq!(connections(), [2, 1, 1]);
+    set(&mut agent, "pooled_connections", json!(0));
+    for origin in [&origins[0], &origins[0]] {
+        ask(&tap, origin, "");
+    }
+    assert_eq!(connections(), [3, 1, 1], "the one that was kept, then a new one");
+}
+
+#[test]
+fn store_bytes_bounds_the_flows_that_agents_see() {
+    let large = format!("HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n{}", "x".repeat(400_000));
+    let origin = Origin::answers(large);
+    let tap = Setup::with_mcp().args(["--set", "store_bytes=1m"]).start();
+    let mut agent = Agent::of(&tap);
+    for _ in 0..3 {
+        ask(&tap, &origin, "");
+    }
+    agent.wait("get_flows", &json!({}), |list| list["flows"][0]["id"] == "3");
+    assert_eq!(agent.call("get_flow_count", json!({}))["count"], 2);
+    let said = agent.fails("set_option", json!({"key": "store_bytes", "value": "2m"}));
+    assert!(said.contains("--set store_bytes=SIZE"), "{said}");
 }
 
 #[test]

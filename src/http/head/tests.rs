@@ -207,6 +207,39 @@ fn request_line_is_limited() {
 }
 
 #[test]
+fn limits_hold_however_a_head_is_split() {
+    let head = |line: usize, fields: &str| {
+        format!("GET /{} HTTP/1.1\r\n{fields}\r\n", "a".repeat(line - "GET / HTTP/1.1".len()))
+    };
+    let large = |length: usize| {
+        let rest = length - head(20, "X: \r\n").len();
+        head(20, &format!("X: {}\r\n", "b".repeat(rest)))
+    };
+    for (text, expected) in [
+        (large(HEAD_BYTES), None),
+        (large(HEAD_BYTES + 1), Some(HeadError::TooLarge)),
+        (head(20, &"A: b\r\n".repeat(HEAD_FIELDS)), None),
+        (head(20, &"A: b\r\n".repeat(HEAD_FIELDS + 1)), Some(HeadError::TooManyFields)),
+        (head(REQUEST_LINE_BYTES, ""), None),
+        (head(REQUEST_LINE_BYTES + 1, ""), Some(HeadError::RequestLineTooLong)),
+    ] {
+        let ends = |step: usize| (0..text.len()).step_by(step).chain([text.len()]);
+        // Byte by byte around the limits, whose ends are the ends of lines and of the head.
+        let last = text.len() - 40..=text.len();
+        let line = REQUEST_LINE_BYTES - 3..=REQUEST_LINE_BYTES + 3;
+        let splits: [Vec<usize>; 3] = [ends(997).collect(), last.collect(), line.collect()];
+        for split in splits {
+            let mut reader = HeadReader::new();
+            let mut parsed = RequestHead::default();
+            let ends = split.into_iter().filter(|end| *end < text.len()).chain([text.len()]);
+            let mut results = ends.map(|end| reader.request(&text.as_bytes()[..end], &mut parsed));
+            let last = results.find(|result| *result != Ok(Parsed::Partial));
+            assert_eq!(last.and_then(Result::err), expected, "{} bytes", text.len());
+        }
+    }
+}
+
+#[test]
 fn empty_lines_are_limited() {
     let text = |count| format!("{}GET / HTTP/1.1\r\n\r\n", "\r\n".repeat(count));
     assert!(request(text(EMPTY_LINES).as_bytes()).is_ok());

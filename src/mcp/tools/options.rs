@@ -58,6 +58,9 @@ pub(super) fn get_status(work: &Work<'_>) -> Outcome {
         ("bodies_cut", &stats.bodies_cut),
         ("messages_left_out", &stats.messages_left_out),
         ("clients_distrusting", &stats.distrusted),
+        ("accept_pauses", &stats.accept_pauses),
+        ("connections_turned_away", &stats.turned_away),
+        ("requests_undecided", &stats.undecided),
     ];
     for (name, counter) in counters {
         reply.put(name, counter.get());

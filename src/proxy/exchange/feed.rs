@@ -67,7 +67,7 @@ mod tests {
         let totals = Arc::new(HeldTotals::default());
         let body: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[1]).collect();
         let length = BodyLength::Length(body.len() as u64);
-        let mut hold = Hold::begin(Side::Response, length, &totals).unwrap();
+        let mut hold = Hold::begin(Side::Response, length, &totals, 1).unwrap();
         let mut link = Link::default();
         link.input.push(&body);
         hold.gather(&mut BodyReader::new(length), &mut link.input).unwrap();
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_goes_out_is_what_counts() {
         let totals = Arc::new(HeldTotals::default());
-        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals).unwrap();
+        let mut hold = Hold::begin(Side::Request, BodyLength::Chunked, &totals, 1).unwrap();
         let mut link = Link::default();
         link.input.push(b"3\r\nabc\r\n0\r\n\r\n");
         hold.gather(&mut BodyReader::new(BodyLength::Chunked), &mut link.input).unwrap();

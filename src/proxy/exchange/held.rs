@@ -22,7 +22,8 @@ use crate::proxy::outbox::Outbox;
 impl Exchange {
     /// The request does not go on before it was gathered. Returns whether it is held at all.
     pub fn hold_request(&mut self, client: &mut Link, cx: &mut Context<'_>) -> bool {
-        let hold = Hold::begin(Side::Request, self.facts.length, &cx.shared.held);
+        let most = cx.options.held_flows;
+        let hold = Hold::begin(Side::Request, self.facts.length, &cx.shared.held, most);
         let Some(mut hold) = hold else {
             intercept::tell_of_too_many(cx);
             return false;
@@ -47,7 +48,8 @@ impl Exchange {
         at_once: bool,
         cx: &Context<'_>,
     ) -> bool {
-        let Some(mut hold) = Hold::begin(Side::Response, length, &cx.shared.held) else {
+        let most = cx.options.held_flows;
+        let Some(mut hold) = Hold::begin(Side::Response, length, &cx.shared.held, most) else {
             intercept::tell_of_too_many(cx);
             return false;
         };

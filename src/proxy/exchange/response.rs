@@ -61,7 +61,10 @@ impl Exchange {
                     Some(Bytes::copy_from_slice(bytes.get(..head_bytes).unwrap_or(bytes)));
                 step
             }
-            100..=199 => self.pass_interim(head, bytes, client)?,
+            100..=199 => {
+                self.times.interim = Some(cx.now);
+                self.pass_interim(head, bytes, client)?
+            }
             _ => {
                 self.take_final(length, bytes, client, cx)?;
                 Step::Progress

@@ -10,6 +10,7 @@ use crate::proxy::link::End;
 mod held;
 mod released;
 mod replay;
+mod waits;
 
 const SEEDS: u64 = 256;
 

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -29,7 +30,11 @@ pub(crate) enum End {
 impl Client {
     /// Connects to `addr` (the proxy, or an origin itself).
     pub(crate) fn connect(addr: SocketAddr) -> Self {
-        let tcp = TcpStream::connect_timeout(&addr, DEADLINE).unwrap();
+        Self::of(TcpStream::connect_timeout(&addr, DEADLINE).unwrap())
+    }
+
+    /// A client on this connection.
+    pub(crate) fn of(tcp: TcpStream) -> Self {
         tcp.set_read_timeout(Some(DEADLINE)).unwrap();
         tcp.set_write_timeout(Some(DEADLINE)).unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -122,6 +127,27 @@ impl Client {
     /// The next head, with its blank line.
     pub(crate) fn head(&mut self) -> String {
         String::from_utf8_lossy(&read_head(&mut self.stream)).into_owned()
+    }
+
+    /// Whether bytes come within this time; they stay to be taken.
+    pub(crate) fn answers_within(&self, time: Duration) -> bool {
+        self.peek(time).is_ok_and(|count| count > 0)
+    }
+
+    /// Whether bytes or the connection's end come within this time.
+    pub(crate) fn hears_within(&self, time: Duration) -> bool {
+        self.peek(time).is_ok()
+    }
+
+    fn peek(&self, time: Duration) -> std::io::Result<usize> {
+        self.tcp.set_read_timeout(Some(time)).unwrap();
+        let peeked = self.tcp.peek(&mut [0]);
+        self.tcp.set_read_timeout(Some(DEADLINE)).unwrap();
+        match peeked {
+            // A reset ends a connection as well.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(0),
+            peeked => peeked,
+        }
     }
 
     /// Exactly `count` bytes.

@@ -232,6 +232,58 @@ fn what_came_of_a_request_that_is_blocked_is_recorded() {
 }
 
 #[test]
+fn a_request_that_a_rule_cannot_look_at_goes_nowhere() {
+    let body = body(200_000);
+    let post = request("POST", &length(&body), &body);
+    let blocking = |seed, rule: &str| {
+        let mut world = with_room(World::new(seed, &post, Vec::new()).client_ends(), 1_000);
+        world.options.block_list = vec![BlockRule::parse(rule).unwrap()];
+        world.run()
+    };
+    for seed in 0..SEEDS / 4 {
+        // Neither the rule nor its opposite can be told from a part.
+        for rule in ["/~bq secret/403", "/! ~bq secret/403", "/~b secret | ~d other/403"] {
+            let world = blocking(seed, rule);
+            assert!(world.client_got.starts_with(b"HTTP/1.1 503 "), "{rule} seed {seed}");
+            assert_eq!((world.dials, world.shared.stats.undecided.get()), (0, 1), "seed {seed}");
+            let error = exchanges(&world)[0].error.clone().unwrap();
+            assert!(error.contains("block_list"), "{error}");
+        }
+        for rule in ["/~m POST/403", "/~bq secret | ~m POST/403"] {
+            let world = blocking(seed, rule);
+            assert!(world.client_got.starts_with(b"HTTP/1.1 403 "), "{rule} seed {seed}");
+            assert_eq!(world.shared.stats.undecided.get(), 0, "seed {seed}");
+        }
+        // What the head decides needs no room.
+        let world = blocking(seed, "/~bq secret & ~m GET/403");
+        assert!(world.client_got.starts_with(b"HTTP/1.1 502 "), "seed {seed}");
+        assert_eq!(world.dials, 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_request_whose_coding_hides_it_from_a_rule_goes_nowhere() {
+    let body = b"what this says is not gzip";
+    let post = |coding: &str| {
+        request("POST", &format!("Content-Encoding: {coding}\r\n{}", length(body)), body)
+    };
+    for (coding, rule, status) in [
+        ("gzip", "/~bq secret/403", "415"),
+        ("unknown", "/~bq secret/403", "415"),
+        ("unknown", "/~bq not.gzip/403", "403"),
+        ("gzip", "/~bq secret & ~m GET/403", "502"),
+        ("identity", "/~bq secret/403", "502"),
+    ] {
+        let mut world = World::new(1, &post(coding), Vec::new()).client_ends();
+        world.options.block_list = vec![BlockRule::parse(rule).unwrap()];
+        let world = world.run();
+        let status = format!("HTTP/1.1 {status} ");
+        assert!(world.client_got.starts_with(status.as_bytes()), "{coding} {rule}");
+        assert_eq!(world.dials, usize::from(status.contains("502")), "{coding} {rule}");
+    }
+}
+
+#[test]
 fn a_request_goes_on_as_it_came_and_so_does_what_follows() {
     let body = body(SIZE);
     for seed in 0..RUNS {

@@ -1,0 +1,164 @@
+//! As many connections as there may be, and one more.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::agent::Agent;
+use crate::support::client::Client;
+use crate::support::flowtap::{Flowtap, Setup};
+use crate::support::origin::Origin;
+use crate::support::{DEADLINE, get, read_head};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/// How long an answer has to fail to come for its connection to count as waiting.
+const WAITS: Duration = Duration::from_millis(500);
+
+/// A client that has asked for a page of the proxy's own.
+fn asking(tap: &Flowtap) -> Client {
+    let mut client = Client::connect(tap.addr);
+    client.send(get("mitm.it", "/"));
+    client
+}
+
+fn is_served(client: &mut Client) -> bool {
+    client.response().0.starts_with("HTTP/1.1 200 ")
+}
+
+#[test]
+fn one_connection_too_many_waits_until_there_is_room() {
+    let mut tap = Setup::with_mcp().args(["--set", "connections=2"]).start();
+    let mut agent = Agent::of(&tap);
+    let mut clients = [asking(&tap), asking(&tap)];
+    assert!(clients.iter_mut().all(is_served));
+    let status = agent.call("get_status", json!({}));
+    assert_eq!((&status["accept_pauses"], &status["connections"]), (&json!(0), &json!(2)));
+
+    let before = tap.cpu_time();
+    let mut third = asking(&tap);
+    assert!(!third.answers_within(WAITS));
+    assert!(tap.cpu_time() - before < WAITS / 2, "it spins while a client waits");
+    let line = tap.err_line("warning: 2 client connections are open");
+    assert!(line.contains("the option connections"), "{line}");
+    let status = agent.call("get_status", json!({}));
+    assert_eq!((&status["accept_pauses"], &status["connections"]), (&json!(1), &json!(2)));
+    // Who is there is served.
+    clients[0].send(get("mitm.it", "/"));
+    assert!(is_served(&mut clients[0]));
+
+    drop(clients);
+    assert!(is_served(&mut third));
+    // A larger number holds at once, and it was told of once.
+    let mut fourth = asking(&tap);
+    let mut fifth = asking(&tap);
+    assert!(is_served(&mut fourth) && !fifth.answers_within(WAITS));
+    agent.call("set_option", json!({"key": "connections", "value": 3}));
+    assert!(is_served(&mut fifth));
+    assert_eq!(tap.stop().stderr.matches("client connections are open").count(), 1);
+}
+
+#[test]
+fn one_connection_too_many_of_a_client_is_told_why() {
+    let mut tap = Setup::with_mcp().args(["--set", "connections_per_client=2"]).start();
+    let mut agent = Agent::of(&tap);
+    let mut clients = vec![asking(&tap), asking(&tap)];
+    assert!(clients.iter_mut().all(is_served));
+    for _ in 0..3 {
+        let mut third = asking(&tap);
+        let got = third.rest();
+        assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("Connection: close"), "{got}");
+        assert!(got.contains("connections_per_client"), "{got}");
+    }
+    tap.err_line("warning: 127.0.0.1 has as many connections");
+    assert_eq!(agent.call("get_status", json!({}))["connections_turned_away"], 3);
+    // Another client has places of its own.
+    let mut other = Client::of(connect_from([127, 0, 0, 2], tap.addr));
+    other.send(get("mitm.it", "/"));
+    assert!(is_served(&mut other));
+    // A place that is left is free as soon as the proxy has seen that.
+    clients.pop();
+    let end = Instant::now() + DEADLINE;
+    while !asking(&tap).head().starts_with("HTTP/1.1 200 ") {
+        assert!(Instant::now() < end, "the place of a client that has gone stays taken");
+    }
+    let ended = tap.stop();
+    assert_eq!(ended.stderr.matches("has as many connections").count(), 1, "{}", ended.stderr);
+}
+
+/// A connection from this address.
+fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((address, 0))).unwrap();
+    connect(&socket, &to).unwrap();
+    TcpStream::from(socket)
+}
+
+#[test]
+fn clients_beyond_the_limit_of_open_files_wait() {
+    let mut tap = Setup::proxy().args(["--loops", "2"]).with_open_files(64).start();
+    let mut clients: Vec<_> = (0..60).map(|_| asking(&tap)).collect();
+    let line = tap.err_line("warning: 28 sockets are open");
+    assert!(line.contains("ulimit -n"), "{line}");
+    let served = clients.iter_mut().take_while(|client| client.answers_within(WAITS)).count();
+    assert_eq!(served, 28, "of 64 descriptors half are kept, and an eighth of the rest");
+    let before = tap.cpu_time();
+    assert!(!clients[served].answers_within(WAITS));
+    assert!(tap.cpu_time() - before < WAITS / 2, "it spins while clients wait");
+    // Each that goes makes room for one that waits.
+    for mut client in clients {
+        assert!(is_served(&mut client));
+    }
+    assert!(is_served(&mut asking(&tap)));
+    assert_eq!(tap.stop().stderr.matches("sockets are open").count(), 1);
+}
+
+#[test]
+fn a_server_for_which_no_descriptor_is_left_is_503() {
+    let tap = Setup::proxy().args(["--loops", "1"]).with_open_files(48).start();
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Arc::new(Origin::start(move |_, stream| {
+        read_head(stream);
+        let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
+        stream.say(OK.as_bytes());
+    }));
+    let mut clients: Vec<_> = (0..21).map(|_| Client::connect(tap.addr)).collect();
+    let (mut answered, mut refused) = (0, 0);
+    for client in &mut clients {
+        client.send(get(origin.addr, "/"));
+    }
+    // All have asked before any is answered; then each of the others has its server.
+    let unanswered: Vec<_> = clients
+        .iter_mut()
+        .filter_map(|client| {
+            if !client.answers_within(WAITS / 5) {
+                return Some(client);
+            }
+            let (head, body) = client.response();
+            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+            let body = String::from_utf8(body).unwrap();
+            assert!(body.contains("open files"), "{body}");
+            refused += 1;
+            None
+        })
+        .collect();
+    for _ in &unanswered {
+        go.send(()).unwrap();
+    }
+    for client in unanswered {
+        assert_eq!(client.response().1, b"ok");
+        answered += 1;
+    }
+    assert!(answered > 0 && refused > 0, "{answered} {refused}");
+    // Those who were refused are served now: idle connections make room for others.
+    for client in &mut clients {
+        go.send(()).unwrap();
+        client.send(get(origin.addr, "/"));
+        assert_eq!(client.response().1, b"ok");
+    }
+    assert!(tap.stop().status.success());
+}
