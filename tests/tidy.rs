@@ -173,6 +173,15 @@ fn every_dependency_has_its_reason() {
     }
 }
 
+#[test]
+fn the_documents_tell_the_promised_version_of_rust() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut lines = manifest.lines().filter_map(|line| line.strip_prefix("rust-version = \""));
+    let version = lines.next().and_then(|rest| rest.strip_suffix('"')).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("Rust {version} ")), "Rust {version} is not in README.md");
+}
+
 /// Whether a document has this table at its place.
 fn assert_has_table(document: &str, place: &str, table: &str) {
     let text = fs::read_to_string(root().join(document)).unwrap();
