@@ -14,7 +14,7 @@ mod packer;
 mod packing;
 mod patch;
 mod place;
-mod private;
+pub(crate) mod private;
 pub mod queue;
 pub mod read;
 pub mod recorder;

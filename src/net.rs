@@ -8,6 +8,7 @@ mod dial;
 mod event_loop;
 mod listener;
 mod outlet;
+mod own;
 mod pool;
 mod resolver;
 pub mod server;

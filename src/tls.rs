@@ -5,6 +5,7 @@ pub(crate) mod ca_file;
 pub mod cert_cache;
 pub(crate) mod der;
 pub mod hello;
+pub(crate) mod key_file;
 pub mod leaf;
 pub(crate) mod pem;
 pub mod pkcs12;

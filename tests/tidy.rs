@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -172,6 +172,85 @@ fn every_dependency_has_its_reason() {
         }
         above = line;
     }
+}
+
+#[test]
+fn the_documents_tell_the_promised_version_of_rust() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut lines = manifest.lines().filter_map(|line| line.strip_prefix("rust-version = \""));
+    let version = lines.next().and_then(|rest| rest.strip_suffix('"')).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("Rust {version} ")), "Rust {version} is not in README.md");
+}
+
+/// Names of tests as the documents give them: the file, or what a `tests.rs` is of, and the
+/// function.
+fn names_of_tests() -> HashSet<String> {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    rust_files(&root().join("tests"), &mut files);
+    let mut names = HashSet::new();
+    for path in files {
+        let is_of_folder = path.ends_with("tests.rs");
+        let named = if is_of_folder { path.parent().unwrap() } else { &path };
+        let file = named.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        for test in text.split("#[test]\n").skip(1) {
+            let function = test.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+            names.insert(format!("{file}::{}", function.unwrap()));
+        }
+    }
+    names
+}
+
+/// The words in backquotes that name tests.
+fn named_tests(text: &str) -> Vec<&str> {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|it| it.split_once("::").is_some_and(|(a, b)| is_word(a) && is_word(b))).collect()
+}
+
+#[test]
+fn every_promise_has_tests_that_exist() {
+    let names = names_of_tests();
+    let security = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let guarantees = readme.split("## Guarantees\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut rows = 0;
+    for text in [security.as_str(), guarantees] {
+        for name in named_tests(text) {
+            assert!(names.contains(name), "there is no test {name}");
+        }
+        let heads = ["| could try |", "| promise |", "|---"];
+        let is_row =
+            |line: &&str| line.starts_with('|') && !heads.iter().any(|it| line.starts_with(it));
+        for row in text.lines().filter(is_row) {
+            rows += 1;
+            let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+            assert!(!named_tests(last).is_empty(), "no test keeps this: {row}");
+        }
+    }
+    assert!(rows > 30, "{rows} rows");
+    assert_eq!(guarantees.matches("| **").count(), 6);
+}
+
+/// Everything that flowtap writes may hold secrets. Two modules make files with modes of their
+/// own; all others use these.
+#[test]
+fn files_are_made_private() {
+    let makers = ["capture/private.rs", "tls/ca_file.rs"];
+    let ways = ["File::create", "fs::write(", "OpenOptions::new(", "File::options(", "create_dir"];
+    let mut found = Vec::new();
+    for (name, text) in sources().iter().filter(|(name, _)| !makers.contains(&name.as_str())) {
+        for line in outside_tests(name, text).lines() {
+            if ways.iter().any(|way| line.contains(way)) {
+                found.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "use capture::private for files:\n{}", found.join("\n"));
 }
 
 /// Whether a document has this table at its place.

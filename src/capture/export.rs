@@ -63,7 +63,7 @@ pub fn write_whole<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<
         if path.is_dir() {
             return Err(Error::new(format!("cannot write {}: it is a folder", path.display())));
         }
-        let file = std::fs::OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        let file = private::options().write(true).open(&path).map_err(failed)?;
         let mut out = io::BufWriter::new(file);
         let result = write(&mut out)?;
         out.flush().map_err(failed)?;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// Options that make new files with mode 0600.
-pub(super) fn options() -> OpenOptions {
+pub(crate) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
+use crate::cli::proxy::warn_of_others;
 use crate::cli::running;
 use crate::cli::status::Status;
 use crate::cli::words::visible;
@@ -44,6 +45,7 @@ pub fn run(config: &Config) -> Result<()> {
     let server = Server::start(config, bound, parts)?;
     let mut status = Status::new(stats, config.confdir.clone());
     status.line(&format!("proxy  http://{}", server.address()));
+    warn_of_others(server.address(), "", &mut status);
     let result = running::attend(server, &signals, &notice_receiver, &mut status, &first_seen);
     status.finish();
     print(&render(&discovered.table()));

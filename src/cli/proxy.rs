@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::never;
@@ -142,34 +141,28 @@ fn start_lines(
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
     }
-    if others_can_read(authority.path()) {
-        status.line(&format!(
-            "WARNING: others can read the CA's key; end that with chmod 600 {}",
-            authority.path().display()
-        ));
-    }
-    if !server.address().ip().is_loopback() {
-        status.line(
-            "WARNING: other machines can reach this proxy, send traffic through it and have it \
-             decrypted and recorded",
-        );
-    }
+    let consequences = match config.options.proxyauth {
+        None => {
+            ", and have it decrypted and recorded (--set proxyauth=USER:PASSWORD asks them \
+                 for credentials)"
+        }
+        Some(_) => {
+            ", and have it decrypted and recorded, if they know the credentials of proxyauth"
+        }
+    };
+    warn_of_others(server.address(), consequences, status);
     if config.insecure_upstream {
         status.line("WARNING: the certificates of servers are not verified");
     }
 }
 
-/// Whether users other than its owner can read a file.
-fn others_can_read(path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o077 != 0)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = path;
-        false
+/// Says so where other machines reach the proxy too, and what comes of it for them.
+pub(super) fn warn_of_others(address: SocketAddr, consequences: &str, status: &mut Status) {
+    if !address.ip().to_canonical().is_loopback() {
+        status.line(&format!(
+            "WARNING: other machines can reach this proxy and send traffic through it, also to \
+             what listens on this machine alone{consequences}"
+        ));
     }
 }
 

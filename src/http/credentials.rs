@@ -1,7 +1,11 @@
 //! Credentials of the Basic scheme (RFC 7617), compared without telling by the time it takes.
 
+use std::hint::black_box;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::flow::redact::MASK;
 
 /// Whether exactly one of the fields' values shows these credentials, `user:password`.
 pub fn shows_credentials<'a>(mut values: impl Iterator<Item = &'a [u8]>, expected: &str) -> bool {
@@ -11,11 +15,45 @@ pub fn shows_credentials<'a>(mut values: impl Iterator<Item = &'a [u8]>, expecte
     scheme.eq_ignore_ascii_case(b"Basic ") && equal(&decoded, expected.as_bytes())
 }
 
-/// Whether two secrets are the same. Takes as long for a near miss as for any other of the same
-/// length.
+/// A request's head with the values of its Proxy-Authorization fields masked. It need not be one
+/// that can be parsed: whatever starts a line with that name counts.
+pub fn without_credentials(head: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(head.len());
+    let mut masking = false;
+    // Heads that are refused may have bare line ends and folded lines (RFC 9112 section 5.2).
+    for line in head.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
+        let text = line.trim_ascii_end();
+        let end = line.get(text.len()..).unwrap_or_default();
+        let is_folded = line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+        if let Some((name, _)) = split_name(text) {
+            kept.extend_from_slice(name);
+            kept.extend_from_slice(b": ");
+            kept.extend_from_slice(MASK.as_bytes());
+            masking = true;
+        } else if !(masking && is_folded) {
+            kept.extend_from_slice(text);
+            masking &= text.is_empty();
+        }
+        kept.extend_from_slice(end);
+    }
+    kept
+}
+
+/// A line that begins with Proxy-Authorization, parted behind that name.
+fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let parts = line.split_at_checked(PROXY_AUTHORIZATION.len())?;
+    let goes_on = parts.1.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let is_it = parts.0.eq_ignore_ascii_case(PROXY_AUTHORIZATION.as_bytes());
+    (is_it && !goes_on).then_some(parts)
+}
+
+/// The field that holds credentials for the proxy.
+pub const PROXY_AUTHORIZATION: &str = "Proxy-Authorization";
+
+/// Whether two secrets are the same. Takes a time that depends on their lengths alone.
 pub fn equal(given: &[u8], expected: &[u8]) -> bool {
-    let differing = given.iter().zip(expected).fold(0, |bits, (a, b)| bits | (a ^ b));
-    given.len() == expected.len() && std::hint::black_box(differing) == 0
+    let differing = given.iter().zip(expected).fold(0, |bits, (a, b)| black_box(bits | (a ^ b)));
+    black_box(differing) == 0 && given.len() == expected.len()
 }
 
 #[cfg(test)]
@@ -38,8 +76,33 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_masked_in_whole_and_in_broken_heads() {
+        for (head, kept) in [
+            (
+                "GET / HTTP/1.1\r\nA: 1\r\nproxy-authorization: Basic eDp5\r\nB: 2\r\n\r\n",
+                "GET / HTTP/1.1\r\nA: 1\r\nproxy-authorization: ***\r\nB: 2\r\n\r\n",
+            ),
+            ("Proxy-Authorization : x\n", "Proxy-Authorization: ***\n"),
+            ("A: 1\rProxy-Authorization:x", "A: 1\rProxy-Authorization: ***"),
+            (
+                "Proxy-Authorization: x\r\n y\r\n\tz\r\nB: 2\r\n",
+                "Proxy-Authorization: ***\r\n\r\n\r\nB: 2\r\n",
+            ),
+            ("Proxy-Authorization", "Proxy-Authorization: ***"),
+            ("Authorization: Basic eDp5\r\n a\r\n\r\n", "Authorization: Basic eDp5\r\n a\r\n\r\n"),
+            ("Proxy-Authorizatio", "Proxy-Authorizatio"),
+            ("Proxy-Authorization-Info: x", "Proxy-Authorization-Info: x"),
+            ("", ""),
+        ] {
+            let masked = without_credentials(head.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&masked), kept, "{head:?}");
+        }
+    }
+
+    #[test]
     fn secrets_are_compared_whole() {
         assert!(equal(b"abc", b"abc") && equal(b"", b""));
         assert!(!equal(b"ab", b"abc") && !equal(b"abd", b"abc") && !equal(b"abcd", b"abc"));
+        assert!(!equal(b"", b"abc") && !equal(b"bbc", b"abc"));
     }
 }

@@ -18,6 +18,7 @@ use crate::net::event_loop::{
     token,
 };
 use crate::net::listener::is_exhaustion;
+use crate::net::own;
 use crate::net::pool::{Pool, PoolKey};
 use crate::net::resolver::Addresses;
 use crate::net::slots::Slots;
@@ -58,6 +59,16 @@ struct Connecting {
     attempts: Vec<(SocketKey, SocketAddr)>,
     next_attempt: Option<Instant>,
     last_error: Option<DialError>,
+}
+
+impl Connecting {
+    /// Keeps the error that a client is told: that a name leads to the proxy says more than that
+    /// another of its addresses did not answer.
+    fn failed(&mut self, error: DialError) {
+        if !self.last_error.as_ref().is_some_and(|kept| [403, 508].contains(&kept.status)) {
+            self.last_error = Some(error);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -188,24 +199,14 @@ impl EventLoop {
     /// Tries the next address beside those that are being tried.
     fn try_next(&mut self, key: DialKey) -> Dialled {
         let now = self.desk.now.instant;
-        let listen = self.desk.shared.listen;
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         let authority = dialing.authority.clone();
         let Stage::Connecting(connecting) = &mut dialing.stage else {
             return Dialled::Pending(key);
         };
         while let Some(address) = connecting.untried.pop_front() {
-            if is_own(address, listen) {
-                let reason = format!("{} is this proxy itself", shown(&authority));
-                connecting.last_error = Some(DialError { status: 508, reason });
-                continue;
-            }
-            if self.desk.shared.guards(address) {
-                let reason = format!(
-                    "{} leads to this proxy's own tools, which are for this machine alone",
-                    shown(&authority)
-                );
-                connecting.last_error = Some(DialError { status: 403, reason });
+            if let Some(error) = own::refusal(address, &self.desk.shared, &shown(&authority)) {
+                connecting.failed(error);
                 continue;
             }
             let opened =
@@ -221,7 +222,7 @@ impl EventLoop {
                     }
                     return Dialled::Pending(key);
                 }
-                Err(error) => connecting.last_error = Some(refused(&authority, &error)),
+                Err(error) => connecting.failed(refused(&authority, &error)),
             }
         }
         if !connecting.attempts.is_empty() {
@@ -250,8 +251,9 @@ impl EventLoop {
         let Stage::Connecting(connecting) = &mut dialing.stage else {
             return Dialled::Pending(key);
         };
+        let listen = self.desk.shared.listen;
         let mut winner = None;
-        let mut failed = false;
+        let mut errors = Vec::new();
         connecting.attempts.retain(|(socket, address)| {
             if winner.is_some() {
                 return true;
@@ -259,18 +261,22 @@ impl EventLoop {
             let Some(entry) = self.sockets.get_mut(*socket) else { return false };
             let stream = &entry.socket.stream;
             let error = match (stream.take_error(), stream.peer_addr()) {
+                (Ok(None), Ok(_)) if own::has_reached_itself(stream, *address, listen) => {
+                    own::own(&shown(&authority))
+                }
                 (Ok(None), Ok(_)) => {
                     winner = Some((*socket, *address));
                     return false;
                 }
                 (Ok(None), Err(_)) => return true,
-                (Ok(Some(error)), _) | (Err(error), _) => error,
+                (Ok(Some(error)), _) | (Err(error), _) => refused(&authority, &error),
             };
-            connecting.last_error = Some(refused(&authority, &error));
+            errors.push(error);
             self.sockets.remove(*socket);
-            failed = true;
             false
         });
+        let failed = !errors.is_empty();
+        errors.into_iter().for_each(|error| connecting.failed(error));
         match winner {
             Some((socket, address)) => {
                 for (loser, _) in std::mem::take(&mut connecting.attempts) {
@@ -532,30 +538,27 @@ fn tls_failed(name: &str, error: &TlsError) -> DialError {
     DialError { status: 502, reason }
 }
 
-/// Whether connecting to `address` would reach the proxy itself.
-fn is_own(address: SocketAddr, listen: SocketAddr) -> bool {
-    let (to, own) = (address.ip().to_canonical(), listen.ip().to_canonical());
-    // A connection to the unspecified address goes to the loopback one.
-    let here = to.is_loopback() || to.is_unspecified();
-    let meets =
-        to == own || own.is_unspecified() && here || to.is_unspecified() && own.is_loopback();
-    address.port() == listen.port() && meets
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_proxy_knows_its_own_addresses() {
-        let own = |to: &str, listen: &str| is_own(to.parse().unwrap(), listen.parse().unwrap());
-        assert!(own("127.0.0.1:8080", "127.0.0.1:8080"));
-        assert!(own("0.0.0.0:8080", "127.0.0.1:8080"));
-        assert!(own("[::ffff:127.0.0.1]:8080", "127.0.0.1:8080"));
-        assert!(own("127.0.0.1:8080", "0.0.0.0:8080"));
-        assert!(own("[::1]:8080", "[::]:8080"));
-        assert!(!own("127.0.0.1:8081", "127.0.0.1:8080"));
-        assert!(!own("127.0.0.2:8080", "127.0.0.1:8080"));
-        assert!(!own("192.0.2.1:8080", "0.0.0.0:8080"));
+    fn of_the_errors_of_a_name_the_one_that_it_leads_here_is_told() {
+        let (now, reason) = (Now { instant: Instant::now(), epoch_us: 0 }, String::new());
+        for (statuses, told) in
+            [([502, 508, 504], 508), ([403, 502, 508], 403), ([502, 504, 502], 502)]
+        {
+            let mut connecting = Connecting {
+                began: now,
+                untried: VecDeque::new(),
+                attempts: Vec::new(),
+                next_attempt: None,
+                last_error: None,
+            };
+            for status in statuses {
+                connecting.failed(DialError { status, reason: reason.clone() });
+            }
+            assert_eq!(connecting.last_error.map(|error| error.status), Some(told));
+        }
     }
 }

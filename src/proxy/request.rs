@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
-use crate::http::credentials::shows_credentials;
+use crate::http::credentials::{PROXY_AUTHORIZATION, shows_credentials, without_credentials};
 use crate::http::field::{FieldKind, has_token};
 use crate::http::head::{RequestHead, Version, values};
 use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
@@ -68,7 +68,7 @@ pub fn decide(
     let inside_route = || inside.map(|inside| inside.route.clone());
     if inside.is_none()
         && let Some(expected) = &cx.options.proxyauth
-        && !shows_credentials(values(&head.fields, bytes, "Proxy-Authorization"), expected)
+        && !shows_credentials(values(&head.fields, bytes, PROXY_AUTHORIZATION), expected)
     {
         return refuse(407, "this proxy wants a user name and password", None);
     }
@@ -209,7 +209,7 @@ pub(super) fn facts(
     write_request(&mut outgoing, bytes, head, &request);
     RequestFacts {
         outgoing,
-        head: Bytes::copy_from_slice(raw),
+        head: kept_head(raw, options),
         method_bytes: head.method.of(bytes).len(),
         version: head.version,
         keep_alive: keep_alive(head.version, &head.fields, bytes),
@@ -220,6 +220,15 @@ pub(super) fn facts(
         recorded,
         began,
         route,
+    }
+}
+
+/// A head as it is recorded. What a client shows to the proxy alone (RFC 9110 section 11.7.2) is
+/// not for whoever reads what the proxy has captured, where it asks for credentials.
+pub(super) fn kept_head(raw: &[u8], options: &Options) -> Bytes {
+    match options.proxyauth {
+        None => Bytes::copy_from_slice(raw),
+        Some(_) => without_credentials(raw).into(),
     }
 }
 

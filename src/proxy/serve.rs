@@ -1,7 +1,5 @@
 //! Serving requests on a client connection: one exchange after another, in order.
 
-use bytes::Bytes;
-
 use crate::flow::record::{Exchange as Record, Intervention, Message, Scheme, Timing};
 use crate::http::device_page;
 use crate::http::head::{HeadError, Parsed};
@@ -312,7 +310,10 @@ impl Conn {
                 client: self.peer,
                 client_tls: self.client_tls.clone(),
                 upstream: None,
-                request: Message { head: Bytes::copy_from_slice(head), ..Message::default() },
+                request: Message {
+                    head: request::kept_head(head, cx.options),
+                    ..Message::default()
+                },
                 response: None,
                 timing: Timing {
                     began_us: began.epoch_us,

@@ -1,6 +1,7 @@
 //! The certificate authority: found or made, and signing leaf certificates.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use time::{Duration, OffsetDateTime};
 use crate::error::{Error, Result};
 
 use super::ca_file::{self, BACKDATED, CaFile};
+use super::key_file::{self, Refused};
 use super::leaf::{LeafNames, LeafParts, certificate};
 use super::pem;
 use super::pkcs12::certificate_only;
@@ -82,8 +84,8 @@ impl Authority {
     /// they are missing or are of another CA.
     ///
     /// # Errors
-    /// When a CA file is unreadable, truncated, mismatched, expired or no CA: the text names the
-    /// file and the fix. An existing file is never replaced.
+    /// When a CA file is unreadable, truncated, mismatched, expired or no CA, or when others can
+    /// read or replace it: the text names the file and the fix. An existing file is never replaced.
     pub fn open(source: &AuthoritySource<'_>) -> Result<Authority> {
         let now = OffsetDateTime::now_utc();
         if let Some(file) = source.file {
@@ -118,7 +120,13 @@ impl Authority {
         let refuse = |why: String| {
             Error::new(format!("the CA file {} is not usable: {why}; {fix}", path.display()))
         };
-        let ca = ca_file::read(&path, now).map_err(refuse)?;
+        let unreadable = |error: io::Error| format!("it cannot be read: {error}");
+        let file = File::open(&path).map_err(|error| refuse(unreadable(error)))?;
+        let ca = ca_file::read(&file, now).map_err(refuse)?;
+        key_file::check(&path, &file).map_err(|refused| match refused {
+            Refused::Unreadable(error) => refuse(unreadable(error)),
+            Refused::Exposed(why) => exposed(&path, &why),
+        })?;
         let (signer, algorithm) =
             signer(&*ca.key).ok_or_else(|| refuse("its key type is not supported".to_owned()))?;
         let (leaf_key, leaf_public_key) = leaf_key()?;
@@ -232,10 +240,21 @@ fn mitmproxy_file(source: &AuthoritySource<'_>) -> Option<PathBuf> {
 fn create(path: &Path, now: OffsetDateTime) -> Result<bool> {
     if let Some(folder) = path.parent() {
         ca_file::make_folder(folder).map_err(|e| cannot_write(folder, &e))?;
+        key_file::check_folder(folder).map_err(|refused| match refused {
+            Refused::Unreadable(error) => cannot_write(folder, &error),
+            Refused::Exposed(why) => exposed(path, &why),
+        })?;
     }
     let text = ca_file::generate(now)
         .map_err(|e| Error::new(format!("cannot make a certificate authority: {e}")))?;
-    ca_file::create_whole(path, text.as_bytes(), 0o600).map_err(|e| cannot_write(path, &e))
+    let mut text = text.into_bytes();
+    let made = ca_file::create_whole(path, &text, 0o600).map_err(|e| cannot_write(path, &e));
+    ca_file::wipe(&mut text);
+    made
+}
+
+fn exposed(path: &Path, why: &str) -> Error {
+    Error::new(format!("the CA file {} is not safe to use: {why}", path.display()))
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Error {

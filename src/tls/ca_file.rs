@@ -38,16 +38,26 @@ pub(crate) struct CaFile {
     pub(crate) self_issued: bool,
 }
 
-/// Reads and checks the CA file at `path`. The error says what is wrong, without the path.
-pub(crate) fn read(path: &Path, now: OffsetDateTime) -> Result<CaFile, String> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(CA_FILE_BYTES + 1).read_to_end(&mut text))
+/// Reads and checks a CA file that was opened. The error says what is wrong, without the path.
+pub(crate) fn read(file: &File, now: OffsetDateTime) -> Result<CaFile, String> {
+    // With room for all of it, so that no copy stays behind where a buffer was outgrown.
+    let mut text = Vec::with_capacity(usize::try_from(CA_FILE_BYTES + 2).unwrap_or_default());
+    file.take(CA_FILE_BYTES + 1)
+        .read_to_end(&mut text)
         .map_err(|e| format!("it cannot be read: {e}"))?;
     if text.len() as u64 > CA_FILE_BYTES {
         return Err(format!("it is longer than {CA_FILE_BYTES} bytes"));
     }
-    parse(&text, now)
+    let parsed = parse(&text, now);
+    wipe(&mut text);
+    parsed
+}
+
+/// Overwrites what held a key, before its memory is used for something else.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Without a reader the writing could be left out.
+    std::hint::black_box(bytes);
 }
 
 /// Checks the text of a CA file.

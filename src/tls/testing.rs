@@ -1,5 +1,7 @@
 //! What the tests of TLS share: authorities in temporary folders, and bytes carried between ends.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -126,12 +128,13 @@ pub(crate) fn openssl(folder: &Path, arguments: &str) -> String {
     text
 }
 
-/// Writes the files, one after the other, into one file of `folder`.
+/// Writes the files, one after the other, into one file of `folder` that is private.
 pub(crate) fn join(folder: &Path, parts: &[&str], name: &str) -> PathBuf {
     let text: Vec<u8> =
         parts.iter().flat_map(|part| std::fs::read(folder.join(part)).unwrap()).collect();
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     path
 }
 

@@ -1,6 +1,6 @@
 //! Flows as HAR, in the reply or in a file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::capture::har::{har_entry, write_har};
+use crate::capture::private;
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
 use crate::limits::{ASIDE_FILES, REPLY_CHARS, REPLY_MOST_CHARS};
@@ -227,7 +228,7 @@ impl Target {
             let mut name = self.path.file_name().unwrap_or_default().to_owned();
             name.push(format!(".part-{number}"));
             let part = self.path.with_file_name(name);
-            match create(&part) {
+            match private::options().write(true).create_new(true).open(&part) {
                 Ok(file) => return Ok((part, file)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -235,14 +236,6 @@ impl Target {
         }
         Err(io::Error::other("too many files of unfinished exports stand beside it"))
     }
-}
-
-/// Makes a new file that only its owner can read.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.write(true).create_new(true).open(path)
 }
 
 /// A file that can be written no more when the call is given up.

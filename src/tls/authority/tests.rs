@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -149,4 +150,85 @@ fn mitmproxys_ca_is_taken_over_only_by_default() {
     assert_eq!(Authority::open(&source).unwrap().origin(), Origin::Created);
     source.confdir_given = false;
     assert_eq!(Authority::open(&source).unwrap().origin(), Origin::Loaded);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_wherever_it_comes_from() {
+    let home = TempDir::new().unwrap();
+    let confdir = home.path().join(".flowtap");
+    let own = open_in(&confdir).unwrap();
+    drop(own);
+    let own = confdir.join(CA_FILE);
+    let theirs = home.path().join(".mitmproxy/mitmproxy-ca.pem");
+    fs::create_dir(theirs.parent().unwrap()).unwrap();
+    fs::copy(&own, &theirs).unwrap();
+    let elsewhere = home.path().join("none");
+    let of_mitmproxy = AuthoritySource {
+        confdir: &elsewhere,
+        confdir_given: false,
+        file: None,
+        home: Some(home.path()),
+    };
+    for (path, open) in [
+        (&own, &(|| open_in(&confdir)) as &dyn Fn() -> Result<Authority>),
+        (&own, &(|| open_file(&own))),
+        (&theirs, &(|| Authority::open(&of_mitmproxy))),
+    ] {
+        open().unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = open().unwrap_err().to_string();
+        let command = format!("chmod 600 {}", path.display());
+        assert!(error.contains("not safe") && error.ends_with(&command), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        open().unwrap();
+    }
+    // The mode of the file protects it in a folder that others can look into.
+    fs::set_permissions(&confdir, fs::Permissions::from_mode(0o755)).unwrap();
+    open_in(&confdir).unwrap();
+}
+
+#[test]
+fn no_key_is_made_where_others_could_replace_it() {
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let error = open_in(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with(&format!("chmod go-w {}", folder.path().display())), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    // A folder that is made for it is the user's alone.
+    let inner = folder.path().join("conf");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    open_in(&inner).unwrap();
+    assert_eq!(mode(&inner), 0o700);
+}
+
+#[test]
+fn what_is_printed_for_debugging_holds_no_key() {
+    let folder = TempDir::new().unwrap();
+    let authority = open_in(folder.path()).unwrap();
+    let text = fs::read(folder.path().join(CA_FILE)).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&text).unwrap();
+    // PKCS#8 (RFC 5208) around ECPrivateKey (RFC 5915): a string of 32 octets is the secret.
+    let der = key.secret_der();
+    let at = der.windows(2).position(|window| window == [0x04, 0x20]).unwrap() + 2;
+    let secret = &der[at..at + 32];
+    let mut shown = format!("{authority:?} {:?}", authority.ca);
+    let authority = Arc::new(authority);
+    shown += &format!("{:?}", authority.mint(&LeafNames::for_host("a.example").unwrap()));
+    let (server, client) = pair_of(authority);
+    let session = server.session(Some("a.example"), "a.example", TlsVersion::Tls12);
+    shown += &format!("{server:?} {client:?} {session:?}");
+    let hex = |upper| {
+        let digits = secret.iter().map(|byte| match upper {
+            true => format!("{byte:02X}"),
+            false => format!("{byte:02x}"),
+        });
+        digits.collect::<String>()
+    };
+    let list = format!("{secret:?}");
+    let list = list.trim_matches(['[', ']']);
+    let base64 = String::from_utf8_lossy(&text).lines().nth(1).unwrap().to_owned();
+    for form in [&hex(true), &hex(false), list, &base64] {
+        assert!(!shown.contains(form), "{form} is in {shown}");
+    }
 }

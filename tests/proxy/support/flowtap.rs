@@ -133,6 +133,22 @@ impl Setup {
         self
     }
 
+    /// Starts it under this umask, in octal.
+    pub(crate) fn umask(mut self, mask: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {mask} && exec \"$0\" \"$@\"")]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.dir.path());
+        self.command = command;
+        self
+    }
+
     /// Its folder.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -227,6 +243,11 @@ impl Flowtap {
             Err(_) => return false,
         }
         true
+    }
+
+    /// All that it has printed so far, on both streams.
+    pub(crate) fn printed(&self) -> String {
+        [&self.stderr[..], &self.stdout[..]].concat().join("\n")
     }
 
     /// Its working folder.
