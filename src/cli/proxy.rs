@@ -65,7 +65,7 @@ pub fn run(config: &Config, channel: Channel) -> Result<()> {
         notices,
     };
     let server = Server::start(config, bound, parts)?;
-    let mut status = Status::new(stats.clone(), authority.path().to_owned());
+    let mut status = Status::new(stats.clone(), authority.certificate_path());
     let mcp = agents.as_ref().and_then(Prepared::address);
     let serving = agents.map(|agents| agents.serve(config, &server, &options, &stats));
     let mut serving = serving.transpose()?;
@@ -140,6 +140,9 @@ fn start_lines(
     }
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
+    }
+    if let Some(why) = authority.readable_by_others() {
+        status.line(&format!("WARNING: the CA file has a key, and {why}"));
     }
     let consequences = match config.options.proxyauth {
         None => {

@@ -54,12 +54,15 @@ pub enum Origin {
     Loaded,
     /// mitmproxy's CA, which its owner has in the trust stores already.
     Mitmproxy,
+    /// Read from a file that the user named.
+    Named,
 }
 
 /// The CA with its key, and the key that all leaves of this process share.
 pub struct Authority {
     path: PathBuf,
     origin: Origin,
+    readable: Option<String>,
     ca: CaFile,
     signer: Box<dyn Signer>,
     algorithm: AlgorithmIdentifier,
@@ -86,11 +89,12 @@ impl Authority {
     /// # Errors
     /// When a CA file is unreadable, truncated, mismatched, expired or no CA, or when others can
     /// read or replace it: the text names the file and the fix. An existing file is never replaced.
+    /// A file that the user named may be readable to others, as mounted secrets are.
     pub fn open(source: &AuthoritySource<'_>) -> Result<Authority> {
         let now = OffsetDateTime::now_utc();
         if let Some(file) = source.file {
             let fix = "name another file with --ca, or leave --ca out";
-            return Self::load(file.to_owned(), Origin::Loaded, fix, now);
+            return Self::load(file.to_owned(), Origin::Named, fix, now);
         }
         let path = source.confdir.join(CA_FILE);
         if !is_there(&path) {
@@ -123,17 +127,31 @@ impl Authority {
         let unreadable = |error: io::Error| format!("it cannot be read: {error}");
         let file = File::open(&path).map_err(|error| refuse(unreadable(error)))?;
         let ca = ca_file::read(&file, now).map_err(refuse)?;
-        key_file::check(&path, &file).map_err(|refused| match refused {
-            Refused::Unreadable(error) => refuse(unreadable(error)),
-            Refused::Exposed(why) => exposed(&path, &why),
-        })?;
+        let readable = match key_file::check(&path, &file) {
+            Ok(()) => None,
+            Err(Refused::Readable(why)) if origin == Origin::Named => Some(why),
+            Err(Refused::Readable(why) | Refused::Exposed(why)) => {
+                return Err(exposed(&path, &why));
+            }
+            Err(Refused::Unreadable(error)) => return Err(refuse(unreadable(error))),
+        };
         let (signer, algorithm) =
             signer(&*ca.key).ok_or_else(|| refuse("its key type is not supported".to_owned()))?;
         let (leaf_key, leaf_public_key) = leaf_key()?;
         // Clients have a self-issued CA in their store or will never trust it; what hangs below
         // another CA must be sent.
         let chain = ca.certificates.iter().skip(usize::from(ca.self_issued)).cloned().collect();
-        Ok(Authority { path, origin, ca, signer, algorithm, chain, leaf_key, leaf_public_key })
+        Ok(Authority {
+            path,
+            origin,
+            readable,
+            ca,
+            signer,
+            algorithm,
+            chain,
+            leaf_key,
+            leaf_public_key,
+        })
     }
 
     /// Puts the certificate, without the key, in its forms beside the CA file.
@@ -153,6 +171,24 @@ impl Authority {
     /// The file that the CA was read from or written to.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file to give to clients that are to trust the CA: one with the certificate alone, where
+    /// there is one.
+    pub fn certificate_path(&self) -> PathBuf {
+        let name = match self.origin {
+            Origin::Created | Origin::Loaded => CERTIFICATE_PEM_FILE,
+            Origin::Mitmproxy => "mitmproxy-ca-cert.pem",
+            Origin::Named => return self.path.clone(),
+        };
+        let beside = self.path.with_file_name(name);
+        if is_there(&beside) { beside } else { self.path.clone() }
+    }
+
+    /// Who else can read the key, in words with the command that ends that. Only of a file that the
+    /// user named; others are refused then.
+    pub fn readable_by_others(&self) -> Option<&str> {
+        self.readable.as_deref()
     }
 
     /// How the CA came to be.
@@ -242,7 +278,7 @@ fn create(path: &Path, now: OffsetDateTime) -> Result<bool> {
         ca_file::make_folder(folder).map_err(|e| cannot_write(folder, &e))?;
         key_file::check_folder(folder).map_err(|refused| match refused {
             Refused::Unreadable(error) => cannot_write(folder, &error),
-            Refused::Exposed(why) => exposed(path, &why),
+            Refused::Readable(why) | Refused::Exposed(why) => exposed(path, &why),
         })?;
     }
     let text = ca_file::generate(now)

@@ -26,9 +26,15 @@ pub(crate) fn check(path: &Path, file: &File) -> Result<(), Refused> {
     // Of the open file, so that it is the one that was read.
     let facts = file.metadata().map_err(Refused::Unreadable)?;
     let user = rustix::process::geteuid().as_raw();
-    check_file(path, &facts, user)?;
+    let checked = check_file(path, &facts, user);
+    if !matches!(checked, Ok(()) | Err(Refused::Readable(_))) {
+        return checked;
+    }
     // Nobody can replace a pipe that is open.
-    if facts.is_file() { check_places(path, user) } else { Ok(()) }
+    if facts.is_file() {
+        check_places(path, user)?;
+    }
+    checked
 }
 
 /// Checks the folder that a key is to be made in, as [`check`] will.
@@ -51,7 +57,9 @@ fn real(folder: &Path) -> io::Result<PathBuf> {
 pub(crate) enum Refused {
     /// It or its folder cannot be read.
     Unreadable(io::Error),
-    /// Somebody else has a hand on it: who, and what to do.
+    /// Others can read it, and no more: who, and what to do.
+    Readable(String),
+    /// Others can replace or change it: who, and what to do.
     Exposed(String),
 }
 
@@ -67,7 +75,9 @@ fn check_file(path: &Path, facts: &Metadata, user: u32) -> Result<(), Refused> {
     let mode = facts.permissions().mode();
     // The mode of a pipe says nothing of who can read from it.
     if facts.is_file() && mode & GROUP_AND_OTHERS != 0 {
-        return Err(Refused::Exposed(format!(
+        let refused =
+            if mode & GROUP_AND_OTHERS_WRITE == 0 { Refused::Readable } else { Refused::Exposed };
+        return Err(refused(format!(
             "users other than its owner can read or change it (mode {:04o}); end that with: \
              chmod 600 {shown}",
             mode & 0o7777
@@ -154,7 +164,7 @@ mod tests {
 
     fn exposed(result: Result<(), Refused>) -> String {
         match result {
-            Err(Refused::Exposed(why)) => why,
+            Err(Refused::Readable(why) | Refused::Exposed(why)) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -167,6 +177,10 @@ mod tests {
             let why = refusal(&key);
             let command = format!("chmod 600 {}", key.display());
             assert!(why.ends_with(&command) && why.contains(&format!("{mode:04o}")), "{why}");
+        }
+        for (mode, readable) in [(0o644, true), (0o440, true), (0o646, false), (0o664, false)] {
+            set(&key, mode);
+            assert_eq!(matches!(open(&key), Err(Refused::Readable(_))), readable, "{mode:04o}");
         }
         for mode in [0o600, 0o400, 0o700] {
             set(&key, mode);

@@ -93,14 +93,19 @@ fn a_ca_key_that_others_can_read_is_refused_at_the_start() {
     with_conf().start().stop();
     let key = conf.join("flowtap-ca.pem");
     let with_file = || Setup::proxy().args(["--ca".as_ref(), key.as_os_str()]);
-    fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
-    for setup in [with_conf(), with_file()] {
+    for (mode, setup) in [(0o640, with_conf()), (0o620, with_file())] {
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
         let ended = setup.run();
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
         let command = format!("chmod 600 {}", key.display());
         assert!(ended.stderr.trim_end().ends_with(&command), "{}", ended.stderr);
     }
+    // Mounted secrets are files that all can read: whoever names one knows it.
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    let ended = with_file().start().stop();
+    assert!(ended.stderr.contains("WARNING: the CA file has a key"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("chmod 600 {}", key.display())), "{}", ended.stderr);
     // The command that it names is the one that helps.
     let chmod = Command::new("chmod").arg("600").arg(&key).status().unwrap();
     assert!(chmod.success());
