@@ -5,6 +5,7 @@ pub mod control;
 mod deadlines;
 mod dial;
 mod event_loop;
+mod fault;
 mod listener;
 mod outlet;
 mod pool;

@@ -93,6 +93,11 @@ impl<C: Copy + PartialEq> Pool<C> {
         }
     }
 
+    /// Whether a certain connection is in it.
+    pub(super) fn contains(&self, key: &PoolKey, connection: C) -> bool {
+        self.idle.get(key).is_some_and(|idle| idle.iter().any(|(_, it)| *it == connection))
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
@@ -141,6 +146,7 @@ mod tests {
         pool.put(key("a", None), 1, now);
         pool.put(key("a", Some("a")), 2, now);
         pool.put(key("a", None), 3, now);
+        assert!(pool.contains(&key("a", None), 3) && !pool.contains(&key("a", None), 2));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 3)));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 1)));
         assert_eq!(pool.take(&key("a", None), later), None);

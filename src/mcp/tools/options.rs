@@ -58,6 +58,7 @@ pub(super) fn get_status(work: &Work<'_>) -> Outcome {
         ("bodies_cut", &stats.bodies_cut),
         ("messages_left_out", &stats.messages_left_out),
         ("clients_distrusting", &stats.distrusted),
+        ("faults", &stats.faults),
     ];
     for (name, counter) in counters {
         reply.put(name, counter.get());
