@@ -23,6 +23,7 @@ mod plain;
 mod pool;
 mod refusals;
 mod replay;
+mod stopping;
 mod streaming;
 mod support;
 mod tls;
