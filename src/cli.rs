@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 use crate::error::Result;
+use crate::fault;
 
 mod agents;
 pub mod discover;
@@ -13,6 +14,7 @@ mod flow_lines;
 pub mod inspect;
 pub mod lines;
 mod mcp;
+mod printer;
 pub mod proxy;
 mod running;
 pub mod settings;
@@ -22,9 +24,11 @@ pub mod words;
 
 use agents::Channel;
 use flags::{Command, Request};
+pub use printer::last_words;
 
 /// Does what a command line, without the program's name, asks for.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
+    fault::install_hook();
     match flags::parse(words)? {
         Request::Help(command) => print(&flags::help(command)),
         Request::Version => print(&format!("flowtap {}\n", env!("CARGO_PKG_VERSION"))),

@@ -5,6 +5,7 @@
 //! sockets, then the tools for agents, and last the words from and to the user.
 
 pub mod error;
+pub mod fault;
 pub mod limits;
 pub mod near;
 

@@ -121,6 +121,13 @@ pub const LINGER_BYTES: usize = 1024 * 1024;
 /// How long exchanges under way may go on after the first signal to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
 
+/// How long what serves agents on standard output may take to end after that.
+pub const STOP_CALLS: Duration = Duration::from_millis(500);
+/// How long the last words wait for a terminal that does not take them.
+pub const STOP_WORDS: Duration = Duration::from_millis(500);
+/// How long a loop that cannot go on waits for the readers of flows to take what it had.
+pub const FAULT_FLUSH: Duration = Duration::from_secs(1);
+
 // Flows that are held for somebody's decision.
 
 /// Flows that are held at the same time by default; more go on unheld, and the user is told. Each
@@ -361,6 +368,10 @@ pub const OPTION_WAIT_LONGEST: Duration = Duration::from_secs(86_400);
 
 /// Notices that wait to be printed; more are counted and not printed.
 pub const QUEUE_NOTICES: usize = 1_024;
+/// Bytes of text that wait for the terminal to take them; more are left out and counted.
+pub const PRINTED_BYTES: usize = 1024 * 1024;
+/// Notices beside those that say why the process has to end: there are fewer threads.
+pub const QUEUE_FAILURES: usize = 64;
 /// Bytes of a body, or of a WebSocket message, that the terminal shows where bodies are cut: about
 /// a screenful.
 pub const PRINTED_BODY_BYTES: usize = 4 * 1024;
@@ -429,6 +440,10 @@ pub const MCP_PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 const _: () = {
     assert!(MCP_THREADS * MCP_EVENT_BYTES < MCP_STREAM_BYTES);
     assert!(MCP_STREAM_BYTES <= MCP_OUTPUT_BYTES);
+    // The end comes within 5 s whatever the peers do; packing has the rest. The terminal may be
+    // waited for twice: for the summary, and for why it ended.
+    let stop = STOP_GRACE.as_millis() + STOP_CALLS.as_millis() + 2 * STOP_WORDS.as_millis();
+    assert!(stop < 5_000);
     assert!(MCP_REPLY_BYTES <= MCP_OUTPUT_BYTES && MCP_BODY_BYTES <= MCP_BODIES_BYTES);
     // serde_json gives up at 128.
     assert!(MCP_JSON_DEPTH < 128);

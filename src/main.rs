@@ -1,6 +1,5 @@
 //! The `flowtap` program: flags to a command, a command's error to words and an exit status.
 
-use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -11,7 +10,6 @@ fn main() -> ExitCode {
         true => (" (flowtap --help tells more)", 2),
         false => ("", 1),
     };
-    // Where standard error is closed the status alone has to tell.
-    let _ = stderr().write_all(format!("flowtap: {error}{hint}\n").as_bytes());
+    flowtap::cli::last_words(format!("flowtap: {error}{hint}\n"));
     ExitCode::from(status)
 }

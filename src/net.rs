@@ -6,6 +6,7 @@ pub mod control;
 mod deadlines;
 mod dial;
 mod event_loop;
+mod fault;
 mod listener;
 mod outlet;
 mod own;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::limits::QUEUE_NOTICES;
+use crate::fault::{self, Fault};
+use crate::limits::{QUEUE_FAILURES, QUEUE_NOTICES};
 use crate::stats::Stats;
 
 /// Something the user should know.
@@ -24,6 +25,16 @@ pub enum Notice {
         /// The TLS alert it sent.
         alert: String,
     },
+    /// A panic ended a connection or a call, and nothing else.
+    Fault {
+        /// What was being done.
+        what: String,
+        /// What the panic said, and where it was.
+        fault: Fault,
+    },
+    /// A part of flowtap has failed without which it must not go on: the process has to end in
+    /// order. The reason is a whole sentence.
+    Failed(String),
     /// Anything else, as a whole sentence.
     Warning(String),
 }
@@ -38,14 +49,56 @@ pub struct Notices {
 impl Notices {
     /// A bounded queue of notices: the end to give to and the end to take from.
     pub fn channel(stats: Arc<Stats>) -> (Notices, Receiver<Notice>) {
-        let (sender, receiver) = bounded(QUEUE_NOTICES);
+        let (sender, receiver) = bounded(QUEUE_NOTICES + QUEUE_FAILURES);
         (Notices { sender, stats }, receiver)
     }
 
     /// Gives one notice; when too many wait it is counted and dropped.
     pub fn give(&self, notice: Notice) {
-        if self.sender.try_send(notice).is_err() {
+        // There is always room for what ends the process.
+        let has_room = matches!(notice, Notice::Failed(_)) || self.sender.len() < QUEUE_NOTICES;
+        if !has_room || self.sender.try_send(notice).is_err() {
             self.stats.notices_dropped.add(1);
         }
+    }
+
+    /// Counts a fault that ended one thing alone, and tells the user of it.
+    pub fn fault(&self, what: impl Into<String>, fault: Fault) {
+        self.stats.faults.add(1);
+        self.give(Notice::Fault { what: what.into(), fault });
+    }
+
+    /// Does the work of a thread without which flowtap must not go on. Should it panic, the user
+    /// is told and the process ends in order; `None` then.
+    pub fn supervise<T>(&self, name: &str, work: impl FnOnce() -> T) -> Option<T> {
+        fault::watch_thread();
+        match fault::catch(work) {
+            Ok(result) => Some(result),
+            Err(fault) => {
+                self.stats.faults.add(1);
+                self.give(Notice::Failed(format!("{name} {}", fault.reason())));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_the_process_is_told_however_much_waits() {
+        let stats = Arc::new(Stats::default());
+        let (notices, taken) = Notices::channel(stats.clone());
+        for _ in 0..QUEUE_NOTICES + QUEUE_FAILURES {
+            notices.give(Notice::Warning(String::new()));
+        }
+        assert_eq!(stats.notices_dropped.get(), QUEUE_FAILURES as u64);
+        assert_eq!(notices.supervise("the test", || panic!("a panic")), None::<()>);
+        assert_eq!(notices.supervise("the test", || 5), Some(5));
+        assert_eq!((taken.len(), stats.faults.get()), (QUEUE_NOTICES + 1, 1));
+        let Some(Notice::Failed(words)) = taken.try_iter().last() else { panic!("it is not told") };
+        assert!(words.starts_with("the test ended by a fault in flowtap: a panic"), "{words}");
     }
 }

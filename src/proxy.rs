@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod conn;
 pub mod context;
 pub mod exchange;
+mod fault;
 pub mod hold;
 mod intercept;
 pub mod link;

@@ -48,6 +48,8 @@ pub struct Stats {
     pub flows_lost: Counter,
     /// Notices that were not printed because too many waited.
     pub notices_dropped: Counter,
+    /// Panics of flowtap that were caught.
+    pub faults: Counter,
     /// Clients that refused our certificate.
     pub distrusted: Counter,
     /// Times that accepting stopped because connections or descriptors had run out.

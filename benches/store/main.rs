@@ -162,6 +162,7 @@ fn surroundings() -> Surroundings {
         folder: PathBuf::from("."),
         started: Instant::now(),
         stats: Arc::new(Stats::default()),
+        notices: None,
         new_flow_id: Box::new(move || FlowId(next.fetch_add(1, Ordering::Relaxed))),
     }
 }

@@ -23,6 +23,7 @@ use crate::capture::frame::FileEnd;
 use crate::capture::pace::{Pace, Traffic, Turn};
 use crate::capture::packing::{Finished, Packing, open_segment};
 use crate::capture::place::Places;
+use crate::fault;
 use crate::limits::PACK_THREADS;
 
 /// A finished segment.
@@ -80,12 +81,18 @@ pub(super) fn run(
     };
     thread::scope(|scope| {
         // Where there is no thread for it, all waits for the end.
-        let gentle = named().spawn_scoped(scope, || desk.pack_gently());
+        let gentle = named().spawn_scoped(scope, || {
+            fault::watch_thread();
+            desk.pack_gently()
+        });
         desk.pass_on(jobs);
         let more = threads().min(desk.waiting.backlog().segments).saturating_sub(1);
         for _ in 0..more {
             // Fewer threads take longer.
-            let _ = named().spawn_scoped(scope, || desk.pack_all());
+            let _ = named().spawn_scoped(scope, || {
+                fault::watch_thread();
+                desk.pack_all();
+            });
         }
         desk.pack_all();
         // A fault of one thread is a fault of the packer.
@@ -95,6 +102,11 @@ pub(super) fn run(
         }
     });
     desk.order.into_inner().unwrap_or_else(PoisonError::into_inner).packed
+}
+
+/// A panic fails one part alone, whose segment stays in the journal.
+fn guarded<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    fault::catch(work).unwrap_or_else(|fault| Err(io::Error::other(fault.reason())))
 }
 
 /// The threads of one purpose have one name.
@@ -162,7 +174,7 @@ impl Desk<'_> {
 
     /// Begins a part; `None` when its segment cannot be read or no file can be made for it.
     fn begin(&self, job: Job) -> Option<Begun> {
-        match Packing::begin(job.part, &self.places.folder) {
+        match guarded(|| Packing::begin(job.part, &self.places.folder)) {
             Ok(packing) => Some((job, Box::new(packing))),
             Err(error) => {
                 self.settle(job, Err(error));
@@ -172,11 +184,14 @@ impl Desk<'_> {
     }
 
     fn go_on(&self, (job, mut packing): Begun) {
-        let result = packing.go_on(&self.places.folder, &mut || {
-            self.shared.packed.fetch_add(1, Ordering::Relaxed);
-            ControlFlow::Continue(())
+        let result = guarded(|| {
+            let went_on = packing.go_on(&self.places.folder, &mut || {
+                self.shared.packed.fetch_add(1, Ordering::Relaxed);
+                ControlFlow::Continue(())
+            });
+            went_on.and_then(|_| packing.finish())
         });
-        self.settle(job, result.and_then(|_| packing.finish()));
+        self.settle(job, result);
     }
 
     /// Packs when traffic is quiet or too much waits, until the capture ends. Gives back the part
@@ -190,13 +205,17 @@ impl Desk<'_> {
             }
             let begun = self.waiting.take().and_then(|job| self.begin(job));
             let Some((job, mut packing)) = begun else { continue };
-            let result = packing.go_on(&self.places.folder, &mut || {
-                self.shared.packed.fetch_add(1, Ordering::Relaxed);
-                self.rest(&mut pace)
+            let result = guarded(|| {
+                packing.go_on(&self.places.folder, &mut || {
+                    self.shared.packed.fetch_add(1, Ordering::Relaxed);
+                    self.rest(&mut pace)
+                })
             });
             match result {
                 Ok(ControlFlow::Break(())) => return Some((job, packing)),
-                Ok(ControlFlow::Continue(())) => self.settle(job, packing.finish()),
+                Ok(ControlFlow::Continue(())) => {
+                    self.settle(job, guarded(|| packing.finish()));
+                }
                 Err(error) => self.settle(job, Err(error)),
             }
         }

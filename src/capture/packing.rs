@@ -78,6 +78,8 @@ impl Packing {
         while let Ok(Some((kind, payload))) = frames.next_frame() {
             let fate = match kind {
                 FrameType::Exchange => {
+                    #[cfg(test)]
+                    crate::fault::testing::fault_in("packer", payload);
                     let Some(exchange) = take_exchange(payload) else { continue };
                     let sides = [Side::Request, Side::Response].into_iter();
                     let files = sides.filter(|side| exchange.is_ahead(*side));

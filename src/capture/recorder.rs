@@ -19,6 +19,7 @@ use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
 use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::limits::{COLLECT_INTERVAL, JOURNAL_FLUSH};
 use crate::notice::{Notice, Notices};
 use crate::stats::Stats;
@@ -107,8 +108,12 @@ impl Recorder {
             Places { output: output.clone(), folder: folder.clone(), notices: notices.clone() };
         let (told, counters) = (shared.clone(), stats.clone());
         let traffic = move || Traffic::of(&counters);
-        let packer = spawn("packer", move || packer::run(&waiting, &places, &told, &traffic))?;
+        let watching = notices.clone();
+        let packer = spawn("packer", move || {
+            watching.supervise("the packer", || packer::run(&waiting, &places, &told, &traffic))
+        })?;
         let started = Instant::now();
+        let watching = notices.clone();
         let writer = Writer::start(config, folder.clone(), jobs, shared.clone(), stats, notices);
         let writer = writer.map_err(|error| {
             // Nothing is in it yet.
@@ -117,8 +122,10 @@ impl Recorder {
         })?;
         let ending = Ending { output, folder, packer, started };
         run_thread(shared, move || {
-            let writer = record(writer, &flows);
-            ending.finish(writer)
+            fault::watch_thread();
+            let mut writer = writer;
+            record_all(&mut writer, &flows, &watching);
+            ending.finish(writer, &watching)
         })
     }
 }
@@ -171,8 +178,25 @@ impl RecorderHandle {
     }
 }
 
+/// Takes flows until the queue is closed and empty. After a fault nothing more is recorded, the
+/// process is told to end, and flows are still taken until it does: traffic never waits in vain.
+fn record_all(writer: &mut Writer, flows: &FlowReceiver, notices: &Notices) {
+    // What is wrong may be wrong for every flow, but not for ever.
+    for _ in 0..FAULTS {
+        let Err(fault) = fault::catch(|| record(writer, flows)) else { return };
+        let reason = format!("the recorder {}", fault.reason());
+        // Should that fail as well, it was the first to give up all the same.
+        if fault::catch(|| writer.give_up(reason.clone())).unwrap_or(true) {
+            notices.give(Notice::Failed(reason));
+        }
+    }
+}
+
+/// Faults after which the recorder takes no more flows.
+const FAULTS: usize = 100;
+
 /// Takes flows until the queue is closed and empty.
-fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
+fn record(writer: &mut Writer, flows: &FlowReceiver) {
     let watch = flows.watch();
     let mut flushed = Instant::now();
     let mut took = false;
@@ -187,7 +211,7 @@ fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
                 watch.gather(took, COLLECT_INTERVAL, most.max(Duration::from_millis(1)));
                 took = false;
             }
-            Received::Closed => return writer,
+            Received::Closed => return,
         }
         if flushed.elapsed() >= JOURNAL_FLUSH {
             writer.flush();
@@ -200,19 +224,24 @@ fn record(mut writer: Writer, flows: &FlowReceiver) -> Writer {
 struct Ending {
     output: PathBuf,
     folder: JournalFolder,
-    packer: JoinHandle<Packed>,
+    packer: JoinHandle<Option<Packed>>,
     started: Instant,
 }
 
 impl Ending {
-    fn finish(self, writer: Writer) -> Summary {
+    fn finish(self, writer: Writer, notices: &Notices) -> Summary {
         let duration = self.started.elapsed();
-        let written = writer.finish();
-        let packed = self.packer.join().unwrap_or_else(|_| Packed {
+        let written = fault::catch(|| writer.finish()).unwrap_or_else(|fault| {
+            let failed = format!("the recorder {}", fault.reason());
+            notices.give(Notice::Failed(failed.clone()));
+            Written { failed: Some(failed), last_kept: true, ..Written::default() }
+        });
+        let mut packed = self.packer.join().ok().flatten().unwrap_or_else(|| Packed {
             error: Some((self.output.clone(), io::Error::other("the packer had a fault"))),
             segment_left: true,
             ..Packed::default()
         });
+        packed.segment_left |= written.last_kept;
         let reasons = reasons(&self.folder, &written, &packed);
         let older_kept = self.folder.replaced(1).exists();
         if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || older_kept) {

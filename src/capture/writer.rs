@@ -30,12 +30,14 @@ struct Tally {
 }
 
 /// What a writer has to say at its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) lost: u64,
     pub(super) bodies_cut: u64,
     /// Why writing ended before its time.
     pub(super) failed: Option<String>,
+    /// The last segment is in the journal and was given to nobody.
+    pub(super) last_kept: bool,
 }
 
 /// Writes flows into the journal.
@@ -121,6 +123,10 @@ impl Writer {
     }
 
     fn write(&mut self, event: FlowEvent) -> io::Result<()> {
+        #[cfg(test)]
+        if let FlowEvent::Exchange(exchange) = &event {
+            crate::fault::testing::fault_in("recorder", &exchange.frame);
+        }
         match event {
             FlowEvent::Body(BodyBlock { flow, side, data }) => {
                 self.files.append(&self.folder.body(flow, side), &data)?;
@@ -283,6 +289,19 @@ impl Writer {
         self.failed = Some(reason);
     }
 
+    /// Records nothing more, after a fault that has lost one event; whether it did before.
+    pub(super) fn give_up(&mut self, reason: String) -> bool {
+        let uncounted = u64::from(std::mem::take(&mut self.uncounted));
+        self.lose(uncounted);
+        if self.failed.is_some() {
+            return false;
+        }
+        self.failed = Some(reason);
+        // What is in memory may end with half a frame, behind which nothing is read.
+        let _ = self.flush_segment();
+        true
+    }
+
     fn lose(&mut self, flows: u64) {
         self.lost += flows;
         self.stats.flows_lost.add(flows);
@@ -303,7 +322,8 @@ impl Writer {
         }
         self.shared.closing.store(true, Ordering::Relaxed);
         self.give_to_packer(self.failed.is_none());
-        Written { lost: self.lost, bodies_cut: self.bodies_cut, failed: self.failed }
+        let Writer { lost, bodies_cut, failed, .. } = self;
+        Written { lost, bodies_cut, failed, last_kept: false }
     }
 }
 

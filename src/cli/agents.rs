@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::capture::queue::{self, FlowSender};
 use crate::cli::flow_lines::FlowLines;
-use crate::cli::stdio::Stdio;
+use crate::cli::stdio::{Stdio, defect};
 use crate::config::{Config, McpConfig};
 use crate::error::{Error, Result};
 use crate::limits::STOP_GRACE;
@@ -17,6 +19,7 @@ use crate::mcp::store::{Store, StoreLimits};
 use crate::mcp::toolbox::Toolbox;
 use crate::mcp::tools::{FlowTools, Surroundings};
 use crate::net::server::{Server, Stopper};
+use crate::notice::Notices;
 use crate::options::SharedOptions;
 use crate::stats::Stats;
 
@@ -90,6 +93,7 @@ impl Prepared {
         server: &Server,
         options: &Arc<SharedOptions>,
         stats: &Arc<Stats>,
+        notices: &Notices,
     ) -> Result<Serving> {
         let Prepared { store, bound, started, .. } = self;
         let control = server.control();
@@ -101,11 +105,12 @@ impl Prepared {
             folder: std::env::current_dir().unwrap_or_default(),
             started,
             stats: stats.clone(),
+            notices: Some(notices.clone()),
             new_flow_id: Box::new(move || ids.new_flow_id()),
         };
         let tools = FlowTools::new(store.clone(), Arc::new(control), options.clone(), surroundings);
         let tools: Arc<dyn Toolbox> = Arc::new(tools);
-        let collector = store.start_collector();
+        let collector = store.start_collector(notices.clone());
         let collector = collector
             .map_err(|error| Error::new(format!("cannot start the store's thread: {error}")))?;
         let McpConfig { token, .. } = config.mcp.clone().unwrap_or_default();
@@ -114,6 +119,25 @@ impl Prepared {
             McpServer::start(bound, tools.clone(), options)
         });
         Ok(Serving { store, collector, mcp: mcp.transpose()?, tools, stdio: None })
+    }
+}
+
+/// Standard input, whose end is told.
+struct Input {
+    stdin: io::Stdin,
+    _reading: Sender<()>,
+}
+
+impl Input {
+    fn new() -> (Input, Receiver<()>) {
+        let (reading, ended) = bounded(0);
+        (Input { stdin: io::stdin(), _reading: reading }, ended)
+    }
+}
+
+impl io::Read for Input {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stdin.read(bytes)
     }
 }
 
@@ -127,14 +151,36 @@ impl Serving {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(super) fn serve_stdio(&mut self, stopper: Stopper) -> Result<()> {
+    pub(super) fn serve_stdio(&mut self, stopper: Stopper, notices: &Notices) -> Result<()> {
         let tools = self.tools.clone();
+        let notices = notices.clone();
+        let (input, input_ended) = Input::new();
+        let (serving, served) = bounded(0);
+        let at_end = stopper.clone();
         self.stdio = Some(Stdio::start(move |stops| {
-            let served = stdio::serve(tools, io::stdin(), &mut io::stdout(), stops);
-            stopper.stop(STOP_GRACE);
-            served
+            let _serving: Sender<()> = serving;
+            let serve = || stdio::serve(tools, input, &mut io::stdout(), stops);
+            let result = notices.supervise("MCP on standard input", serve);
+            at_end.stop(STOP_GRACE);
+            result.unwrap_or_else(|| Err(defect()))
         })?);
+        // Calls under way may still send requests; an output that nobody reads holds up nothing.
+        let thread = thread::Builder::new().name("mcp-end".to_owned());
+        let spawned = thread.spawn(move || {
+            let _ = input_ended.recv();
+            let ended = Instant::now();
+            let _ = served.recv_timeout(STOP_GRACE);
+            stopper.stop(STOP_GRACE.saturating_sub(ended.elapsed()));
+        });
+        spawned.map_err(|error| Error::new(format!("cannot start MCP: {error}")))?;
         Ok(())
+    }
+
+    /// The proxy is told to stop: no call begins any more on standard input.
+    pub(super) fn at_stop(&self) {
+        if let Some(stdio) = &self.stdio {
+            stdio.tell();
+        }
     }
 
     /// Ends what serves agents, when the proxy has ended.

@@ -1,11 +1,10 @@
 //! `flowtap discover`: intercepts nothing and lists the hosts that are talked to.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use crate::cli::proxy::warn_of_others;
-use crate::cli::running;
+use crate::cli::running::{self, Attended};
 use crate::cli::status::Status;
 use crate::cli::words::visible;
 use crate::config::Config;
@@ -43,18 +42,19 @@ pub fn run(config: &Config) -> Result<()> {
         notices,
     };
     let server = Server::start(config, bound, parts)?;
-    let mut status = Status::new(stats, config.confdir.clone());
+    let mut status = Status::new(stats, config.confdir.clone())?;
     status.line(&format!("proxy  http://{}", server.address()));
     warn_of_others(server.address(), "", &mut status);
-    let result = running::attend(server, &signals, &notice_receiver, &mut status, &first_seen);
+    let attended = Attended {
+        signals: &signals,
+        notices: &notice_receiver,
+        results: first_seen,
+        at_stop: &|| {},
+    };
+    let result = running::attend(server, attended, &mut status);
     status.finish();
-    print(&render(&discovered.table()));
+    status.end_with(render(&discovered.table()), &signals);
     result
-}
-
-fn print(text: &str) {
-    // A reader that has gone wants no more.
-    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// The table, and the line to type next.

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crossbeam_channel::never;
+use crossbeam_channel::{Receiver, never};
 
 use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
 use crate::cli::agents::{Channel, Prepared, Serving};
-use crate::cli::running;
+use crate::cli::running::{self, Attended, Stop};
 use crate::cli::settings;
 use crate::cli::status::Status;
 use crate::cli::words::size;
@@ -32,10 +32,18 @@ use crate::tls::upstream::UpstreamTls;
 /// When something keeps it from starting, before anything listens to clients; or when the bundle
 /// could not be written whole.
 pub fn run(config: &Config, channel: Channel) -> Result<()> {
+    run_on(Bound::new(config.listen)?, config, channel, running::signals)
+}
+
+fn run_on(
+    bound: Bound,
+    config: &Config,
+    channel: Channel,
+    signals: impl FnOnce() -> Result<Receiver<Stop>>,
+) -> Result<()> {
     let stats = Arc::new(Stats::default());
     let (notices, notice_receiver) = Notices::channel(stats.clone());
     let options = Arc::new(SharedOptions::new(config.options.clone()));
-    let bound = Bound::new(config.listen)?;
     let agents = Prepared::new(config, &options, channel)?;
     let authority = open_authority(config)?;
     let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream)?;
@@ -50,7 +58,7 @@ pub fn run(config: &Config, channel: Channel) -> Result<()> {
     let server_tls = ServerTls::new(Arc::new(CertCache::new(authority.clone())))
         .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
     // What comes before leaves nothing behind and may be interrupted as any program.
-    let signals = running::signals()?;
+    let signals = signals()?;
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
     let parts = ServerParts {
         server_tls: Some(server_tls),
@@ -62,34 +70,47 @@ pub fn run(config: &Config, channel: Channel) -> Result<()> {
         options: options.clone(),
         discovered: None,
         stats: stats.clone(),
-        notices,
+        notices: notices.clone(),
     };
+    let mut status = Status::new(stats.clone(), authority.certificate_path())?;
     let server = Server::start(config, bound, parts)?;
-    let mut status = Status::new(stats.clone(), authority.certificate_path());
     let mcp = agents.as_ref().and_then(Prepared::address);
-    let serving = agents.map(|agents| agents.serve(config, &server, &options, &stats));
-    let mut serving = serving.transpose()?;
+    let serve = |agents: Prepared| agents.serve(config, &server, &options, &stats, &notices);
+    let mut serving = agents.map(serve).transpose()?;
     start_lines(config, &server, mcp, &authority, &mut status);
     if let Some(serving) = &mut serving {
         status.show_flows(serving.lines(&options));
         if channel == Channel::Stdio {
-            serving.serve_stdio(server.stopper())?;
+            serving.serve_stdio(server.stopper(), &notices)?;
         }
     }
-    let served = running::attend(server, &signals, &notice_receiver, &mut status, &never());
+    let attended = Attended {
+        signals: &signals,
+        notices: &notice_receiver,
+        results: never(),
+        at_stop: &|| serving.iter().for_each(Serving::at_stop),
+    };
+    let served = running::attend(server, attended, &mut status);
     let served = served.and(serving.map_or(Ok(()), Serving::stop));
-    let summary = recorder.map(|recorder| {
-        recorder.finish(&mut |progress| {
-            status.show(&format!("packing: {} of {} flows", progress.packed, progress.recorded));
-        })
-    });
+    let summary = recorder.map(|it| running::attend_packing(it, &signals, &mut status));
     for notice in notice_receiver.try_iter() {
         status.notice(notice);
     }
+    end(served, summary, &stats, status)
+}
+
+/// Sums up. What has failed first is the reason of the end.
+fn end(
+    served: Result<()>,
+    summary: Option<Summary>,
+    stats: &Stats,
+    mut status: Status,
+) -> Result<()> {
     status.finish();
     if let Some(summary) = &summary {
-        status.line(&sum_up(summary, stats.messages_left_out.get()));
+        status.line(&sum_up(summary, stats));
     }
+    status.end();
     served?;
     match summary.and_then(|summary| summary.error) {
         None => Ok(()),
@@ -169,7 +190,8 @@ pub(super) fn warn_of_others(address: SocketAddr, consequences: &str, status: &m
     }
 }
 
-fn sum_up(summary: &Summary, messages_left_out: u64) -> String {
+fn sum_up(summary: &Summary, stats: &Stats) -> String {
+    let messages_left_out = stats.messages_left_out.get();
     let mut text = format!(
         "{} traces, {} WebSocket connections, {} messages, {} of bodies in {:.1} s",
         summary.traces,
@@ -193,8 +215,15 @@ fn sum_up(summary: &Summary, messages_left_out: u64) -> String {
             WEBSOCKET_MESSAGES
         );
     }
+    let faults = stats.faults.get();
+    if faults > 0 {
+        let _ = write!(text, "\n{faults} FAULTS in flowtap; please report them");
+    }
     if summary.lost > 0 {
         let _ = write!(text, "\n{} flows were LOST", summary.lost);
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

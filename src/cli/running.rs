@@ -1,20 +1,22 @@
 //! What `proxy` and `discover` share: a running server, signals, notices and the live line.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::capture::recorder::{RecorderHandle, Summary};
 use crate::cli::status::Status;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::limits::STOP_GRACE;
 use crate::net::server::{Server, Stopper};
 use crate::notice::Notice;
 
-/// The signals that stop, taken from now on.
-pub(super) fn signals() -> Result<Receiver<()>> {
+/// The signals that stop, as they come, taken from now on.
+pub(super) fn signals() -> Result<Receiver<Stop>> {
     let mut wanted = vec![SIGINT, SIGTERM];
     // A program under nohup goes on when its terminal closes.
     if !is_ignored(SIGHUP) {
@@ -24,12 +26,22 @@ pub(super) fn signals() -> Result<Receiver<()>> {
         .map_err(|error| Error::new(format!("signals cannot be handled: {error}")))?;
     let (sender, receiver) = bounded(SIGNALS);
     thread::spawn(move || {
-        for _ in taken.forever() {
+        for signal in taken.forever() {
+            let stop = if signal == SIGHUP { Stop::HungUp } else { Stop::Asked };
             // More than wait already say nothing more.
-            let _ = sender.try_send(());
+            let _ = sender.try_send(stop);
         }
     });
     Ok(receiver)
+}
+
+/// What a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Stop; if that was said before, at once.
+    Asked,
+    /// The terminal has closed. Shells and the system may tell so twice.
+    HungUp,
 }
 
 /// Whether the program was started with this signal ignored, as far as the system tells.
@@ -43,49 +55,80 @@ fn is_ignored(signal: i32) -> bool {
 /// Signals that wait to be noticed.
 const SIGNALS: usize = 8;
 
-/// Tells the user what happens until the server was stopped by a signal and has ended. The first
-/// signal lets exchanges under way end for a while, the second does not. `results` go to standard
-/// output as they come.
-pub(super) fn attend(
-    server: Server,
-    signals: &Receiver<()>,
-    notices: &Receiver<Notice>,
-    status: &mut Status,
-    results: &Receiver<String>,
-) -> Result<()> {
+/// What is attended to while a server runs.
+pub(super) struct Attended<'a> {
+    pub(super) signals: &'a Receiver<Stop>,
+    pub(super) notices: &'a Receiver<Notice>,
+    /// Results, for standard output, as they come.
+    pub(super) results: Receiver<String>,
+    /// Called once, when the server is told to stop.
+    pub(super) at_stop: &'a dyn Fn(),
+}
+
+/// Tells the user what happens until the server was stopped and has ended. The first signal lets
+/// exchanges under way end for a while, the second does not. When a part of flowtap fails, the
+/// server is stopped too.
+///
+/// # Errors
+/// What has failed.
+pub(super) fn attend(server: Server, attended: Attended<'_>, status: &mut Status) -> Result<()> {
     let stopper = server.stopper();
     let (ended_sender, ended) = bounded(1);
     thread::spawn(move || ended_sender.send(server.wait()));
-    let mut stops = 0;
-    let mut notices = notices.clone();
-    let mut results = results.clone();
+    let mut stopping = Stopping { stopper, stops: 0, at_stop: attended.at_stop, failed: None };
+    let result = fault::catch(|| watch(&ended, attended, &mut stopping, status));
+    let result = result.unwrap_or_else(|fault| {
+        // Nobody is left to hear of anything, but what was captured must not be lost.
+        stopping.at_once();
+        let _ = ended.recv_timeout(STOP_GRACE);
+        Err(Error::new(format!("flowtap was {}", fault.reason())))
+    });
+    match stopping.failed {
+        Some(reason) => Err(Error::new(reason)),
+        None => result,
+    }
+}
+
+fn watch(
+    ended: &Receiver<Result<()>>,
+    attended: Attended<'_>,
+    stopping: &mut Stopping<'_>,
+    status: &mut Status,
+) -> Result<()> {
+    let (mut notices, mut results) = (attended.notices.clone(), attended.results);
+    let mut unread = status.unread().clone();
     let result = loop {
         select! {
             recv(ended) -> result => {
                 break result.unwrap_or_else(|_| Err(Error::new("the server's end was not told")));
             }
-            recv(signals) -> _ => {
-                stops += 1;
-                stop(&stopper, stops, status);
-            }
+            recv(attended.signals) -> stop => stopping.signal(stop.unwrap_or(Stop::Asked), status),
             recv(notices) -> notice => match notice {
-                Ok(notice) => status.notice(notice),
+                Ok(notice) => {
+                    if let Notice::Failed(reason) = &notice {
+                        stopping.fail(reason);
+                    }
+                    status.notice(notice);
+                }
                 Err(_) => notices = never(),
             },
             recv(results) -> result => match result {
-                Ok(text) if status.result(&text) => {}
-                // A reader that has gone wants no more.
-                Ok(_) => {
-                    stopper.kill();
-                    results = never();
-                }
+                Ok(text) => status.result(&text),
                 Err(_) => results = never(),
             },
+            recv(unread) -> _ => {
+                // A reader that has gone wants no more.
+                stopping.at_once();
+                (results, unread) = (never(), never());
+            }
             default(status.interval()) => {}
         }
         status.refresh();
     };
     for notice in notices.try_iter() {
+        if let Notice::Failed(reason) = &notice {
+            stopping.fail(reason);
+        }
         status.notice(notice);
     }
     for text in results.try_iter() {
@@ -94,15 +137,74 @@ pub(super) fn attend(
     result
 }
 
-fn stop(stopper: &Stopper, stops: u32, status: &mut Status) {
-    if stops == 1 {
-        let seconds = STOP_GRACE.as_secs();
-        status.line(&format!(
-            "stopping: exchanges under way have {seconds} s; stop again to cut them short"
-        ));
-        stopper.stop(STOP_GRACE);
-    } else {
-        stopper.stop(Duration::ZERO);
-        stopper.kill();
+/// How far a server is in stopping.
+struct Stopping<'a> {
+    stopper: Stopper,
+    stops: u32,
+    at_stop: &'a dyn Fn(),
+    /// The first failure.
+    failed: Option<String>,
+}
+
+impl Stopping<'_> {
+    fn signal(&mut self, stop: Stop, status: &mut Status) {
+        match (self.stops, stop) {
+            (0, _) => {
+                let seconds = STOP_GRACE.as_secs();
+                status.line(&format!(
+                    "stopping: exchanges under way have {seconds} s; stop again to cut them short"
+                ));
+                self.begin();
+            }
+            (_, Stop::Asked) => self.at_once(),
+            (_, Stop::HungUp) => {}
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.stops == 0 {
+            (self.at_stop)();
+            self.stopper.stop(STOP_GRACE);
+        }
+        self.stops += 1;
+    }
+
+    fn at_once(&mut self) {
+        self.begin();
+        self.stopper.stop(Duration::ZERO);
+        self.stopper.kill();
+    }
+
+    fn fail(&mut self, reason: &str) {
+        if self.failed.is_none() {
+            self.failed = Some(reason.to_owned());
+            self.begin();
+        }
     }
 }
+
+/// Waits for the end of packing, and tells how far it has come. It is not cut short: what is left
+/// out of the bundle would be lost to most who want to read it.
+pub(super) fn attend_packing(
+    recorder: RecorderHandle,
+    signals: &Receiver<Stop>,
+    status: &mut Status,
+) -> Summary {
+    let mut told = Instant::now();
+    recorder.finish(&mut |progress| {
+        let words = format!("packing: {} of {} flows", progress.packed, progress.recorded);
+        if signals.try_iter().any(|stop| stop == Stop::Asked) {
+            status.line(&format!(
+                "{words}; the bundle is whole at the end of it. If flowtap is killed before, the \
+                 flows are in the folder .journal beside the bundle"
+            ));
+        } else if !status.is_live() && told.elapsed() >= PACKING_TOLD {
+            told = Instant::now();
+            status.line(&words);
+        }
+        status.show(&words);
+    })
+}
+
+/// How often packing is told of where there is no live line.
+const PACKING_TOLD: Duration = Duration::from_secs(5);

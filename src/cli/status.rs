@@ -1,13 +1,17 @@
 //! The live line on a terminal, and notices as lines.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
+
 use crate::cli::flow_lines::FlowLines;
+use crate::cli::printer::Printer;
 use crate::cli::words::{size, visible};
+use crate::error::Result;
 use crate::notice::Notice;
 use crate::stats::Stats;
 
@@ -15,6 +19,8 @@ use crate::stats::Stats;
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often to look where there is no live line: never, in effect.
 const NO_LIVE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+/// Takes the live line away.
+const CLEAR: &str = "\r\x1b[K";
 /// Failures that are told apart; later new ones are counted together.
 const FAILURES: usize = 200;
 
@@ -33,12 +39,14 @@ pub(super) fn width() -> usize {
 /// Prints to standard error: lines that stay, and below them one that changes.
 #[derive(Debug)]
 pub struct Status {
+    printer: Printer,
     stats: Arc<Stats>,
     live: bool,
     shown: bool,
     ca: PathBuf,
     distrusted: HashSet<String>,
     failures: HashMap<String, u64>,
+    faults: HashSet<String>,
     /// Flows that are shown as they end.
     flows: Option<FlowLines>,
     flows_printed: Instant,
@@ -49,24 +57,34 @@ pub struct Status {
 impl Status {
     /// Prints on standard error; the live line only where that is a terminal. `ca` is named in
     /// advice.
-    pub fn new(stats: Arc<Stats>, ca: PathBuf) -> Self {
-        Status {
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn new(stats: Arc<Stats>, ca: PathBuf) -> Result<Self> {
+        Ok(Status {
+            printer: Printer::start()?,
             stats,
             live: io::stderr().is_terminal(),
             shown: false,
             ca,
             distrusted: HashSet::new(),
             failures: HashMap::new(),
+            faults: HashSet::new(),
             flows: None,
             flows_printed: Instant::now(),
             more_failures: 0,
             last: (Instant::now(), 0),
-        }
+        })
     }
 
     /// Shows flows as they end.
     pub(super) fn show_flows(&mut self, flows: FlowLines) {
         self.flows = Some(flows);
+    }
+
+    /// Whether there is a live line.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
     }
 
     /// How long to wait for something to print before [`Status::refresh`] is due.
@@ -81,16 +99,28 @@ impl Status {
 
     /// Prints a line that stays.
     pub fn line(&mut self, text: &str) {
-        self.clear();
-        // There is nobody else to tell when standard error is closed.
-        let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+        self.print(&format!("{text}\n"));
     }
 
-    /// Prints a result, on standard output; it may hold text from outside. Returns whether
-    /// anybody still reads.
-    pub fn result(&mut self, text: &str) -> bool {
+    /// Prints what stays, in the place of the live line.
+    fn print(&mut self, text: &str) {
+        let clear = if std::mem::take(&mut self.shown) { CLEAR } else { "" };
+        if !self.printer.error(format!("{clear}{text}")) {
+            self.stats.notices_dropped.add(1);
+        }
+    }
+
+    /// Prints a result, on standard output; it may hold text from outside.
+    pub fn result(&mut self, text: &str) {
         self.clear();
-        io::stdout().write_all(format!("{}\n", visible(text)).as_bytes()).is_ok()
+        if !self.printer.result(format!("{}\n", visible(text))) {
+            self.stats.notices_dropped.add(1);
+        }
+    }
+
+    /// Told, by its end, that nobody reads results any more.
+    pub(super) fn unread(&self) -> &Receiver<()> {
+        self.printer.unread()
     }
 
     /// Prints what the loops or the recorder had to say, each thing once.
@@ -109,6 +139,20 @@ impl Status {
                          or pass the host through with -e {host}"
                     ));
                 }
+            }
+            Notice::Fault { what, fault } => {
+                // However much else has failed, each is told once.
+                let fault = visible(&fault.to_string()).into_owned();
+                if self.faults.len() < FAILURES && self.faults.insert(fault.clone()) {
+                    let what = visible(&what);
+                    self.line(&format!(
+                        "FAULT in flowtap, which ended this alone: {what}: {fault}; please report \
+                         it"
+                    ));
+                }
+            }
+            Notice::Failed(reason) => {
+                self.line(&format!("FAULT in flowtap, which has to stop: {}", visible(&reason)));
             }
             Notice::Warning(text) => self.failure(format!("warning: {}", visible(&text))),
         }
@@ -148,6 +192,7 @@ impl Status {
             self.stats.connections.get()
         );
         for (count, what) in [
+            (self.stats.faults.get(), "faults"),
             (self.stats.flows_lost.get(), "lost"),
             (self.stats.messages_left_out.get(), "messages left out"),
             (self.stats.bodies_cut.get(), "bodies cut"),
@@ -165,19 +210,18 @@ impl Status {
         let lines = self.flows.as_mut().filter(|flows| flows.is_on());
         let lines = lines.map(FlowLines::take).unwrap_or_default();
         if !lines.is_empty() {
-            self.clear();
-            let _ = io::stderr().write_all(lines.as_bytes());
+            self.print(&lines);
         }
     }
 
     /// Shows a text on the live line.
     pub fn show(&mut self, text: &str) {
-        if !self.live {
+        // A terminal that is behind has no use for it.
+        if !self.live || self.printer.is_behind() {
             return;
         }
         let text: String = text.chars().take(width().saturating_sub(1)).collect();
-        let _ = write!(io::stderr(), "\r\x1b[K{text}");
-        self.shown = true;
+        self.shown = self.printer.error(format!("{CLEAR}{text}"));
     }
 
     /// Takes the live line away, and tells how often failures were repeated.
@@ -199,8 +243,17 @@ impl Status {
 
     fn clear(&mut self) {
         if self.shown {
-            self.shown = false;
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            self.print("");
         }
+    }
+
+    /// Waits for a moment until all is printed.
+    pub(super) fn end(self) {
+        self.printer.finish();
+    }
+
+    /// Prints one more result, the last, until it is read or `signals` tell of impatience.
+    pub(super) fn end_with<T>(self, result: String, signals: &Receiver<T>) {
+        self.printer.finish_with(result, signals);
     }
 }

@@ -2,11 +2,12 @@
 //! nobody reads there.
 
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use crate::error::{Error, Result};
-use crate::limits::STOP_GRACE;
+use crate::limits::{STOP_CALLS, STOP_GRACE};
 
 /// The thread.
 #[derive(Debug)]
@@ -35,22 +36,33 @@ impl Stdio {
     ///
     /// # Errors
     /// Those of `serve`.
-    pub(super) fn attend(self, signals: &Receiver<()>) -> Result<()> {
+    pub(super) fn attend<T>(self, signals: &Receiver<T>) -> Result<()> {
         select! {
             recv(self.ended) -> result => result.unwrap_or_else(|_| Err(defect())),
-            recv(signals) -> _ => self.stop(),
+            recv(signals) -> _ => {
+                self.tell();
+                self.end(STOP_GRACE + STOP_CALLS)
+            }
         }
     }
 
-    /// Ends it.
+    /// Tells it to end when what is under way has ended, which has [`STOP_GRACE`] for that.
+    pub(super) fn tell(&self) {
+        // One that has ended needs not be told, nor one that was.
+        let _ = self.stop.try_send(());
+    }
+
+    /// Ends it, when nothing that it serves goes on.
     ///
     /// # Errors
     /// Those of `serve`.
     pub(super) fn stop(self) -> Result<()> {
-        // One that has ended needs not be told.
-        let _ = self.stop.try_send(());
-        // What is under way has its time, and what is then said as much again.
-        match self.ended.recv_timeout(2 * STOP_GRACE) {
+        self.tell();
+        self.end(STOP_CALLS)
+    }
+
+    fn end(self, wait: Duration) -> Result<()> {
+        match self.ended.recv_timeout(wait) {
             Ok(result) => result,
             // It waits for somebody to read, and ends with the program.
             Err(RecvTimeoutError::Timeout) => Ok(()),
@@ -59,7 +71,8 @@ impl Stdio {
     }
 }
 
-fn defect() -> Error {
+/// Why it has ended when nobody knows.
+pub(super) fn defect() -> Error {
     Error::new("MCP on standard input ended by a defect of flowtap")
 }
 
@@ -88,8 +101,9 @@ mod tests {
         signal.send(()).unwrap();
         assert_eq!(told.unwrap().attend(&signals).unwrap_err().to_string(), "was told");
         let ended = Stdio::start(|_| Ok(()));
-        ended.unwrap().attend(&crossbeam_channel::never()).unwrap();
-        let defect = Stdio::start(|_| panic!("a defect")).unwrap().stop().unwrap_err();
+        ended.unwrap().attend(&crossbeam_channel::never::<()>()).unwrap();
+        let defect = Stdio::start(|_| panic!("a defect")).unwrap();
+        let defect = defect.attend(&crossbeam_channel::never::<()>()).unwrap_err();
         assert!(defect.to_string().contains("defect"), "{defect}");
     }
 }

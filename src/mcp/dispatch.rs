@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::fault::Fault;
 use crate::limits::MCP_ID_BYTES;
 use crate::mcp::present::{self, Caching, finish, meta, object};
 use crate::mcp::rpc::{
@@ -51,6 +52,13 @@ impl Dispatcher {
     /// A dispatcher for these tools.
     pub(super) fn new(toolbox: Arc<dyn Toolbox>) -> Self {
         Dispatcher { toolbox }
+    }
+
+    /// Tells the user of a fault in serving a client.
+    pub(super) fn tell_fault(&self, what: &str, fault: Fault) {
+        if let Some(notices) = self.toolbox.notices() {
+            notices.fault(what, fault);
+        }
     }
 
     /// Agrees on a version: the client's if it is served, else ours. Never an error, since clients

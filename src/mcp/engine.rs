@@ -6,6 +6,7 @@ use std::mem;
 
 use serde_json::{Map, Value, json};
 
+use crate::fault::Fault;
 use crate::limits::{MCP_BODIES_BYTES, MCP_EVENT_BYTES, MCP_LISTENS, MCP_REPLY_BYTES};
 use crate::mcp::dispatch::{self, Dispatcher, Outcome};
 use crate::mcp::present::{Caching, finish, meta, object};
@@ -146,6 +147,11 @@ impl Engine {
     /// Adds something that is to be done.
     pub(super) fn push(&mut self, effect: Effect) {
         self.effects.push(effect);
+    }
+
+    /// Tells the user of a fault in serving a client.
+    pub(super) fn tell_fault(&self, what: &str, fault: Fault) {
+        self.dispatcher.tell_fault(what, fault);
     }
 
     /// Whether a session has calls under way.

@@ -11,6 +11,7 @@ use crossbeam_channel::Receiver;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::fault;
 use crate::limits::{
     ACCEPT_PAUSE, BUFFER_HIGH_BYTES, MCP_BODIES_BYTES, MCP_CALL_EVENTS, MCP_CONNECTIONS,
     MCP_OUTPUT_BYTES, READ_BYTES, SWEEP_INTERVAL, TURN_ACCEPTS, TURN_BYTES, TURN_REQUESTS,
@@ -112,7 +113,7 @@ impl EventLoop {
             self.perform(now);
             for _ in 0..self.ready.len() {
                 if let Some(peer) = self.ready.pop_front() {
-                    self.turn(peer, now);
+                    self.serve(peer, now);
                 }
             }
             if now.saturating_duration_since(self.swept) >= SWEEP_INTERVAL {
@@ -213,6 +214,17 @@ impl EventLoop {
         let Some((_, peer)) = self.entries.iter().filter_map(idle).min() else { return false };
         self.close(peer, now);
         true
+    }
+
+    /// Gives a connection its turn. A panic in it ends this connection alone.
+    fn serve(&mut self, peer: Peer, now: Instant) {
+        let Err(fault) = fault::catch(|| self.turn(peer, now)) else { return };
+        self.front.tell_fault("serving a client of MCP", fault);
+        if self.entries.remove(&peer).is_some()
+            && let Err(fault) = fault::catch(|| self.front.gone(peer, now))
+        {
+            self.front.tell_fault("ending the calls of a client of MCP", fault);
+        }
     }
 
     /// Reads, serves and writes, up to the budgets of a turn.

@@ -21,6 +21,7 @@ use crate::mcp::event_loop::{EventLoop, WAKER};
 use crate::mcp::toolbox::Toolbox;
 use crate::mcp::transport::Front;
 use crate::mcp::workers::Workers;
+use crate::notice::{Notice, Notices};
 
 /// How long the server waits for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl McpServer {
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
             let stop = Arc::new(AtomicBool::new(false));
-            let dispatcher = Dispatcher::new(toolbox);
+            let dispatcher = Dispatcher::new(toolbox.clone());
             let wake = waker.clone();
             let wake = Arc::new(move || {
                 // A loop that cannot be woken looks again by itself.
@@ -139,10 +140,23 @@ impl McpServer {
             let event_loop =
                 EventLoop::new(poll, bound.socket, front, calls, options.timing, stop.clone())?;
             let thread = thread::Builder::new().name("mcp".to_owned());
-            let thread = thread.spawn(move || event_loop.run())?;
+            let thread = thread.spawn(move || run(event_loop, toolbox.notices()))?;
             Ok(McpHandle { address, stop, waker, thread })
         };
         start().map_err(|error| Error::new(format!("the MCP server cannot start: {error}")))
+    }
+}
+
+/// Serves until it is stopped; when it ends before that, the process is told to end.
+fn run(event_loop: EventLoop, notices: Option<&Notices>) -> io::Result<()> {
+    let Some(notices) = notices else { return event_loop.run() };
+    match notices.supervise("the MCP server", || event_loop.run()) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => {
+            notices.give(Notice::Failed(format!("the MCP server failed: {error}")));
+            Err(error)
+        }
+        None => Err(io::Error::other("a fault in flowtap")),
     }
 }
 
@@ -179,7 +193,95 @@ impl McpHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+    use crate::fault::testing::{DEADLINE, connect, rest};
+    use crate::mcp::toolbox::{Call, Resource, ToolDescription, ToolResult};
+
+    /// Tools of which listing and calling them panics.
+    struct Faulty(Notices, Vec<ToolDescription>);
+
+    impl Toolbox for Faulty {
+        fn tools(&self) -> &[ToolDescription] {
+            &self.1
+        }
+
+        fn instructions(&self) -> &str {
+            panic!("no instructions")
+        }
+
+        fn call(&self, name: &str, _: &Call<'_>) -> Option<ToolResult> {
+            panic!("no tool {name}")
+        }
+
+        fn read_resource(&self, uri: &str) -> std::result::Result<Resource, String> {
+            Err(uri.to_owned())
+        }
+
+        fn notices(&self) -> Option<&Notices> {
+            Some(&self.0)
+        }
+    }
+
+    fn post(address: SocketAddr, method: &str, params: serde_json::Value) -> String {
+        let mut params = params;
+        params["_meta"] = serde_json::json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let name = params["name"].as_str().map(|name| format!("Mcp-Name: {name}\r\n"));
+        let body = serde_json::json!({
+            "jsonrpc": "2.0", "id": 1, "method": method, "params": params,
+        });
+        let body = body.to_string();
+        let mut client = connect(address);
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\nConnection: close\r\n\
+             MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: {method}\r\n{}\
+             Content-Length: {}\r\n\r\n",
+            name.unwrap_or_default(),
+            body.len()
+        );
+        client.write_all((head + &body).as_bytes()).unwrap();
+        rest(client)
+    }
+
+    #[test]
+    fn a_fault_ends_one_connection_or_one_call() {
+        crate::fault::install_hook();
+        let (notices, taken) = Notices::channel(Arc::default());
+        let tool = ToolDescription {
+            name: "bad",
+            title: "Bad",
+            description: "Panics.",
+            input_schema: serde_json::json!({"type": "object"}),
+            read_only: true,
+            destructive: false,
+            open_world: false,
+        };
+        let bound = McpBound::new(Some(0)).unwrap();
+        let toolbox = Arc::new(Faulty(notices, vec![tool]));
+        let server = McpServer::start(bound, toolbox, McpOptions::default()).unwrap();
+        let fault = || match taken.recv_timeout(DEADLINE).unwrap() {
+            Notice::Fault { what, fault } => format!("{what}: {fault}"),
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..3 {
+            assert_eq!(post(server.address(), "server/discover", serde_json::json!({})), "");
+            let words = fault();
+            assert!(words.starts_with("serving a client of MCP: no instructions ("), "{words}");
+            let call = serde_json::json!({"name": "bad", "arguments": {}});
+            let answer = post(server.address(), "tools/call", call);
+            assert!(answer.contains("-32603") && answer.contains("ended by a fault"), "{answer}");
+            let words = fault();
+            assert!(words.starts_with("a call of bad: no tool bad ("), "{words}");
+            let listed = post(server.address(), "tools/list", serde_json::json!({}));
+            assert!(listed.contains("\"bad\""), "{listed}");
+        }
+        server.stop().unwrap();
+    }
 
     #[test]
     fn a_port_that_was_asked_for_must_be_free() {

@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::capture::queue::{FlowReceiver, QueueWatch, Received};
+use crate::fault;
 use crate::flow::record::{EndedExchange, FlowId};
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::limits::{
@@ -26,6 +27,7 @@ use crate::mcp::store::order::Order;
 use crate::mcp::store::socket::Sockets;
 use crate::mcp::store::unended::{Bodies, Unended};
 use crate::mcp::toolbox::Cancellation;
+use crate::notice::Notices;
 
 mod gone;
 mod order;
@@ -111,22 +113,33 @@ impl Store {
     }
 
     /// Starts the thread that takes events while nobody asks; it ends when every sender of the
-    /// queue is gone.
+    /// queue is gone. Should it panic, `notices` tells that the process has to end.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start_collector(self: &Arc<Self>) -> io::Result<JoinHandle<()>> {
+    pub fn start_collector(self: &Arc<Self>, notices: Notices) -> io::Result<JoinHandle<()>> {
         let store = self.clone();
         let builder = std::thread::Builder::new().name("flow store".to_owned());
         builder.spawn(move || {
-            loop {
-                let (took, is_closed) = store.pump();
-                if is_closed {
+            let collected = notices.supervise("the store of flows", || store.collect());
+            while collected.is_none() {
+                // The loops would wait for ever for room in its queue, and could not even stop.
+                if fault::catch(|| store.collect()).is_ok() {
                     return;
                 }
-                store.watch.gather(took, COLLECT_INTERVAL, Duration::from_secs(60));
             }
         })
+    }
+
+    /// Takes events until every sender of the queue is gone.
+    fn collect(&self) {
+        loop {
+            let (took, is_closed) = self.pump();
+            if is_closed {
+                return;
+            }
+            self.watch.gather(took, COLLECT_INTERVAL, Duration::from_secs(60));
+        }
     }
 
     /// Takes what is in the queue: whether something was, and whether every sender is gone and

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 
+use crate::notice::Notices;
+
 /// A tool as `tools/list` shows it.
 #[derive(Clone, Debug)]
 pub struct ToolDescription {
@@ -125,4 +127,9 @@ pub trait Toolbox: Send + Sync {
     /// # Errors
     /// Why there is none: that it never was, or is there no more.
     fn read_resource(&self, uri: &str) -> Result<Resource, String>;
+
+    /// Where faults in serving the tools are told, if anybody wants to know.
+    fn notices(&self) -> Option<&Notices> {
+        None
+    }
 }

@@ -16,6 +16,7 @@ use crate::mcp::store::{Lookup, Store};
 use crate::mcp::toolbox::{Call, Resource, ResourceTemplate, ToolDescription, ToolResult, Toolbox};
 use crate::mcp::tools::arguments::Arguments;
 use crate::mcp::tools::reply::{Failure, Outcome, id_text};
+use crate::notice::Notices;
 use crate::options::{Options, SharedOptions};
 use crate::stats::Stats;
 
@@ -64,6 +65,8 @@ pub struct Surroundings {
     pub started: Instant,
     /// The counters.
     pub stats: Arc<Stats>,
+    /// Where faults are told; `None` tells nobody.
+    pub notices: Option<Notices>,
     /// Gives an id that no other flow has.
     pub new_flow_id: Box<dyn Fn() -> FlowId + Send + Sync>,
 }
@@ -170,6 +173,10 @@ impl Toolbox for FlowTools {
 
     fn read_resource(&self, uri: &str) -> Result<Resource, String> {
         resources::read(self, uri)
+    }
+
+    fn notices(&self) -> Option<&Notices> {
+        self.surroundings.notices.as_ref()
     }
 }
 

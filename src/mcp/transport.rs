@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::fault::Fault;
 use crate::mcp::dispatch::Dispatcher;
 use crate::mcp::engine::{Effect, Engine, Peer};
 use crate::mcp::http::{Answer, HttpRequest};
@@ -158,6 +159,11 @@ impl Front {
     /// Whether there is anything that time can end.
     pub(super) fn has_sessions(&self) -> bool {
         !self.sessions.is_empty()
+    }
+
+    /// Tells the user of a fault in serving a client.
+    pub(super) fn tell_fault(&self, what: &str, fault: Fault) {
+        self.engine.tell_fault(what, fault);
     }
 
     /// Ends all calls.

@@ -1,12 +1,12 @@
 //! The threads that run calls: as many as are needed, up to a bound.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+use crate::fault;
 use crate::limits::{MCP_CALL_EVENTS, MCP_THREAD_IDLE, MCP_THREADS, MCP_WAITING_CALLS};
 use crate::mcp::dispatch::{Dispatcher, Job};
 use crate::mcp::rpc::{INTERNAL_ERROR, RpcError};
@@ -123,6 +123,7 @@ impl Shared {
     }
 
     fn serve(&self) {
+        fault::watch_thread();
         while let Some(work) = self.next() {
             self.run(&work);
         }
@@ -160,11 +161,16 @@ impl Shared {
         let result = if cancellation.is_cancelled() {
             Err(RpcError::new(INTERNAL_ERROR, "cancelled"))
         } else {
-            catch_unwind(AssertUnwindSafe(|| {
-                self.dispatcher.work(job, *version, *limit, cancellation, &progress)
-            }))
-            .unwrap_or_else(|_| {
-                Err(RpcError::new(INTERNAL_ERROR, "the call failed by a defect of flowtap"))
+            let work = || self.dispatcher.work(job, *version, *limit, cancellation, &progress);
+            fault::catch(work).unwrap_or_else(|fault| {
+                let what = match job {
+                    Job::Tool { name, .. } => format!("a call of {name}"),
+                    Job::Resource { uri } => format!("reading {uri}"),
+                };
+                // Its words may quote traffic; they are for the user's own terminal.
+                self.dispatcher.tell_fault(&what, fault);
+                let reason = "the call ended by a fault in flowtap, whose terminal says more";
+                Err(RpcError::new(INTERNAL_ERROR, reason))
             })
         };
         // Whoever would take it may have ended.

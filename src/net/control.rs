@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Sender, bounded};
 use mio::Waker;
 
+use crate::fault;
 use crate::flow::control::{ControlError, FlowControl, NewRequest, Verdict};
 use crate::flow::record::FlowId;
 use crate::limits::ANNOUNCED_AFTER;
@@ -98,13 +99,17 @@ impl EventLoop {
     /// A tool has decided about a flow, which may be another loop's.
     pub(super) fn decide(&mut self, decision: Decision) {
         let Decision { flow, verdict, reply } = decision;
-        let key = self.held.get(&flow).copied();
-        let entry = key.and_then(|key| Some((key, self.conns.lend(key)?)));
-        let answer = match entry {
+        let decided = self.held.get(&flow).copied().and_then(|key| {
+            let decide = |it: &mut Self, entry: &mut ConnEntry| {
+                let answer = entry.conn.decide(flow, verdict, false, &mut it.desk.context());
+                it.execute_commands(key, entry);
+                answer
+            };
+            self.step(key, decide).map(|(entry, answer)| (key, entry, answer))
+        });
+        let answer = match decided {
             None => Err(ControlError::NotHeld),
-            Some((key, mut entry)) => {
-                let answer = entry.conn.decide(flow, verdict, false, &mut self.desk.context());
-                self.execute_commands(key, &mut entry);
+            Some((key, entry, answer)) => {
                 self.conns.put_back(key, entry);
                 self.enqueue(key);
                 answer
@@ -116,7 +121,14 @@ impl EventLoop {
 
     /// Begins what a tool has sent: a connection without a client.
     pub(super) fn begin_replay(&mut self, replay: Replay) {
-        let conn = Conn::replay(replay, &mut self.desk.context());
+        let conn = match fault::catch(|| Conn::replay(replay, &mut self.desk.context())) {
+            Ok(conn) => conn,
+            Err(fault) => {
+                self.desk.mend();
+                self.desk.shared.notices.fault("beginning a request of a tool", fault);
+                return;
+            }
+        };
         let mut entry = Box::new(ConnEntry::with(conn, None));
         self.desk.shared.stats.connections.add(1);
         self.raise_load();
@@ -124,8 +136,7 @@ impl EventLoop {
             entry.conn.kill("the proxy was stopped", &mut self.desk.context());
         }
         let key = self.conns.insert(entry);
-        if let Some(mut entry) = self.conns.lend(key) {
-            self.execute_commands(key, &mut entry);
+        if let Some((entry, ())) = self.step(key, |it, entry| it.execute_commands(key, entry)) {
             self.conns.put_back(key, entry);
         }
         self.keep_sweeping();
@@ -153,10 +164,16 @@ impl EventLoop {
                     self.announcements.push_back((now + ANNOUNCED_AFTER, key));
                     continue;
                 }
-                Some(_) => entry.conn.announce(&mut self.desk.context()),
-                None => {}
+                Some(_) => {
+                    let announced =
+                        self.step(key, |it, entry| entry.conn.announce(&mut it.desk.context()));
+                    if let Some((mut entry, ())) = announced {
+                        entry.listed = false;
+                        self.conns.put_back(key, entry);
+                    }
+                }
+                None => entry.listed = false,
             }
-            entry.listed = false;
         }
         if !self.announcements.is_empty() {
             // Not at the very next one's time: a busy loop would be woken for each.

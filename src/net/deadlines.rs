@@ -19,11 +19,7 @@ impl EventLoop {
         while let Some((at, key)) = self.timers.expired(now) {
             match key {
                 TimerKey::Conn(conn) => self.conn_timer(conn, at),
-                TimerKey::Dial(dial) => {
-                    let conn = self.dial_conn(dial);
-                    let dialled = self.dial_timer(dial);
-                    self.deliver(conn, dialled);
-                }
+                TimerKey::Dial(dial) => self.step_dial(dial, |it| it.dial_timer(dial)),
                 TimerKey::Sweep => self.sweep(),
                 TimerKey::Accept => self.resume_accepting(),
                 TimerKey::Announce => self.announce(),
@@ -49,9 +45,7 @@ impl EventLoop {
             self.look_at_deadline(key);
         }
         for key in self.dials.keys() {
-            let conn = self.dial_conn(key);
-            let dialled = self.dial_timer(key);
-            self.deliver(conn, dialled);
+            self.step_dial(key, |it| it.dial_timer(key));
         }
         for socket in self.pool.expire(now) {
             self.close_upstream(socket);
@@ -70,17 +64,24 @@ impl EventLoop {
         if now < deadline && deadline >= now + SWEEP_INTERVAL {
             return;
         }
-        let Some(mut entry) = self.conns.lend(key) else { return };
-        if now >= deadline {
-            if entry.conn.is_closed() {
+        let looked = self.step(key, |it, entry| {
+            let is_over = now >= deadline && entry.conn.is_closed();
+            if is_over {
                 // Even its last words were not taken in time: the client has to see that.
-                self.close_now(key, *entry);
-                return;
+                it.say_last_words(entry);
+            } else if now >= deadline {
+                entry.conn.time_out(&mut it.desk.context());
+                it.execute_commands(key, entry);
             }
-            entry.conn.time_out(&mut self.desk.context());
-            self.execute_commands(key, &mut entry);
+            is_over
+        });
+        match looked {
+            Some((entry, true)) => self.bury(key, *entry),
+            Some((entry, false)) => {
+                self.conns.put_back(key, entry);
+                self.enqueue(key);
+            }
+            None => {}
         }
-        self.conns.put_back(key, entry);
-        self.enqueue(key);
     }
 }

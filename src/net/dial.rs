@@ -238,6 +238,8 @@ impl EventLoop {
     /// The poller told something about one of the sockets of a dial.
     pub(super) fn dial_ready(&mut self, key: DialKey) -> Dialled {
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        #[cfg(test)]
+        crate::fault::testing::fault_at(&dialing.authority.host);
         match &mut dialing.stage {
             Stage::Resolving => Dialled::Pending(key),
             Stage::Connecting(_) => self.look_at_attempts(key),

@@ -15,19 +15,22 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::capture::queue::FlowSender;
+use crate::fault;
 use crate::flow::record::FlowId;
-use crate::limits::{POOL_CONNECTIONS_PER_HOST, POOL_IDLE};
+use crate::limits::{POOL_CONNECTIONS_PER_HOST, POOL_IDLE, STOP_GRACE};
 use crate::net::control::Decision;
 use crate::net::dial::{Dialing, Dialled};
 use crate::net::listener::{Accepted, Listener};
 use crate::net::outlet::Outlet;
 use crate::net::pool::{Pool, PoolKey};
 use crate::net::resolver::{Addresses, Resolver};
+use crate::net::server::Stopper;
 use crate::net::service::ConnEntry;
 use crate::net::slots::{Key, Slots};
 use crate::net::socket::{Scratch, Socket};
 use crate::net::spare::Spare;
 use crate::net::timer::Timers;
+use crate::notice::Notice;
 use crate::options::Options;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::conn::Conn;
@@ -130,6 +133,13 @@ impl Desk {
         }
     }
 
+    /// Forgets what a panic may have left half done.
+    pub(super) fn mend(&mut self) {
+        self.commands.clear();
+        self.heads = Heads::default();
+        self.outbox.mend();
+    }
+
     fn begin_turn(&mut self) {
         // Both clocks, for while a machine sleeps only one of the two goes on.
         self.now = now();
@@ -179,6 +189,8 @@ pub(super) struct LoopParts {
     pub(super) poll: Poll,
     pub(super) waker: Arc<Waker>,
     pub(super) inbox: (Sender<Message>, Receiver<Message>),
+    /// Stops all loops.
+    pub(super) stopper: Stopper,
 }
 
 /// The waker of a poller that a loop will use.
@@ -229,6 +241,9 @@ pub(super) struct EventLoop {
     pub(super) sweeping: bool,
     /// Bytes received in this turn; added to the shared counter once a turn.
     pub(super) received: u64,
+    stopper: Stopper,
+    /// Why all loops have to end, as this one found.
+    failed: Option<String>,
 }
 
 impl EventLoop {
@@ -269,11 +284,40 @@ impl EventLoop {
             announcements: VecDeque::new(),
             sweeping: false,
             received: 0,
+            stopper: parts.stopper,
+            failed: None,
         }
     }
 
     /// Serves until it is stopped and the last connection has ended.
-    pub(super) fn run(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Why it could not go on; everything that was under way has been recorded then.
+    pub(super) fn run(mut self) -> Result<(), String> {
+        fault::watch_thread();
+        let reason = match fault::catch(|| self.serve()) {
+            Ok(Ok(())) => return self.failed.map_or(Ok(()), Err),
+            Ok(Err(error)) => format!("an event loop failed: {error}"),
+            Err(fault) => {
+                self.desk.shared.stats.faults.add(1);
+                format!("an event loop {}", fault.reason())
+            }
+        };
+        self.stop_all(reason.clone());
+        if let Err(fault) = fault::catch(|| self.end_all_by_fault(&reason)) {
+            return Err(format!("{reason}; what it had under way is lost: {fault}"));
+        }
+        Err(reason)
+    }
+
+    /// Tells the user at once that the proxy has to end, and the other loops to.
+    fn stop_all(&mut self, reason: String) {
+        self.desk.shared.notices.give(Notice::Failed(reason.clone()));
+        self.stopper.stop(STOP_GRACE);
+        self.failed = Some(reason);
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.is_over() {
             let wait = if self.ready.is_empty() && !self.accept_again {
@@ -299,8 +343,13 @@ impl EventLoop {
                 let others = self.sockets.len().saturating_sub(self.conns.len());
                 load.others.store(others, Ordering::Relaxed);
             }
+            #[cfg(test)]
+            self.desk.outbox.fault_if_wanted();
             self.outlet.flush(&mut self.desk.outbox);
             self.desk.shared.stats.bytes.add(std::mem::take(&mut self.received));
+            if self.outlet.has_lost_reader() && self.failed.is_none() {
+                self.stop_all("what reads flows has ended before the proxy".to_owned());
+            }
         }
         Ok(())
     }
@@ -347,12 +396,8 @@ impl EventLoop {
                 socket.writable |= event.is_writable() || event.is_write_closed();
                 match entry.owner {
                     Owner::Client(conn) | Owner::Upstream(conn) => self.enqueue(conn),
-                    Owner::Dial(dial) => {
-                        let conn = self.dial_conn(dial);
-                        let dialled = self.dial_ready(dial);
-                        self.deliver(conn, dialled);
-                    }
-                    Owner::Pool => self.pooled_ready(key),
+                    Owner::Dial(dial) => self.step_dial(dial, |it| it.dial_ready(dial)),
+                    Owner::Pool => self.step_pooled(key),
                 }
             }
         }
@@ -374,11 +419,14 @@ impl EventLoop {
         if matches!(dialled, Dialled::Pending(_)) {
             return;
         }
-        let Some(mut entry) = self.conns.lend(key) else { return };
-        self.take_dialled(&mut entry, dialled);
-        self.execute_commands(key, &mut entry);
-        self.conns.put_back(key, entry);
-        self.enqueue(key);
+        let taken = self.step(key, |it, entry| {
+            it.take_dialled(entry, dialled);
+            it.execute_commands(key, entry);
+        });
+        if let Some((entry, ())) = taken {
+            self.conns.put_back(key, entry);
+            self.enqueue(key);
+        }
     }
 
     fn read_inbox(&mut self) {
@@ -386,9 +434,7 @@ impl EventLoop {
             match message {
                 Message::Accepted(accepted) => self.adopt(accepted),
                 Message::Resolved(key, addresses) => {
-                    let conn = self.dial_conn(key);
-                    let dialled = self.resolved(key, addresses);
-                    self.deliver(conn, dialled);
+                    self.step_dial(key, |it| it.resolved(key, addresses));
                 }
                 Message::Stop(grace) => self.stop(grace),
                 Message::Kill => self.kill(),
@@ -463,7 +509,7 @@ impl EventLoop {
     }
 
     /// Something happened on an idle upstream connection: mostly its end.
-    fn pooled_ready(&mut self, key: SocketKey) {
+    pub(super) fn pooled_ready(&mut self, key: SocketKey) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
         if !entry.socket.is_still_idle(&mut self.scratch) {
             if let Some(facts) = &entry.facts {
@@ -475,9 +521,13 @@ impl EventLoop {
 
     /// Closes an upstream connection, with TLS's goodbye if the socket takes it at once.
     pub(super) fn close_upstream(&mut self, key: SocketKey) {
-        if let Some(mut entry) = self.sockets.remove(key) {
+        let Some(mut entry) = self.sockets.remove(key) else { return };
+        let closed = fault::catch(|| {
             entry.socket.close_notify();
             let _ = entry.socket.write(&mut self.scratch, &mut Buffer::default());
+        });
+        if let Err(fault) = closed {
+            self.desk.shared.notices.fault("closing a connection to a server", fault);
         }
     }
 
@@ -496,9 +546,11 @@ impl EventLoop {
         self.stopping = true;
         self.timers.add(self.desk.now.instant + grace, TimerKey::Grace);
         for key in self.conns.keys() {
-            if let Some(mut entry) = self.conns.lend(key) {
-                entry.conn.stop(&mut self.desk.context());
-                self.execute_commands(key, &mut entry);
+            let stopped = self.step(key, |it, entry| {
+                entry.conn.stop(&mut it.desk.context());
+                it.execute_commands(key, entry);
+            });
+            if let Some((entry, ())) = stopped {
                 self.conns.put_back(key, entry);
                 self.enqueue(key);
             }
@@ -509,10 +561,13 @@ impl EventLoop {
         self.listener = None;
         self.stopping = true;
         for key in self.conns.keys() {
-            if let Some(mut entry) = self.conns.lend(key) {
-                entry.conn.kill("the proxy was stopped", &mut self.desk.context());
-                self.execute_commands(key, &mut entry);
-                self.close_now(key, *entry);
+            let killed = self.step(key, |it, entry| {
+                entry.conn.kill("the proxy was stopped", &mut it.desk.context());
+                it.execute_commands(key, entry);
+                it.say_last_words(entry);
+            });
+            if let Some((entry, ())) = killed {
+                self.bury(key, *entry);
             }
         }
     }

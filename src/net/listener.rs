@@ -217,11 +217,14 @@ impl EventLoop {
 
     /// Answers a client that has too many connections, and closes this one.
     pub(super) fn turn_away(&mut self, key: ConnKey) {
-        let Some(mut entry) = self.conns.lend(key) else { return };
         let reason = "this client has as many connections as connections_per_client allows";
-        entry.conn.turn_away(reason, &mut self.desk.context());
-        self.execute_commands(key, &mut entry);
-        self.conns.put_back(key, entry);
+        let answered = self.step(key, |it, entry| {
+            entry.conn.turn_away(reason, &mut it.desk.context());
+            it.execute_commands(key, entry);
+        });
+        if let Some((entry, ())) = answered {
+            self.conns.put_back(key, entry);
+        }
     }
 
     /// Accepts again after a pause.

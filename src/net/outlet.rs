@@ -29,6 +29,11 @@ impl Outlet {
         self.readers.iter().any(|reader| reader.waiting.is_some())
     }
 
+    /// Whether a reader has ended before the loop.
+    pub(super) fn has_lost_reader(&self) -> bool {
+        self.readers.iter().any(|reader| reader.gone)
+    }
+
     /// Sends the events if they make a full batch.
     pub(super) fn flush_if_full(&mut self, outbox: &mut Outbox) {
         if outbox.is_full() {
@@ -64,7 +69,7 @@ impl Reader {
         match self.sender.try_send(batch) {
             Ok(()) => {}
             Err(SendError::Full(batch)) => self.waiting = Some(batch),
-            // Nobody is left to read; whoever ended the reader has said why.
+            // Nobody is left to read.
             Err(SendError::Closed(_)) => self.gone = true,
         }
     }

@@ -92,10 +92,16 @@ impl<C: Copy + PartialEq> Pool<C> {
 
     /// Takes the connection that has been idle the longest.
     pub(super) fn take_oldest(&mut self) -> Option<C> {
-        let firsts = self.idle.values_mut().filter(|idle| !idle.is_empty());
-        let oldest = firsts.min_by_key(|idle| idle.first().map(|(since, _)| *since))?;
+        let firsts = self.idle.iter().filter_map(|(key, idle)| Some((idle.first()?.0, key)));
+        let key = firsts.min_by_key(|(since, _)| *since)?.1.clone();
+        let idle = self.idle.get_mut(&key)?;
+        let oldest = idle.remove(0).1;
+        if idle.is_empty() {
+            // Places that nobody asks for again would be looked at each time.
+            self.idle.remove(&key);
+        }
         self.len = self.len.saturating_sub(1);
-        Some(oldest.remove(0).1)
+        Some(oldest)
     }
 
     /// Takes one certain connection out, because its server has closed it.
@@ -107,6 +113,11 @@ impl<C: Copy + PartialEq> Pool<C> {
         if idle.is_empty() {
             self.idle.remove(key);
         }
+    }
+
+    /// Whether a certain connection is in it.
+    pub(super) fn contains(&self, key: &PoolKey, connection: C) -> bool {
+        self.idle.get(key).is_some_and(|idle| idle.iter().any(|(_, it)| *it == connection))
     }
 
     /// Whether there are none.
@@ -157,6 +168,7 @@ mod tests {
         pool.put(key("a", None), 1, 9, now);
         pool.put(key("a", Some("a")), 2, 9, now);
         pool.put(key("a", None), 3, 9, now);
+        assert!(pool.contains(&key("a", None), 3) && !pool.contains(&key("a", None), 2));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 3)));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 1)));
         assert_eq!(pool.take(&key("a", None), later), None);

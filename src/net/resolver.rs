@@ -12,9 +12,11 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::fault;
 use crate::limits::{
     DIAL_ADDRESSES, RESOLVER_CACHE, RESOLVER_CACHE_NAMES, RESOLVER_QUEUE_NAMES, RESOLVER_THREADS,
 };
+use crate::notice::Notices;
 
 /// The addresses of a name, or why there are none.
 pub(super) type Addresses = Result<Arc<[IpAddr]>, String>;
@@ -44,18 +46,18 @@ impl fmt::Debug for Resolver {
 
 impl Resolver {
     /// Starts the helper threads; they end when the last clone is dropped.
-    pub(super) fn start() -> std::io::Result<Resolver> {
-        Self::start_with(system_lookup)
+    pub(super) fn start(notices: &Notices) -> std::io::Result<Resolver> {
+        Self::start_with(system_lookup, notices)
     }
 
-    fn start_with(lookup: Lookup) -> std::io::Result<Resolver> {
+    fn start_with(lookup: Lookup, notices: &Notices) -> std::io::Result<Resolver> {
         let (queue, wanted) = bounded(RESOLVER_QUEUE_NAMES);
         let names = Arc::<Mutex<Names>>::default();
         for number in 0..RESOLVER_THREADS {
-            let (names, wanted) = (names.clone(), wanted.clone());
+            let (names, wanted, notices) = (names.clone(), wanted.clone(), notices.clone());
             thread::Builder::new()
                 .name(format!("resolver-{number}"))
-                .spawn(move || serve(&names, &wanted, lookup))?;
+                .spawn(move || serve(&names, &wanted, lookup, &notices))?;
         }
         Ok(Resolver { names, queue })
     }
@@ -90,9 +92,15 @@ fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(names: &Mutex<Names>, wanted: &Receiver<String>, lookup: Lookup) {
+fn serve(names: &Mutex<Names>, wanted: &Receiver<String>, lookup: Lookup, notices: &Notices) {
+    fault::watch_thread();
     for name in wanted {
-        let addresses = lookup(&name);
+        // Whoever waits for the name must hear of it, and the thread goes on.
+        let addresses = fault::catch(|| lookup(&name)).unwrap_or_else(|fault| {
+            let reason = format!("the name {name} was not looked up: {}", fault.reason());
+            notices.fault(format!("looking up {name}"), fault);
+            Err(reason)
+        });
         let waiting = {
             let mut names = lock(names);
             let now = Instant::now();
@@ -162,6 +170,31 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    fn start_with(lookup: Lookup) -> Resolver {
+        let (notices, _) = Notices::channel(Arc::default());
+        Resolver::start_with(lookup, &notices).unwrap()
+    }
+
+    #[test]
+    fn a_look_up_that_panics_fails_and_its_thread_goes_on() {
+        let resolver = start_with(|name| match name {
+            "good" => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)].into()),
+            _ => panic!("no look-up"),
+        });
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let ask = |name: &str| {
+            let sender = sender.clone();
+            let asked = resolver.lookup(name, Instant::now(), move |it| sender.send(it).unwrap());
+            assert!(asked.is_none());
+            receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap()
+        };
+        for number in 0..2 * RESOLVER_THREADS {
+            let reason = ask(&format!("bad-{number}")).unwrap_err();
+            assert!(reason.contains("bad-") && reason.contains("no look-up"), "{reason}");
+        }
+        assert!(ask("good").is_ok());
+    }
+
     #[test]
     fn families_take_turns() {
         let ips =
@@ -177,7 +210,7 @@ mod tests {
             CALLS.fetch_add(1, Ordering::SeqCst);
             Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)].into())
         };
-        let resolver = Resolver::start_with(lookup).unwrap();
+        let resolver = start_with(lookup);
         let (sender, receiver) = crossbeam_channel::unbounded();
         let mut expected = 0;
         for _ in 0..100 {

@@ -88,7 +88,7 @@ impl Bound {
 /// A running proxy.
 pub struct Server {
     address: SocketAddr,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Vec<JoinHandle<std::result::Result<(), String>>>,
     stopper: Stopper,
     control: Control,
 }
@@ -156,12 +156,19 @@ impl Server {
         let start = || -> io::Result<Server> {
             let server_tls = parts.server_tls.map(Arc::new);
             let upstream_tls = parts.upstream_tls.map(Arc::new);
-            let resolver = Resolver::start()?;
+            let resolver = Resolver::start(&shared.notices)?;
             let loads = (0..loops).map(|_| Default::default()).collect();
-            let mut all = Vec::new();
-            for number in 0..loops {
+            let mut polls = Vec::new();
+            for _ in 0..loops {
                 let poll = Poll::new()?;
                 let waker = event_loop::waker(&poll)?;
+                polls.push((poll, waker, unbounded()));
+            }
+            let peers: Vec<_> =
+                polls.iter().map(|(_, waker, inbox)| (inbox.0.clone(), waker.clone())).collect();
+            let stopper = Stopper { loops: peers.clone() };
+            let mut all = Vec::new();
+            for (number, (poll, waker, inbox)) in polls.into_iter().enumerate() {
                 all.push(LoopParts {
                     number,
                     shared: shared.clone(),
@@ -173,11 +180,10 @@ impl Server {
                     pool_max: budget.pool_max,
                     poll,
                     waker,
-                    inbox: unbounded(),
+                    inbox,
+                    stopper: stopper.clone(),
                 });
             }
-            let peers: Vec<_> =
-                all.iter().map(|it| (it.inbox.0.clone(), it.waker.clone())).collect();
             let mut socket = Some(bound.socket);
             let mut threads = Vec::new();
             for parts in all {
@@ -190,8 +196,8 @@ impl Server {
                 let thread = thread::Builder::new().name(format!("loop-{}", parts.number));
                 threads.push(thread.spawn(move || EventLoop::new(parts, listener).run())?);
             }
-            let control = Control::new(shared.clone(), peers.clone());
-            Ok(Server { address, threads, stopper: Stopper { loops: peers }, control })
+            let control = Control::new(shared.clone(), peers);
+            Ok(Server { address, threads, stopper, control })
         };
         start().map_err(|error| Error::new(format!("the proxy cannot start: {error}")))
     }
@@ -212,14 +218,16 @@ impl Server {
     }
 
     /// Waits until it was stopped and all loops have ended.
+    ///
+    /// # Errors
+    /// When a loop could not go on, or nobody took flows any more: then all loops have stopped by
+    /// themselves, as if they had been told to.
     pub fn wait(self) -> Result<()> {
         let mut result = Ok(());
         for thread in self.threads {
             match thread.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    result = Err(Error::new(format!("an event loop failed: {error}")));
-                }
+                Ok(Err(reason)) => result = Err(Error::new(reason)),
                 Err(_) => result = Err(Error::new("an event loop ended by a defect of flowtap")),
             }
         }

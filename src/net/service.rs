@@ -79,6 +79,11 @@ impl ConnEntry {
         }
     }
 
+    /// Whether a socket is one of its own.
+    pub(super) fn has_socket(&self, key: SocketKey) -> bool {
+        self.client == Some(key) || self.upstream == Some(key)
+    }
+
     fn reads_client(&self) -> bool {
         self.closing.is_none() && self.conn.wants_client()
     }
@@ -87,17 +92,20 @@ impl ConnEntry {
 impl EventLoop {
     /// The first half of a connection's turn: reads, and works on what was read.
     pub(super) fn take_in(&mut self, key: ConnKey) {
-        if let Some(mut entry) = self.conns.lend(key) {
-            entry.intake = Some(self.intake(key, &mut entry));
+        let taken = self.step(key, |it, entry| entry.intake = Some(it.intake(key, entry)));
+        if let Some((entry, ())) = taken {
             self.conns.put_back(key, entry);
         }
     }
 
     /// Gives a connection its turn, or the rest of it.
     pub(super) fn service(&mut self, key: ConnKey) {
-        let Some(mut entry) = self.conns.lend(key) else { return };
-        entry.queued = false;
-        match self.turn(key, &mut entry) {
+        let served = self.step(key, |it, entry| {
+            entry.queued = false;
+            it.turn(key, entry)
+        });
+        let Some((mut entry, after)) = served else { return };
+        match after {
             After::Over => self.bury(key, *entry),
             After::Again => {
                 self.conns.put_back(key, entry);
@@ -440,17 +448,17 @@ impl EventLoop {
         }
     }
 
-    /// Closes a client's connection now, with as much of its output as the socket takes.
-    pub(super) fn close_now(&mut self, key: ConnKey, mut entry: ConnEntry) {
-        self.write_client(&mut entry);
+    /// The last that is done for a connection that ends now: its client gets as much of its
+    /// output as the socket takes.
+    pub(super) fn say_last_words(&mut self, entry: &mut ConnEntry) {
+        self.write_client(entry);
         let rest = !entry.conn.client.output.is_empty();
         match entry.closing {
             // What is left unsent must be missed.
-            Some(_) | None if rest => self.end_client(&entry, Closing::Cut { reset: true }),
-            Some(closing) => self.end_client(&entry, closing),
+            Some(_) | None if rest => self.end_client(entry, Closing::Cut { reset: true }),
+            Some(closing) => self.end_client(entry, closing),
             None => {}
         }
-        self.bury(key, entry);
     }
 
     /// Frees everything that a connection had.
@@ -469,6 +477,11 @@ impl EventLoop {
         }
         self.reclaim(&mut entry);
         drop(entry.place.take());
+        self.forget_conn(key);
+    }
+
+    /// A connection that was lent does not come back.
+    pub(super) fn forget_conn(&mut self, key: ConnKey) {
         self.conns.forget(key);
         self.desk.shared.stats.connections.sub(1);
         self.lower_load();

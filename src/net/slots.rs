@@ -136,6 +136,11 @@ impl<T> Slots<T> {
         }
     }
 
+    /// Whether a value is lent out.
+    pub(super) fn is_lent(&mut self, key: Key<T>) -> bool {
+        self.slot(key).is_some_and(|slot| slot.value.is_none())
+    }
+
     fn slot(&mut self, key: Key<T>) -> Option<&mut Slot<T>> {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
     }
@@ -182,13 +187,16 @@ mod tests {
     fn lent_values_keep_their_place() {
         let mut slots = Slots::default();
         let key = slots.insert(1);
+        assert!(!slots.is_lent(key));
         assert_eq!(slots.lend(key), Some(1));
+        assert!(slots.is_lent(key));
         let other = slots.insert(2);
         assert_ne!(key, other);
         slots.put_back(key, 3);
         assert_eq!(slots.get_mut(key), Some(&mut 3));
         assert_eq!(slots.lend(key), Some(3));
         slots.forget(key);
+        assert!(!slots.is_lent(key));
         slots.put_back(key, 4);
         assert_eq!(slots.get_mut(key), None);
         assert!(!slots.is_empty());

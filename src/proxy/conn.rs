@@ -383,6 +383,7 @@ impl Conn {
         match self.phase {
             Phase::Relaying(_) => self.relay_cut(reason.to_owned(), cx),
             _ => {
+                self.record_begun(reason, cx);
                 let exchange = self.exchange.as_ref();
                 let cut = exchange.filter(|exchange| exchange.is_answered());
                 let reset = cut.map(|exchange| exchange.ends_by_close());

@@ -395,6 +395,21 @@ impl Exchange {
         self.upstream_stays && self.request == RequestSide::Done
     }
 
+    /// What it waits for, in words.
+    pub fn stage(&self) -> &'static str {
+        match (self.request, self.response) {
+            (_, ResponseSide::Done) => "the response has ended",
+            (_, ResponseSide::Body) => "in the response's body",
+            (_, ResponseSide::Held) => "with the response held",
+            (RequestSide::Held, _) => "with the request held",
+            (RequestSide::Upstream, _) => "connecting to the server",
+            (RequestSide::Body, _) => "in the request's body",
+            (RequestSide::Unwanted | RequestSide::Done, ResponseSide::Head) => {
+                "waiting for the response"
+            }
+        }
+    }
+
     /// Whether the request has no body at all, so that nothing of it is still on its way.
     pub fn has_no_body(&self) -> bool {
         matches!(self.facts.length, BodyLength::None | BodyLength::Length(0))

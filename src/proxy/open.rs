@@ -248,6 +248,8 @@ impl Conn {
             }
             return false;
         }
+        #[cfg(test)]
+        crate::fault::testing::fault_in("relay", self.client.input.bytes());
         match tunnel.relay(&mut self.client, &mut self.upstream, cx) {
             Relayed::Wait => false,
             Relayed::Progress => true,

@@ -37,6 +37,20 @@ impl Outbox {
         self.push(FlowEvent::Exchange(ended));
     }
 
+    /// Panics if a frame that is to be sent asks for a fault in the loop.
+    #[cfg(test)]
+    pub(crate) fn fault_if_wanted(&self) {
+        crate::fault::testing::fault_in("loop", &self.frames);
+    }
+
+    /// Puts in order what a panic may have left half done.
+    pub fn mend(&mut self) {
+        let events = self.events.len();
+        self.ends.retain(|(at, _)| *at < events);
+        // The frame of an exchange whose event did not come about would stand before the next.
+        self.frames.truncate(self.ends.last().map_or(0, |(_, end)| *end));
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
@@ -113,6 +127,24 @@ mod tests {
             assert_eq!((one.id.0, two.id.0), (1, 3));
             assert_eq!((error(one), error(two)), ("a".to_owned(), "another".to_owned()));
         }
+    }
+
+    #[test]
+    fn what_a_panic_left_half_done_is_in_nobodys_frame() {
+        let mut outbox = Outbox::default();
+        outbox.push_ended(exchange(1, "a"));
+        outbox.frames.extend_from_slice(b"half a frame");
+        outbox.mend();
+        outbox.push_ended(exchange(2, "b"));
+        outbox.ends.push((outbox.events.len(), outbox.frames.len()));
+        outbox.mend();
+        outbox.push_ended(exchange(3, "c"));
+        let events = outbox.take();
+        let errors = events.iter().map(|event| match event {
+            FlowEvent::Exchange(ended) => take_ended(ended).unwrap().error.unwrap(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(errors.collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     #[test]

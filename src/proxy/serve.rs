@@ -9,7 +9,7 @@ use crate::limits::{HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::proxy::conn::{Conn, Phase, UpstreamState};
-use crate::proxy::context::{Command, Connected, Context, Dial};
+use crate::proxy::context::{Command, Connected, Context, Dial, Now};
 use crate::proxy::exchange::{Exchange, Failure, RequestFacts, Route, Step, micros};
 use crate::proxy::link::End;
 use crate::proxy::request::{self, Decision};
@@ -36,6 +36,8 @@ impl Conn {
         }
         match self.head_reader.request(self.client.input.bytes(), &mut cx.heads.request) {
             Ok(Parsed::Complete) => {
+                #[cfg(test)]
+                crate::fault::testing::fault_in("head", self.client.input.bytes());
                 self.requests_this_turn += 1;
                 self.begin_request(cx);
                 Some(true)
@@ -131,6 +133,12 @@ impl Conn {
 
     fn serve_exchange(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(exchange) = &mut self.exchange else { return false };
+        #[cfg(test)]
+        {
+            crate::fault::testing::fault_in("exchange", &exchange.facts().head);
+            crate::fault::testing::fault_in("more", self.client.input.bytes());
+            crate::fault::testing::fault_in("response", self.upstream.input.bytes());
+        }
         let gone = self.client.broken || self.client.input.is_empty();
         if let Some(End::Cut(reason)) = self.client.end.as_ref().filter(|_| gone) {
             let reason = format!("the client went away: {reason}");
@@ -290,12 +298,39 @@ impl Conn {
         reason: &str,
         route: Option<Route>,
         head_bytes: usize,
-        began: crate::proxy::context::Now,
+        began: Now,
+        cx: &mut Context<'_>,
+    ) {
+        let what = format!("request from {}", self.peer);
+        cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
+        self.record_head(reason, route, head_bytes, began, cx);
+        reply::write_error(self.client.output.storage(), status, reason, true, false);
+        self.linger(cx);
+    }
+
+    /// Records a request whose head is all there is of it, if it has begun, and lets it go.
+    pub(super) fn record_begun(&mut self, reason: &str, cx: &mut Context<'_>) {
+        if self.exchange.is_some() {
+            return;
+        }
+        let Some(began) = self.head_began.take() else { return };
+        let route = self.inside.as_ref().map(|inside| inside.route.clone());
+        let bytes = self.client.input.bytes();
+        let head = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|end| end + 4);
+        let length = head.unwrap_or(bytes.len()).min(HEAD_BYTES);
+        self.record_head(reason, route, length, began, cx);
+    }
+
+    /// Records the beginning of the client's input as a request that goes nowhere.
+    fn record_head(
+        &self,
+        reason: &str,
+        route: Option<Route>,
+        head_bytes: usize,
+        began: Now,
         cx: &mut Context<'_>,
     ) {
         cx.shared.stats.exchanges.add(1);
-        let what = format!("request from {}", self.peer);
-        cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
         let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
         // Whose secrets a head of nobody knows what host holds is not known either: where hosts
         // are left out, such a head is as well.
@@ -325,8 +360,6 @@ impl Conn {
             };
             cx.outbox.push_ended(record);
         }
-        reply::write_error(self.client.output.storage(), status, reason, true, false);
-        self.linger(cx);
     }
 
     pub(super) fn requests_timed_out(&mut self, cx: &mut Context<'_>) {

@@ -26,6 +26,7 @@ mod pool;
 mod refusals;
 mod replay;
 mod secrets;
+mod stopping;
 mod streaming;
 mod support;
 mod tls;

@@ -53,6 +53,7 @@ impl Bench {
             folder: folder.path().to_owned(),
             started: Instant::now(),
             stats: Arc::new(Stats::default()),
+            notices: None,
             new_flow_id: Box::new(move || ids.new_id()),
         };
         let tools = FlowTools::new(store.clone(), control.clone(), options.clone(), surroundings);

@@ -31,6 +31,8 @@ impl Inner {
     }
 
     fn exchange(&mut self, ended: EndedExchange) {
+        #[cfg(test)]
+        crate::fault::testing::fault_in("store", &ended.frame);
         let id = ended.id;
         let bodies = self.unended.take(id).map(|bodies| {
             // What was glimpsed is the beginning of the response once more.

@@ -319,7 +319,7 @@ fn waiting_ends_with_the_flow() {
     let waiting = std::thread::spawn(move || {
         store.wait_for_end(FlowId(1), deadline, &Cancellation::default())
     });
-    let collector = bench.store.start_collector().unwrap();
+    let collector = bench.store.start_collector(Notices::channel(Arc::default()).0).unwrap();
     while bench.store.lock().awaited.is_empty() {
         std::thread::yield_now();
     }

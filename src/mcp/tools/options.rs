@@ -61,6 +61,7 @@ pub(super) fn get_status(work: &Work<'_>) -> Outcome {
         ("accept_pauses", &stats.accept_pauses),
         ("connections_turned_away", &stats.turned_away),
         ("requests_undecided", &stats.undecided),
+        ("faults", &stats.faults),
     ];
     for (name, counter) in counters {
         reply.put(name, counter.get());

@@ -63,24 +63,12 @@ impl Setup {
     /// `flowtap proxy` on a free port, with a folder of its own for its CA and its bundle. It
     /// trusts the CA of the test origins.
     pub(crate) fn proxy() -> Self {
-        let dir = TempDir::new().unwrap();
-        let output = dir.path().join("capture.zip");
-        let conf = dir.path().join("conf");
-        let mut setup = Self::bare(dir).args(["proxy", "-p", "0", "--no-mcp", "--confdir"]);
-        setup = setup.args([conf.as_path()]).args(["-o".as_ref(), output.as_os_str()]);
-        setup.output = Some(output);
-        setup
+        Self::command("proxy").args(["--no-mcp"])
     }
 
     /// As [`Setup::proxy`], with MCP on a free port.
     pub(crate) fn with_mcp() -> Self {
-        let dir = TempDir::new().unwrap();
-        let output = dir.path().join("capture.zip");
-        let conf = dir.path().join("conf");
-        let mut setup = Self::bare(dir).args(["proxy", "-p", "0", "--mcp-port", "0", "--confdir"]);
-        setup = setup.args([conf.as_path()]).args(["-o".as_ref(), output.as_os_str()]);
-        setup.output = Some(output);
-        setup
+        Self::command("proxy").args(["--mcp-port", "0"])
     }
 
     /// As [`Setup::proxy`], without a bundle.
@@ -103,6 +91,22 @@ impl Setup {
         command.env("HOME", dir.path()).env("SSL_CERT_FILE", test_ca().file());
         command.current_dir(dir.path()).env_remove("SSL_CERT_DIR");
         Self { command, dir, output: None }
+    }
+
+    /// As [`Setup::proxy`], by another command.
+    pub(crate) fn command(name: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let output = dir.path().join("capture.zip");
+        let conf = dir.path().join("conf");
+        let mut setup = Self::bare(dir).args([name, "-p", "0", "--confdir"]);
+        setup = setup.args([conf.as_path()]).args(["-o".as_ref(), output.as_os_str()]);
+        setup.output = Some(output);
+        setup
+    }
+
+    /// What would be started, and its folder.
+    pub(crate) fn take_apart(self) -> (Command, TempDir) {
+        (self.command, self.dir)
     }
 
     /// Adds arguments.

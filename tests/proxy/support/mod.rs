@@ -1,6 +1,7 @@
 //! What the tests share: the program under test, origins that misbehave on purpose, raw clients.
 
 pub(crate) mod agent;
+pub(crate) mod apart;
 pub(crate) mod bundle;
 pub(crate) mod client;
 pub(crate) mod flowtap;
