@@ -109,6 +109,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush()).is_ok()
     }
 
+    /// Its own port.
+    pub(crate) fn port(&self) -> u16 {
+        self.tcp.local_addr().unwrap().port()
+    }
+
     /// Ends the sending side of the TCP connection only.
     pub(crate) fn finish(&self) {
         self.tcp.shutdown(Shutdown::Write).unwrap();
