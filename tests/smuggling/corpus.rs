@@ -91,7 +91,7 @@ impl Case {
             "cut" => self.fate = Fate::Cut { status: status(), valid: false },
             "cut-declined" => self.fate = Fate::Cut { status: status(), valid: true },
             "forwarded" | "passed" => self.fate = Fate::Passed { then: None },
-            "forwarded-then" => self.fate = Fate::Passed { then: Some(status()) },
+            "forwarded-then" | "passed-then" => self.fate = Fate::Passed { then: Some(status()) },
             "broken" => self.fate = Fate::Broken,
             "closes" => self.closes = true,
             "only" => self.only = Some(value.to_owned()),

@@ -8,6 +8,7 @@ mod corpus;
 mod delivery;
 mod reader;
 mod requests;
+mod responses;
 mod server;
 #[path = "../proxy/support/mod.rs"]
 #[allow(dead_code)]

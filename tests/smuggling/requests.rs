@@ -15,7 +15,7 @@ const CORPUS: &str = include_str!("requests.txt");
 
 /// How the client reaches the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     Plain,
     Tunnel,
 }
@@ -70,7 +70,7 @@ impl Stage {
     }
 }
 
-fn show(bytes: &[u8]) -> String {
+pub(crate) fn show(bytes: &[u8]) -> String {
     bytes.iter().take(4_000).flat_map(|byte| byte.escape_ascii()).map(char::from).collect()
 }
 

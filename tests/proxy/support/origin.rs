@@ -152,6 +152,11 @@ impl Accepted {
         let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
     }
 
+    /// Says in TLS that nothing more follows.
+    pub(crate) fn end(&mut self) {
+        self.stream.end();
+    }
+
     /// Ends the sending side.
     pub(crate) fn finish(&self) {
         let _ = self.tcp.shutdown(Shutdown::Write);
