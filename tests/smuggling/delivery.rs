@@ -49,7 +49,7 @@ impl Delivery {
 
 /// Waits until the proxy at `to` has read all that this client has sent.
 fn wait_until_taken(client: &Client, to: SocketAddr) {
-    let from = client.port();
+    let from = client.tcp.local_addr().unwrap().port();
     let end = Instant::now() + DEADLINE;
     while unread(from, to.port()).is_some_and(|bytes| bytes > 0) {
         assert!(Instant::now() < end, "the proxy does not read");

@@ -60,7 +60,7 @@ fn serve(
         match (case.then, mode) {
             (Then::Keeps, _) => {}
             (Then::Closes, _) => {
-                stream.end();
+                stream.stream.end();
                 stream.finish();
             }
             (Then::Cuts, Mode::Tunnel) => stream.finish(),

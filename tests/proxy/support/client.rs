@@ -14,7 +14,8 @@ use super::{DEADLINE, ReadWrite, read_head};
 /// One connection, with a deadline on every read.
 pub(crate) struct Client {
     stream: Box<dyn ReadWrite>,
-    tcp: TcpStream,
+    /// The connection below TLS.
+    pub(crate) tcp: TcpStream,
 }
 
 /// How a connection ended.
@@ -107,11 +108,6 @@ impl Client {
     /// Sends what the peer may refuse to take; whether it took all.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush()).is_ok()
-    }
-
-    /// Its own port.
-    pub(crate) fn port(&self) -> u16 {
-        self.tcp.local_addr().unwrap().port()
     }
 
     /// Ends the sending side of the TCP connection only.

@@ -30,7 +30,7 @@ struct Record {
 
 /// One accepted connection, whose reads are remembered.
 pub(crate) struct Accepted {
-    stream: Box<dyn ReadWrite>,
+    pub(crate) stream: Box<dyn ReadWrite>,
     tcp: TcpStream,
     record: Arc<Record>,
     /// The server name that the client sent in TLS.
@@ -150,11 +150,6 @@ impl Accepted {
     /// Sends bytes; a proxy that has gone meanwhile is the test's matter.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
-    }
-
-    /// Says in TLS that nothing more follows.
-    pub(crate) fn end(&mut self) {
-        self.stream.end();
     }
 
     /// Ends the sending side.
