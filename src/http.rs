@@ -10,4 +10,5 @@ pub mod rewrite;
 pub mod target;
 pub mod websocket;
 
+mod extension;
 mod lines;

@@ -44,6 +44,9 @@ pub const SEALED_OVERHEAD_BYTES: usize = 1024;
 pub const TURN_BYTES: usize = 256 * 1024;
 /// Requests one connection may begin in one turn before the others have theirs.
 pub const TURN_REQUESTS: usize = 16;
+/// WebSocket frames that are read of one connection in one turn before the others have theirs: a
+/// turn's bytes of empty frames would be 100,000 messages.
+pub const TURN_FRAMES: usize = 128;
 /// Connections accepted in one turn.
 pub const TURN_ACCEPTS: usize = 64;
 

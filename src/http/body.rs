@@ -4,10 +4,11 @@
 
 use std::fmt;
 
+use super::extension;
 use super::field::{Field, FieldKind, values_of};
 use super::head::{HeadError, RequestHead, ResponseHead, Version, list_elements, parse_fields};
 use super::lines::SectionScanner;
-use crate::limits::{CHUNK_EXTENSION_BYTES, TRAILER_BYTES};
+use crate::limits::TRAILER_BYTES;
 
 /// How a body's end is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub enum FramingError {
     TransferEncodingWithoutBody,
     /// A chunk's size line is malformed or its size reaches 2^63.
     ChunkSize,
-    /// Chunk extensions are malformed or exceed [`CHUNK_EXTENSION_BYTES`].
+    /// Chunk extensions are malformed or exceed [`crate::limits::CHUNK_EXTENSION_BYTES`].
     ChunkExtension,
     /// A chunk's data is not followed by CR LF.
     ChunkEnd,
@@ -367,25 +368,8 @@ fn chunk_line(rest: &[u8]) -> Result<Option<(u64, usize)>, FramingError> {
         return Err(FramingError::ChunkSize);
     }
     let extension = rest.get(digits..).unwrap_or_default();
-    Ok(extension_length(extension)?.map(|length| (size, digits + length + 2)))
-}
-
-/// The length of chunk extensions without their CR LF, or `None` while they are incomplete.
-/// They begin with a semicolon, blanks before it allowed, and hold no control characters.
-fn extension_length(bytes: &[u8]) -> Result<Option<usize>, FramingError> {
-    let begin = bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
-    if begin.is_some_and(|&byte| byte != b';' && bytes.first() != Some(&b'\r')) {
-        return Err(FramingError::ChunkExtension);
-    }
-    let is_text = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-    let end = bytes.iter().take(CHUNK_EXTENSION_BYTES + 1).position(|&byte| !is_text(byte));
-    match end.map(|end| (end, bytes.get(end), bytes.get(end + 1))) {
-        None if bytes.len() > CHUNK_EXTENSION_BYTES => Err(FramingError::ChunkExtension),
-        None => Ok(None),
-        Some((end, Some(b'\r'), Some(b'\n'))) => Ok(Some(end)),
-        Some((_, Some(b'\r'), None)) => Ok(None),
-        Some(_) => Err(FramingError::ChunkExtension),
-    }
+    let Some(length) = extension::line_length(extension)? else { return Ok(None) };
+    Ok(Some((size, digits + length)))
 }
 
 /// Whether a field may not stand in a trailer section, because it would change framing, routing,

@@ -210,11 +210,12 @@ impl HeadReader {
     fn find_request(&mut self, buf: &[u8]) -> Result<Option<(usize, usize)>, HeadError> {
         let start = skip_empty_lines(buf)?;
         self.scanner.begin_at(start);
-        if let Some(end) = self.find_end(buf, start)? {
-            return Ok(Some((start, end)));
+        let end = self.find_end(buf, start);
+        // However much came at once, a request line that is too long is the first thing to see.
+        if matches!(end, Ok(None) | Err(HeadError::TooLarge)) {
+            self.check_request_line(buf.get(start..).unwrap_or_default(), start)?;
         }
-        self.check_request_line(buf.get(start..).unwrap_or_default(), start)?;
-        Ok(None)
+        Ok(end?.map(|end| (start, end)))
     }
 
     /// Refuses garbage and endless lines before a blank line comes, if it ever does. `head`

@@ -264,7 +264,9 @@ impl Framing {
         match (self.body, kind) {
             (BodyLength::Length(length), FieldKind::ContentLength) => {
                 let same = std::str::from_utf8(value).is_ok_and(|v| v.parse() == Ok(length));
-                if same {
+                // Zeros before it would make it octal to readers that guess.
+                let plain = matches!(value, [b'1'..=b'9', ..] | [b'0']);
+                if same && plain {
                     write_field(out, name, value);
                 } else {
                     write_field(out, name, length.to_string().as_bytes());

@@ -145,20 +145,37 @@ impl MessageReader {
     /// told once; after it everything is ignored.
     pub fn advance(
         &mut self,
-        mut input: &[u8],
+        input: &[u8],
         sink: &mut impl FnMut(Observed<'_>),
     ) -> Result<(), WebSocketError> {
+        let mut all = usize::MAX;
+        self.advance_frames(input, &mut all, sink).map(|_| ())
+    }
+
+    /// As [`MessageReader::advance`], until so many frames have begun; counts them down, and tells
+    /// how many bytes were read.
+    pub fn advance_frames(
+        &mut self,
+        bytes: &[u8],
+        frames: &mut usize,
+        sink: &mut impl FnMut(Observed<'_>),
+    ) -> Result<usize, WebSocketError> {
+        let mut input = bytes;
         while !input.is_empty() {
             let step = match self.state {
-                State::Dead => return Ok(()),
+                State::Dead => return Ok(bytes.len()),
+                State::Header if self.header.is_empty() && *frames == 0 => break,
                 State::Closed => Err(WebSocketError::AfterClose),
-                State::Header => self.read_header(input, sink),
+                State::Header => {
+                    *frames = frames.saturating_sub(usize::from(self.header.is_empty()));
+                    self.read_header(input, sink)
+                }
                 State::Payload { frame, left } => Ok(self.read_payload(input, frame, left, sink)),
             };
             let taken = step.inspect_err(|_| self.state = State::Dead)?;
             input = input.get(taken..).unwrap_or_default();
         }
-        Ok(())
+        Ok(bytes.len() - input.len())
     }
 
     /// Whether the stream may end here: behind a close frame, or between two messages.

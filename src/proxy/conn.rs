@@ -129,7 +129,10 @@ impl Conn {
                     None => return true,
                 },
                 Phase::Sniffing(_) => self.open(cx),
-                Phase::Relaying(_) => self.relay(cx),
+                Phase::Relaying(_) => match self.relay(cx) {
+                    Some(progressed) => progressed,
+                    None => return true,
+                },
                 Phase::Lingering { .. } => self.discard(cx),
                 Phase::Dialling(_) | Phase::Handshake(_) => self.abandon_if_gone(cx),
                 Phase::Closed => false,

@@ -240,27 +240,30 @@ impl Conn {
         cx.shared.notices.give(Notice::ExchangeFailed { what, reason: error.reason });
     }
 
-    pub(super) fn relay(&mut self, cx: &mut Context<'_>) -> bool {
-        let Phase::Relaying(tunnel) = &mut self.phase else { return false };
+    /// Relays what can be relayed. Returns whether anything was done, or `None` when this
+    /// connection has had its share of the turn.
+    pub(super) fn relay(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        let Phase::Relaying(tunnel) = &mut self.phase else { return Some(false) };
         if !matches!(self.upstream_state, UpstreamState::InUse) {
             if self.client.end.is_some() && self.client.input.is_empty() {
                 self.close(cx);
             }
-            return false;
+            return Some(false);
         }
         #[cfg(test)]
         crate::fault::testing::fault_in("relay", self.client.input.bytes());
         match tunnel.relay(&mut self.client, &mut self.upstream, cx) {
-            Relayed::Wait => false,
-            Relayed::Progress => true,
+            Relayed::Wait => Some(false),
+            Relayed::Progress => Some(true),
+            Relayed::Paused => None,
             Relayed::Over => {
                 self.end_relay(None, cx);
                 self.close(cx);
-                false
+                Some(false)
             }
             Relayed::Cut(reason) => {
                 self.relay_cut(reason, cx);
-                false
+                Some(false)
             }
         }
     }

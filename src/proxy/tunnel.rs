@@ -1,6 +1,7 @@
 //! Bytes that are relayed as they are: tunnels that are not intercepted, and what follows a
 //! switch of protocols.
 
+use crate::limits::TURN_FRAMES;
 use crate::proxy::context::{Command, Context};
 use crate::proxy::link::{End, Link};
 use crate::proxy::websocket::WebSocketObserver;
@@ -21,6 +22,8 @@ pub enum Relayed {
     Wait,
     /// Something was done.
     Progress,
+    /// As many frames were read as one turn may.
+    Paused,
     /// Both sides have ended and all bytes are out.
     Over,
     /// One side was cut off: the other must see that too.
@@ -41,18 +44,24 @@ impl Tunnel {
         cx: &mut Context<'_>,
     ) -> Relayed {
         let mut moved = false;
+        // The smallest frames take the most work for their bytes.
+        let (mut sent, mut received) = (TURN_FRAMES, TURN_FRAMES);
         if !client.input.is_empty() && upstream.has_room() {
-            if let Some(observer) = &mut self.observer {
-                observer.sent(client.input.bytes(), cx);
-            }
-            move_bytes(client, upstream);
+            let bytes = client.input.bytes();
+            let count = match &mut self.observer {
+                Some(observer) => observer.sent(bytes, &mut sent, cx),
+                None => bytes.len(),
+            };
+            upstream.forward(&mut client.input, count);
             moved = true;
         }
         if !upstream.input.is_empty() && client.has_room() {
-            if let Some(observer) = &mut self.observer {
-                observer.received(upstream.input.bytes(), cx);
-            }
-            move_bytes(upstream, client);
+            let bytes = upstream.input.bytes();
+            let count = match &mut self.observer {
+                Some(observer) => observer.received(bytes, &mut received, cx),
+                None => bytes.len(),
+            };
+            client.forward(&mut upstream.input, count);
             moved = true;
         }
         // An end is passed on: half-closed connections are legitimate in tunnels.
@@ -78,16 +87,9 @@ impl Tunnel {
         let deaf = self.client_ended && client.broken || self.upstream_ended && upstream.broken;
         match (over || deaf, moved) {
             (true, _) => Relayed::Over,
+            (false, true) if sent == 0 || received == 0 => Relayed::Paused,
             (false, true) => Relayed::Progress,
             (false, false) => Relayed::Wait,
         }
-    }
-}
-
-fn move_bytes(from: &mut Link, to: &mut Link) {
-    if to.broken {
-        from.input.clear();
-    } else {
-        to.output.append(&mut from.input);
     }
 }

@@ -45,22 +45,24 @@ impl WebSocketObserver {
         }
     }
 
-    /// Bytes from the client.
-    pub fn sent(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
-        let failed = self.sent.read(self.flow, bytes, cx.now, cx.outbox);
-        self.note(failed);
+    /// Bytes from the client. Reads until so many frames have begun, and counts them down; tells
+    /// how many bytes were read.
+    pub fn sent(&mut self, bytes: &[u8], frames: &mut usize, cx: &mut Context<'_>) -> usize {
+        let read = self.sent.read(self.flow, bytes, frames, cx.now, cx.outbox);
+        self.note(read, bytes.len())
     }
 
-    /// Bytes from the server.
-    pub fn received(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
-        let failed = self.received.read(self.flow, bytes, cx.now, cx.outbox);
-        self.note(failed);
+    /// Bytes from the server, in the same way.
+    pub fn received(&mut self, bytes: &[u8], frames: &mut usize, cx: &mut Context<'_>) -> usize {
+        let read = self.received.read(self.flow, bytes, frames, cx.now, cx.outbox);
+        self.note(read, bytes.len())
     }
 
-    fn note(&mut self, failed: Option<String>) {
-        if self.failure.is_none() {
-            self.failure = failed;
-        }
+    fn note(&mut self, read: Result<usize, String>, all: usize) -> usize {
+        read.unwrap_or_else(|failure| {
+            self.failure.get_or_insert(failure);
+            all
+        })
     }
 
     /// The connection has ended, for this reason if it did not end well.
@@ -83,11 +85,12 @@ impl Side {
         &mut self,
         flow: FlowId,
         bytes: &[u8],
+        frames: &mut usize,
         now: Now,
         outbox: &mut Outbox,
-    ) -> Option<String> {
+    ) -> Result<usize, String> {
         if self.dead {
-            return None;
+            return Ok(bytes.len());
         }
         let Side { direction, reader, pending, .. } = self;
         let direction = *direction;
@@ -101,7 +104,7 @@ impl Side {
                 payload,
             })
         };
-        let result = reader.advance(bytes, &mut |observed: Observed<'_>| match observed {
+        let result = reader.advance_frames(bytes, frames, &mut |observed| match observed {
             Observed::Data(bytes) => {
                 pending.extend_from_slice(bytes);
                 if pending.len() >= BODY_BLOCK_BYTES {
@@ -117,7 +120,7 @@ impl Side {
                 outbox.push(message(opcode, false, Bytes::copy_from_slice(payload)));
             }
         });
-        result.err().map(|error| {
+        result.map_err(|error| {
             self.dead = true;
             self.pending = Vec::new();
             format!("messages {} were not read any further: {error}", name(direction))

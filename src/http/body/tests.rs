@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::head::{HeadReader, Parsed};
+use crate::limits::CHUNK_EXTENSION_BYTES;
 
 use BodyLength::{Chunked, Length, UntilClose};
 use FramingError as E;
@@ -103,19 +104,20 @@ const RESPONSES: [ResponseCase; 19] = [
     ("GET", "HTTP/1.0 200 OK", "Transfer-Encoding: chunked\r\n", Err(E::TransferEncodingInHttp10)),
 ];
 
-const ALLOWED_CHUNKS: [(&str, &str); 9] = [
+const ALLOWED_CHUNKS: [(&str, &str); 10] = [
     ("0\r\n\r\n", ""),
     ("5\r\nhello\r\n0\r\n\r\n", "hello"),
     ("0005\r\nhello\r\n00000\r\n\r\n", "hello"),
     ("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", "01234567890123456789"),
     ("1;a\r\nx\r\n0;b=\"c d\"\r\n\r\n", "x"),
     ("1 ;a=b; c\r\nx\r\n0\r\n\r\n", "x"),
+    ("1;a\t=\t\"\\\";\\\\\" ; b\r\nx\r\n0\r\n\r\n", "x"),
     ("1\r\nx\r\n0\r\nX-Sum: 1\r\nY:\r\n\r\n", "x"),
     ("2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
     ("0000000000000001\r\nx\r\n0\r\n\r\n", "x"),
 ];
 
-const REFUSED_CHUNKS: [(&str, FramingError); 42] = [
+const REFUSED_CHUNKS: [(&str, FramingError); 52] = [
     ("\r\n", E::ChunkSize),
     ("\n", E::ChunkSize),
     (" 5\r\n", E::ChunkSize),
@@ -144,6 +146,16 @@ const REFUSED_CHUNKS: [(&str, FramingError); 42] = [
     ("5;a\nhello\r\n", E::ChunkExtension),
     ("5;a\rb\r\n", E::ChunkExtension),
     ("5;a\0\r\n", E::ChunkExtension),
+    ("5;\r\n", E::ChunkExtension),
+    ("5;;a\r\n", E::ChunkExtension),
+    ("5;a;\r\n", E::ChunkExtension),
+    ("5;=b\r\n", E::ChunkExtension),
+    ("5;a=\r\n", E::ChunkExtension),
+    ("5;a=b=c\r\n", E::ChunkExtension),
+    ("5;a \r\n", E::ChunkExtension),
+    ("5;a=\"\r\n", E::ChunkExtension),
+    ("5;a=\"b\\\"\r\n", E::ChunkExtension),
+    ("5;a=\"b\"c\r\n", E::ChunkExtension),
     ("5\r\nhello0\r\n\r\n", E::ChunkEnd),
     ("5\r\nhello\n0\r\n\r\n", E::ChunkEnd),
     ("5\r\nhello\r0\r\n\r\n", E::ChunkEnd),

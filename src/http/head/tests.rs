@@ -240,6 +240,14 @@ fn limits_hold_however_a_head_is_split() {
 }
 
 #[test]
+fn a_request_line_that_is_too_long_is_told_however_much_came_at_once() {
+    for length in [REQUEST_LINE_BYTES + 2, HEAD_BYTES, 2 * HEAD_BYTES] {
+        let text = format!("GET /{}", "a".repeat(length));
+        assert_eq!(request(text.as_bytes()), Err(HeadError::RequestLineTooLong), "{length}");
+    }
+}
+
+#[test]
 fn empty_lines_are_limited() {
     let text = |count| format!("{}GET / HTTP/1.1\r\n\r\n", "\r\n".repeat(count));
     assert!(request(text(EMPTY_LINES).as_bytes()).is_ok());

@@ -43,6 +43,8 @@ fn end_to_end_fields_pass_verbatim_and_in_order() {
     let fields = "x-B:  1\r\nHOST: a\r\nX-a: 2\r\nX-B: 3\r\nEmpty:\r\nExpect: 100-continue\r\n\
                   CONTENT-length: 007\r\nCookie: a=b; c\r\n";
     let expected = fields.replace(":  1", ": 1").replace("Empty:", "Empty: ");
+    // Framing is our own: octal to nobody.
+    let expected = expected.replace(": 007", ": 7");
     assert_eq!(request(fields, None, false), expected);
 }
 
@@ -155,7 +157,7 @@ fn responses_are_rewritten_for_their_client() {
             "HTTP/1.0 200 Fine\r\nA: 1\r\nContent-Length: 02\r\nConnection: keep-alive\r\n",
             Http11,
             Omit,
-            "HTTP/1.1 200 Fine\r\nA: 1\r\nContent-Length: 02\r\n",
+            "HTTP/1.1 200 Fine\r\nA: 1\r\nContent-Length: 2\r\n",
         ),
         ("HTTP/1.1 200\r\n", Http11, Close, "HTTP/1.1 200 \r\nConnection: close\r\n"),
         (

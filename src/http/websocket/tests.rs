@@ -53,6 +53,21 @@ fn read(mut reader: MessageReader, input: &[u8], part: usize) -> Vec<Seen> {
 }
 
 #[test]
+fn reading_pauses_behind_a_number_of_frames() {
+    let frame = frame(0x82, b"ab", None);
+    let bytes = frame.repeat(3);
+    let mut reader = MessageReader::new(false, false);
+    let mut sink = |_: Observed<'_>| ();
+    let mut frames = 2;
+    assert_eq!(reader.advance_frames(&bytes, &mut frames, &mut sink), Ok(2 * frame.len()));
+    assert_eq!(frames, 0);
+    assert_eq!(reader.advance_frames(&frame, &mut 0, &mut sink), Ok(0));
+    // What has begun is read to its end.
+    assert_eq!(reader.advance_frames(&frame[..3], &mut 1, &mut sink), Ok(3));
+    assert_eq!(reader.advance_frames(&[frame[3], frame[0]], &mut 0, &mut sink), Ok(1));
+}
+
+#[test]
 fn broken_rules_are_told_once() {
     let long: &[u8] = &[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
     let top: &[u8] = &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0];

@@ -15,7 +15,8 @@ use super::{DEADLINE, ReadWrite, read_head};
 /// One connection, with a deadline on every read.
 pub(crate) struct Client {
     stream: Box<dyn ReadWrite>,
-    tcp: TcpStream,
+    /// The connection below TLS.
+    pub(crate) tcp: TcpStream,
 }
 
 /// How a connection ended.

@@ -24,7 +24,7 @@ pub(crate) struct Setup {
 
 /// A running `flowtap`; dropping it kills that child alone.
 pub(crate) struct Flowtap {
-    child: Child,
+    pub(crate) child: Child,
     lines: Receiver<(Stream, String)>,
     stderr: Vec<String>,
     stdout: Vec<String>,

@@ -30,7 +30,7 @@ struct Record {
 
 /// One accepted connection, whose reads are remembered.
 pub(crate) struct Accepted {
-    stream: Box<dyn ReadWrite>,
+    pub(crate) stream: Box<dyn ReadWrite>,
     tcp: TcpStream,
     record: Arc<Record>,
     /// The server name that the client sent in TLS.

@@ -1,0 +1,16 @@
+//! Peers that mean harm: each must come to an end or stay bounded, in memory too, and no other
+//! client may have to wait for it.
+
+// Support code outside #[test] functions fails a test by panicking, as the tests themselves do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bombs;
+mod crowd;
+mod heads;
+mod measure;
+mod records;
+#[path = "../proxy/support/mod.rs"]
+#[allow(dead_code)]
+mod support;
+mod tls;
+mod websockets;
