@@ -198,6 +198,9 @@ pub const BUSY_EXCHANGES: f64 = 1_000.0;
 pub const BUSY_BYTES: f64 = 32.0 * 1024.0 * 1024.0;
 /// How often it is judged whether traffic is busy, while there is something to pack.
 pub const PACE_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a part for which there was no room waits to be tried again, unless another segment is
+/// finished before: what is written of it in vain takes room from the journal meanwhile.
+pub const PACK_RETRY: Duration = Duration::from_secs(60);
 /// Threads that pack at the end of a capture, where there are as many cores and segments.
 pub const PACK_THREADS: usize = 4;
 /// Bytes of a part of the bundle that are gathered before they are written to its file.
