@@ -173,6 +173,14 @@ pub const ASIDE_FILES: u32 = 1_000;
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;
 /// How long bytes wait there: what a killed capture may lose.
 pub const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// How long after a failure the recorder first tries to write again.
+pub const RESUME_FIRST: Duration = Duration::from_secs(1);
+/// How long it waits between later tries: each writes [`JOURNAL_BUFFER_BYTES`] to see whether there
+/// is room.
+pub const RESUME_MOST: Duration = Duration::from_secs(5);
+/// How often the user is warned, at most, that the capture is suspended: a disk that is full but
+/// for a little comes and goes.
+pub const SUSPENDED_WARNING: Duration = Duration::from_secs(60);
 /// Files of large bodies and WebSocket connections that are open at the same time.
 pub const SPILL_FILES: usize = 32;
 /// WebSocket messages in one part of the bundle; beyond it the next part begins. Every message is

@@ -24,6 +24,10 @@ pub enum Notice {
         /// The TLS alert it sent.
         alert: String,
     },
+    /// Nothing can be recorded any more: why, as a whole sentence. Given rarely.
+    CaptureSuspended(String),
+    /// Recording goes on; so many flows were lost since the user was last told.
+    CaptureResumed(u64),
     /// Anything else, as a whole sentence.
     Warning(String),
 }

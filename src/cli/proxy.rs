@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::never;
+#[cfg(unix)]
+use signal_hook::consts::SIGXFSZ;
 
 use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
@@ -52,6 +54,7 @@ pub fn run(config: &Config, channel: Channel) -> Result<()> {
         .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
     // What comes before leaves nothing behind and may be interrupted as any program.
     let signals = running::signals()?;
+    outlive_file_limit();
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
     let parts = ServerParts {
         server_tls: Some(server_tls),
@@ -96,6 +99,14 @@ pub fn run(config: &Config, channel: Channel) -> Result<()> {
         None => Ok(()),
         Some(error) => Err(Error::new(error)),
     }
+}
+
+/// Has a write past the process's limit on the size of files fail, as on a full disk; its signal
+/// would end the process.
+fn outlive_file_limit() {
+    #[cfg(unix)]
+    // Where it cannot be caught, the limit ends the capture as it ends other programs.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 fn open_authority(config: &Config) -> Result<Arc<Authority>> {
@@ -199,6 +210,9 @@ fn sum_up(summary: &Summary, messages_left_out: u64) -> String {
     }
     if summary.lost > 0 {
         let _ = write!(text, "\n{} flows were LOST", summary.lost);
+    }
+    if summary.messages_lost > 0 {
+        let _ = write!(text, "\n{} WebSocket messages were LOST", summary.messages_lost);
     }
     text
 }

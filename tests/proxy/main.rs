@@ -8,6 +8,9 @@ mod capture;
 mod connect;
 mod device_page;
 mod discover;
+// Other systems change the limits of no process but their own.
+#[cfg(target_os = "linux")]
+mod disk;
 mod edges;
 mod ends;
 mod framing;
