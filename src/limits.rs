@@ -181,6 +181,9 @@ pub const RESUME_MOST: Duration = Duration::from_secs(5);
 /// How often the user is warned, at most, that the capture is suspended: a disk that is full but
 /// for a little comes and goes.
 pub const SUSPENDED_WARNING: Duration = Duration::from_secs(60);
+/// How long the recorder may be in one write, and packing at the end with one flow, before the user
+/// is told that the disk is waited for.
+pub const DISK_SLOW: Duration = Duration::from_secs(5);
 /// Files of large bodies and WebSocket connections that are open at the same time.
 pub const SPILL_FILES: usize = 32;
 /// WebSocket messages in one part of the bundle; beyond it the next part begins. Every message is

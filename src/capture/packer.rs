@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::capture::backlog::Waiting;
 use crate::capture::bundle::Counts;
@@ -26,7 +26,8 @@ use crate::capture::frame::FileEnd;
 use crate::capture::pace::{Pace, Traffic, Turn};
 use crate::capture::packing::{Finished, Packing, open_segment};
 use crate::capture::place::Places;
-use crate::limits::{PACK_RETRY, PACK_THREADS};
+use crate::limits::{DISK_SLOW, PACK_RETRY, PACK_THREADS};
+use crate::notice::Notice;
 
 /// A finished segment.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) recorded: AtomicU64,
     /// No more traffic comes: there is nobody to make way for.
     pub(super) closing: AtomicBool,
+    /// Grows at least once a second, unless the recorder waits for the disk.
+    pub(super) beats: AtomicU64,
 }
 
 /// What the packer has made.
@@ -151,7 +154,7 @@ impl<'a> Desk<'a> {
     /// Passes segments on to the thread that packs them, until there are no more.
     fn pass_on(&self, jobs: &Receiver<Job>) {
         let mut before = (self.traffic)().bytes;
-        for job in jobs {
+        while let Some(job) = self.next_job(jobs) {
             let bytes = (self.traffic)().bytes;
             let backlog = self.waiting.push(job, bytes.saturating_sub(before));
             before = bytes;
@@ -165,6 +168,29 @@ impl<'a> Desk<'a> {
             }
         }
         self.waiting.close();
+    }
+
+    /// The next segment, once it is finished. Tells the user meanwhile of a recorder that does not
+    /// come out of a write.
+    fn next_job(&self, jobs: &Receiver<Job>) -> Option<Job> {
+        let beats = || self.shared.beats.load(Ordering::Relaxed);
+        let (mut before, mut is_told) = (beats(), false);
+        loop {
+            match jobs.recv_timeout(DISK_SLOW) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = beats();
+            let is_stuck = now == std::mem::replace(&mut before, now);
+            if is_stuck && !is_told {
+                let journal = self.places.folder.path().display();
+                self.places.notices.give(Notice::Warning(format!(
+                    "the disk with {journal} is slow; traffic waits for it, and so does stopping"
+                )));
+            }
+            is_told = is_stuck;
+        }
     }
 
     /// Packs at full speed until nothing waits.

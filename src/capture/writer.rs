@@ -253,6 +253,7 @@ impl Writer {
 
     /// Writes what waits in memory, or tries to take up again. To be called every now and then.
     pub(super) fn flush(&mut self) {
+        self.shared.beats.fetch_add(1, Ordering::Relaxed);
         if !self.is_suspended() {
             let flushed = self.check().and_then(|()| self.write_all());
             self.suspend_on(flushed);

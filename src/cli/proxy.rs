@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crossbeam_channel::never;
+use crossbeam_channel::{Receiver, never};
 #[cfg(unix)]
 use signal_hook::consts::SIGXFSZ;
 
 use crate::capture::queue;
-use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
+use crate::capture::recorder::{Progress, Recorder, RecorderConfig, RecorderHandle, Summary};
 use crate::cli::agents::{Channel, Prepared, Serving};
 use crate::cli::running;
 use crate::cli::settings;
@@ -18,7 +19,7 @@ use crate::cli::status::Status;
 use crate::cli::words::size;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::limits::WEBSOCKET_MESSAGES;
+use crate::limits::{DISK_SLOW, WEBSOCKET_MESSAGES};
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::{Notice, Notices};
 use crate::options::SharedOptions;
@@ -82,11 +83,7 @@ pub fn run(config: &Config, channel: Channel) -> Result<()> {
     }
     let served = running::attend(server, &signals, &notice_receiver, &mut status, &never());
     let served = served.and(serving.map_or(Ok(()), Serving::stop));
-    let summary = recorder.map(|recorder| {
-        recorder.finish(&mut |progress| {
-            status.show(&format!("packing: {} of {} flows", progress.packed, progress.recorded));
-        })
-    });
+    let summary = recorder.map(|recorder| finish(recorder, &notice_receiver, &mut status));
     for notice in notice_receiver.try_iter() {
         status.notice(notice);
     }
@@ -107,6 +104,43 @@ fn outlive_file_limit() {
     #[cfg(unix)]
     // Where it cannot be caught, the limit ends the capture as it ends other programs.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+/// Waits for the bundle, and tells the user how far it is.
+fn finish(recorder: RecorderHandle, notices: &Receiver<Notice>, status: &mut Status) -> Summary {
+    let mut patience = Patience::new(Instant::now());
+    recorder.finish(&mut |progress| {
+        for notice in notices.try_iter() {
+            status.notice(notice);
+        }
+        let text = format!("packing: {} of {} flows", progress.packed, progress.recorded);
+        if patience.is_over(Instant::now(), progress) {
+            status.line(&format!("{text}; the disk is slow"));
+        }
+        status.show(&text);
+    })
+}
+
+/// Tells when packing stands still.
+struct Patience {
+    progress: Progress,
+    since: Instant,
+}
+
+impl Patience {
+    fn new(now: Instant) -> Self {
+        Patience { progress: Progress { packed: 0, recorded: 0 }, since: now }
+    }
+
+    /// Whether the user should be told: again and again while nothing moves.
+    fn is_over(&mut self, now: Instant, progress: Progress) -> bool {
+        let is_over = now.duration_since(self.since) >= DISK_SLOW;
+        if is_over || progress != self.progress {
+            self.since = now;
+        }
+        let has_moved = std::mem::replace(&mut self.progress, progress) != progress;
+        is_over && !has_moved
+    }
 }
 
 fn open_authority(config: &Config) -> Result<Arc<Authority>> {
@@ -215,4 +249,23 @@ fn sum_up(summary: &Summary, messages_left_out: u64) -> String {
         let _ = write!(text, "\n{} WebSocket messages were LOST", summary.messages_lost);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn packing_that_stands_still_is_told_of_again_and_again() {
+        let began = Instant::now();
+        let mut patience = Patience::new(began);
+        let mut at = |seconds: u64, packed: u64| {
+            let now = began + Duration::from_secs(seconds);
+            patience.is_over(now, Progress { packed, recorded: 9 })
+        };
+        assert!(!at(1, 1) && !at(5, 2) && !at(9, 2));
+        assert!(at(10, 2) && !at(11, 2) && at(15, 2));
+        assert!(!at(21, 3) && !at(25, 3) && at(26, 3));
+    }
 }

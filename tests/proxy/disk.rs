@@ -3,16 +3,19 @@
 //! The limit on the size of the program's files is lowered and raised while it runs: writes fail
 //! then as they do on a full disk.
 
-use std::fs::DirEntry;
+use std::fs::{DirEntry, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use flowtap::capture::bundle::part_path;
 use flowtap::capture::journal::{JournalFolder, with_suffix};
+use flowtap::limits::BODY_BLOCK_BYTES;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use serde_json::json;
 
@@ -323,4 +326,82 @@ fn goes_on_without(removed: &str) {
     assert_eq!(texts(parts.last().unwrap(), "ws_0001"), ["hello", "yes"]);
     assert_eq!(warnings(&ended), 1, "{}", ended.stderr);
     assert_eq!(journal(&output).exists(), damaged > 0);
+}
+
+/// The path of a large response.
+const FIRST: &str = "/first/8";
+
+/// A disk that takes nothing of one body until it is told to: a pipe in the place of its file.
+struct SlowDisk {
+    file: PathBuf,
+    go: Sender<()>,
+    taken: JoinHandle<()>,
+}
+
+impl SlowDisk {
+    /// The first flow's response is a large one.
+    fn under(output: &Path) -> Self {
+        let file = journal(output).join("flow-1-response.body");
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let (go, told) = channel();
+        let (pipe, copy) = (file.clone(), output.with_file_name("copy"));
+        let body = answer(FIRST);
+        let ahead = body.len() / BODY_BLOCK_BYTES * BODY_BLOCK_BYTES;
+        let taken = std::thread::spawn(move || {
+            if told.recv().is_ok() {
+                // The recorder comes out of opening it, and has more to write than a pipe holds.
+                let mut source = File::open(&pipe).unwrap();
+                std::fs::write(&copy, &body[..ahead]).unwrap();
+                std::fs::rename(&copy, &pipe).unwrap();
+                let mut written = Vec::new();
+                source.read_to_end(&mut written).unwrap();
+                assert!(written == body[..ahead]);
+            }
+        });
+        SlowDisk { file, go, taken }
+    }
+
+    fn take_all(self) {
+        self.go.send(()).unwrap();
+        self.taken.join().unwrap();
+        assert!(self.file.metadata().unwrap().is_file());
+    }
+}
+
+#[test]
+fn a_disk_that_blocks_slows_traffic_down_and_loses_nothing() {
+    let origin = Origin::start(|_, stream| serve(stream));
+    let mut tap = Flowtap::start(&[]);
+    let output = tap.folder().join("capture.zip");
+    let disk = SlowDisk::under(&output);
+    let mut first = Client::connect(tap.addr);
+    first.send(get(origin.addr, FIRST));
+    assert!(first.response().1 == answer(FIRST));
+    let load = Load::start(&tap, &origin);
+    let warning = tap.err_line("warning: the disk ");
+    assert!(warning.contains("traffic waits"), "{warning}");
+    disk.take_all();
+    load.wait_for(100);
+    let asked = load.end();
+    let ended = interrupt(&mut tap);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(whole_traces(&parts(&output)), asked + 1, "{}", ended.stderr);
+}
+
+#[test]
+fn stopping_waits_for_a_disk_that_blocks_and_says_so() {
+    let origin = Origin::start(|_, stream| serve(stream));
+    let mut tap = Flowtap::start(&[]);
+    let output = tap.folder().join("capture.zip");
+    let disk = SlowDisk::under(&output);
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, FIRST));
+    assert!(client.response().1 == answer(FIRST));
+    tap.signal(Signal::INT);
+    let warning = tap.err_line("warning: the disk ");
+    assert!(warning.contains("so does stopping"), "{warning}");
+    disk.take_all();
+    let ended = tap.keep_until_its_end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(whole_traces(&parts(&output)), 1);
 }
