@@ -20,6 +20,8 @@ pub mod read;
 pub mod recorder;
 mod spill;
 mod spool;
+mod suspension;
 mod trace;
 mod websocket;
+mod websocket_files;
 mod writer;

@@ -14,6 +14,7 @@ mod flow_lines;
 pub mod inspect;
 pub mod lines;
 mod mcp;
+mod packing;
 mod printer;
 pub mod proxy;
 mod running;

@@ -193,6 +193,17 @@ pub const ASIDE_FILES: u32 = 1_000;
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;
 /// How long bytes wait there: what a killed capture may lose.
 pub const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// How long after a failure the recorder first tries to write again.
+pub const RESUME_FIRST: Duration = Duration::from_secs(1);
+/// How long it waits between later tries: each writes [`JOURNAL_BUFFER_BYTES`] to see whether there
+/// is room.
+pub const RESUME_MOST: Duration = Duration::from_secs(5);
+/// How often the user is warned, at most, that the capture is suspended: a disk that is full but
+/// for a little comes and goes.
+pub const SUSPENDED_WARNING: Duration = Duration::from_secs(60);
+/// How long the recorder may be in one write, and packing at the end with one flow, before the user
+/// is told that the disk is waited for.
+pub const DISK_SLOW: Duration = Duration::from_secs(5);
 /// Files of large bodies and WebSocket connections that are open at the same time.
 pub const SPILL_FILES: usize = 32;
 /// WebSocket messages in one part of the bundle; beyond it the next part begins. Every message is
@@ -218,6 +229,9 @@ pub const BUSY_EXCHANGES: f64 = 1_000.0;
 pub const BUSY_BYTES: f64 = 32.0 * 1024.0 * 1024.0;
 /// How often it is judged whether traffic is busy, while there is something to pack.
 pub const PACE_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a part for which there was no room waits to be tried again, unless another segment is
+/// finished before: what is written of it in vain takes room from the journal meanwhile.
+pub const PACK_RETRY: Duration = Duration::from_secs(60);
 /// Threads that pack at the end of a capture, where there are as many cores and segments.
 pub const PACK_THREADS: usize = 4;
 /// Bytes of a part of the bundle that are gathered before they are written to its file.

@@ -35,6 +35,10 @@ pub enum Notice {
     /// A part of flowtap has failed without which it must not go on: the process has to end in
     /// order. The reason is a whole sentence.
     Failed(String),
+    /// Nothing can be recorded any more: why, as a whole sentence. Given rarely.
+    CaptureSuspended(String),
+    /// Recording goes on; so many flows were lost since the user was last told.
+    CaptureResumed(u64),
     /// Anything else, as a whole sentence.
     Warning(String),
 }

@@ -46,6 +46,10 @@ pub struct Stats {
     pub bodies_cut: Counter,
     /// Flows that were lost because the recorder could not write.
     pub flows_lost: Counter,
+    /// WebSocket messages that were lost for the same reason, of connections that may not be.
+    pub messages_lost: Counter,
+    /// 1 while the recorder cannot write.
+    pub capture_suspended: Counter,
     /// Notices that were not printed because too many waited.
     pub notices_dropped: Counter,
     /// Panics of flowtap that were caught.

@@ -121,16 +121,35 @@ fn a_connection_whose_file_is_gone_is_counted_and_one_that_is_torn_is_marked() {
 }
 
 #[test]
-fn a_folder_that_vanished_holds_nothing() {
+fn a_folder_that_vanished_is_made_again() {
     let capture = Capture::start(10);
     let folder = capture.folder.path().to_owned();
     send(&capture, vec![small(1), small(2)]);
     wait_for(&journal(&folder, "segment-0001.flj"), b"POST /2 ");
     fs::remove_dir_all(&folder).unwrap();
     send(&capture, vec![small(3)]);
+    let (_folder, listings, summary) = capture.finish_with_error();
+    assert_eq!((summary.traces, summary.lost), (1, 2));
+    assert_eq!(listings[0]["traces"][0]["request"]["url"], "https://a.example/3");
+    let error = summary.error.unwrap();
+    assert!(error.contains("2 flows were lost") && error.contains("removed"), "{error}");
+    assert!(!folder.join("capture.zip.journal").exists());
+}
+
+#[test]
+fn a_folder_that_vanished_holds_nothing() {
+    let capture = Capture::start(10);
+    let folder = capture.folder.path().to_owned();
+    send(&capture, vec![small(1), small(2)]);
+    wait_for(&journal(&folder, "segment-0001.flj"), b"POST /2 ");
+    fs::remove_dir_all(&folder).unwrap();
+    // In its place is what keeps it from being made again.
+    fs::write(&folder, "").unwrap();
+    send(&capture, vec![small(3)]);
     let (_folder, _, summary) = capture.finish_with_error();
     assert_eq!((summary.traces, summary.lost), (0, 3));
     let error = summary.error.unwrap();
     assert!(error.contains("capture.zip.journal is gone"), "{error}");
     assert!(!error.contains("kept"), "{error}");
+    fs::remove_file(&folder).unwrap();
 }

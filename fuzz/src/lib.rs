@@ -256,6 +256,7 @@ pub fn journal_frames(data: &[u8]) {
             FrameType::Exchange => drop(entry::take_exchange(payload)),
             FrameType::WebSocketOpen => drop(entry::take_open(payload)),
             FrameType::WebSocketClose => drop(entry::take_close(payload)),
+            FrameType::WebSocketGap => drop(entry::take_gap(payload)),
             _ => {}
         }
     }

@@ -17,6 +17,7 @@ pub(super) struct Waiting<J> {
 struct Held<J> {
     jobs: VecDeque<(J, u64)>,
     bytes: u64,
+    pushes: u64,
     is_closed: bool,
 }
 
@@ -28,7 +29,7 @@ impl<J> Held<J> {
 
 impl<J> Default for Waiting<J> {
     fn default() -> Self {
-        let held = Held { jobs: VecDeque::new(), bytes: 0, is_closed: false };
+        let held = Held { jobs: VecDeque::new(), bytes: 0, pushes: 0, is_closed: false };
         Waiting { held: Mutex::new(held), changed: Condvar::new() }
     }
 }
@@ -43,8 +44,22 @@ impl<J> Waiting<J> {
         let mut held = self.held();
         held.jobs.push_back((job, bytes));
         held.bytes = held.bytes.saturating_add(bytes);
+        held.pushes += 1;
         self.changed.notify_all();
         held.backlog()
+    }
+
+    /// Puts a job that was taken back, in the order of `number`; gives it to the caller when the
+    /// queue is closed. Its bytes do not count any more.
+    pub(super) fn put_back(&self, job: J, number: impl Fn(&J) -> u32) -> Option<J> {
+        let mut held = self.held();
+        if held.is_closed {
+            return Some(job);
+        }
+        let place = held.jobs.partition_point(|(other, _)| number(other) < number(&job));
+        held.jobs.insert(place, (job, 0));
+        self.changed.notify_all();
+        None
     }
 
     /// Takes the first job, if there is one.
@@ -73,6 +88,14 @@ impl<J> Waiting<J> {
         !held.unwrap_or_else(PoisonError::into_inner).is_closed
     }
 
+    /// Waits until one more job is pushed or the queue is closed, but no longer than `most`.
+    pub(super) fn wait_for_another(&self, most: Duration) {
+        let held = self.held();
+        let pushes = held.pushes;
+        let is_same = |held: &mut Held<J>| held.pushes == pushes && !held.is_closed;
+        drop(self.changed.wait_timeout_while(held, most, is_same));
+    }
+
     /// Waits for so long, or until the queue is closed; whether it is.
     pub(super) fn is_closed_within(&self, time: Duration) -> bool {
         let is_open = |held: &mut Held<J>| !held.is_closed;
@@ -95,6 +118,39 @@ mod tests {
         assert_eq!(waiting.backlog(), Backlog { segments: 1, bytes: 5 });
         assert_eq!((waiting.take(), waiting.take()), (Some('b'), None));
         assert_eq!(waiting.backlog(), Backlog::default());
+    }
+
+    #[test]
+    fn a_job_that_is_put_back_comes_before_later_ones() {
+        let waiting = Waiting::default();
+        (1..=4).for_each(|number| _ = waiting.push(number, 5));
+        let taken: Vec<u32> = (0..3).filter_map(|_| waiting.take()).collect();
+        assert_eq!(taken, [1, 2, 3]);
+        for number in [2, 3, 1] {
+            assert_eq!(waiting.put_back(number, |number| *number), None);
+        }
+        assert_eq!(waiting.backlog(), Backlog { segments: 4, bytes: 5 });
+        let again: Vec<u32> = (0..4).filter_map(|_| waiting.take()).collect();
+        assert_eq!(again, [1, 2, 3, 4]);
+        waiting.close();
+        assert_eq!(waiting.put_back(1, |number| *number), Some(1));
+    }
+
+    #[test]
+    fn one_more_job_ends_the_wait_for_it() {
+        let waiting = Waiting::default();
+        waiting.push('a', 1);
+        let long = Duration::from_secs(3_600);
+        std::thread::scope(|scope| {
+            let idle = scope.spawn(|| waiting.wait_for_another(long));
+            while !idle.is_finished() {
+                waiting.push('b', 1);
+                std::thread::yield_now();
+            }
+        });
+        waiting.wait_for_another(Duration::ZERO);
+        waiting.close();
+        waiting.wait_for_another(long);
     }
 
     #[test]

@@ -187,6 +187,16 @@ pub fn take_data(mut payload: &[u8]) -> Option<(Direction, &[u8])> {
     Some((Direction::take(&mut payload)?, payload))
 }
 
+/// Appends the payload of a place where messages of one direction are missing.
+pub fn put_gap(out: &mut Vec<u8>, direction: Direction) {
+    direction.put(out);
+}
+
+/// Reads the payload that [`put_gap`] wrote.
+pub fn take_gap(payload: &[u8]) -> Option<Direction> {
+    whole(payload, Direction::take)
+}
+
 /// The end of a message, as its frame holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageEntry<'a> {

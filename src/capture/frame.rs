@@ -36,6 +36,8 @@ pub enum FrameType {
     WebSocketMessage = 7,
     /// The last frame of a connection's file.
     WebSocketClose = 8,
+    /// Messages of one direction are missing here.
+    WebSocketGap = 9,
 }
 
 impl FrameType {
@@ -50,6 +52,7 @@ impl FrameType {
             WebSocketData,
             WebSocketMessage,
             WebSocketClose,
+            WebSocketGap,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -14,9 +14,9 @@
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::capture::entry::{SegmentHeader, put_number};
 use crate::capture::frame::{FrameType, append_frame};
@@ -32,7 +32,7 @@ const LOCK: &str = "lock";
 pub struct JournalFolder {
     path: PathBuf,
     /// Whoever holds the last copy keeps the lock; the system lets it go with a killed process.
-    _lock: Arc<File>,
+    lock: Arc<Mutex<File>>,
 }
 
 impl JournalFolder {
@@ -77,13 +77,51 @@ impl JournalFolder {
             Ok(()) | Err(TryLockError::Error(_)) => Ok(lock),
         });
         match locked {
-            Ok(lock) => Ok(JournalFolder { path, _lock: Arc::new(lock) }),
+            Ok(lock) => Ok(JournalFolder { path, lock: Arc::new(Mutex::new(lock)) }),
             Err(error) => {
                 // Nothing is in it yet.
                 let _ = std::fs::remove_dir_all(&path);
                 Err(error)
             }
         }
+    }
+
+    /// Makes the folder again where it was removed, and locks it. Refused where there is one that
+    /// is not this capture's.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path.join(LOCK);
+        if private::is_at(&lock, &path)? {
+            return Ok(());
+        }
+        if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent)?;
+        }
+        match private::create_folder(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let again = private::create_new(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => io::Error::other("another capture has taken its place"),
+            _ => error,
+        })?;
+        // Whoever found the new lock first has looked, and found nobody.
+        if let Err(TryLockError::WouldBlock) = again.try_lock() {
+            return Err(io::Error::other("another capture has taken its place"));
+        }
+        *lock = again;
+        Ok(())
+    }
+
+    /// Whether there is room for as much as waits in memory at most. Bytes that nothing can make
+    /// smaller are written and removed again.
+    pub(super) fn probe(&self) -> io::Result<()> {
+        let path = self.path.join("probe.tmp");
+        let mut bytes = vec![0; JOURNAL_BUFFER_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        let written = private::create(&path).and_then(|mut file| file.write_all(&bytes));
+        let removed = std::fs::remove_file(&path);
+        written.and(removed)
     }
 
     /// Where it is.
@@ -198,16 +236,33 @@ impl SegmentWriter {
     }
 
     /// Writes what waits in memory to the file. After an error the file ends behind the last
-    /// frame that was flushed before, and what waited is gone.
+    /// frame that was flushed before, and what waited still waits.
     pub fn flush(&mut self) -> io::Result<()> {
-        let result = self.file.write_all(&self.buffer);
-        match result {
-            Ok(()) => self.written += self.buffer.len() as u64,
+        let written = self.file.write_all(&self.buffer);
+        if written.is_err() {
             // Readers stop at a torn frame anyhow; the shorter file is the tidier one.
-            Err(_) => self.file.set_len(self.written).unwrap_or_default(),
+            self.file.set_len(self.written).unwrap_or_default();
+            self.file.seek(SeekFrom::Start(self.written))?;
+            return written;
         }
+        self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        result
+        Ok(())
+    }
+
+    /// Appends what waits in the memory of another writer, and takes it from that.
+    pub(super) fn carry_over(&mut self, from: &mut SegmentWriter) {
+        self.buffer.append(&mut from.buffer);
+    }
+
+    /// Forgets what waits in memory.
+    pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Whether the file is still the one at `path`.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        private::is_at(&self.file, path)
     }
 
     /// Writes the last frame, with the time in microseconds since the Unix epoch.
@@ -304,6 +359,65 @@ mod tests {
         assert_eq!(kinds(), [FrameType::Segment, FrameType::WebSocket]);
         writer.finish(8).unwrap();
         assert_eq!(kinds().last(), Some(&FrameType::SegmentEnd));
+    }
+
+    #[test]
+    fn what_waited_at_a_failure_goes_into_the_next_segment() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, next] = ["one", "next"].map(|name| folder.path().join(name));
+        let mut torn = SegmentWriter::create(&one, &header()).unwrap();
+        torn.append(FrameType::WebSocket, |out| put_number(out, 1));
+        // A file that is open for reading only takes nothing.
+        torn.file = File::open(&one).unwrap();
+        torn.flush().unwrap_err();
+        let mut fresh = SegmentWriter::create(&next, &header()).unwrap();
+        fresh.carry_over(&mut torn);
+        fresh.finish(2).unwrap();
+        let count = |path| {
+            let mut reader = FrameReader::new(File::open(path).unwrap());
+            std::iter::from_fn(|| reader.next_frame().unwrap().map(|_| ())).count()
+        };
+        assert_eq!((count(&one), count(&next)), (1, 3));
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_made_again_and_locked() {
+        let parent = tempfile::tempdir().unwrap();
+        let output = parent.path().join("deep/capture.zip");
+        std::fs::create_dir(parent.path().join("deep")).unwrap();
+        let (folder, _) = JournalFolder::create(&output).unwrap();
+        for gone in ["deep", "deep/capture.zip.journal", "deep/capture.zip.journal/lock"] {
+            let gone = parent.path().join(gone);
+            if gone.is_dir() {
+                std::fs::remove_dir_all(gone).unwrap();
+            } else {
+                std::fs::remove_file(gone).unwrap();
+            }
+            // A clone keeps the lock as well.
+            folder.clone().restore().unwrap();
+            folder.restore().unwrap();
+            folder.probe().unwrap();
+            let error = JournalFolder::create(&output).unwrap_err().to_string();
+            assert_eq!(error, "another flowtap is writing capture.zip");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_folder_of_another_capture_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let output = parent.path().join("capture.zip");
+        let (mine, _) = JournalFolder::create(&output).unwrap();
+        std::fs::remove_dir_all(mine.path()).unwrap();
+        let (other, _) = JournalFolder::create(&output).unwrap();
+        let path = other.segment(1);
+        std::fs::write(&path, "flows").unwrap();
+        let refused = || mine.restore().unwrap_err().to_string();
+        assert_eq!(refused(), "another capture has taken its place");
+        // Nor is that of one that has ended badly.
+        drop(other);
+        assert_eq!(refused(), "another capture has taken its place");
+        assert_eq!(std::fs::read(path).unwrap(), b"flows");
     }
 
     #[cfg(unix)]

@@ -4,18 +4,20 @@
 //! Only when far too much waits, a second one packs at ordinary priority. When the capture ends,
 //! several pack what is left at full speed; a part that the first thread has begun is gone on with
 //! by another, since a thread cannot raise its priority again. Parts take their places in order.
+//!
+//! A part for which there is no room waits in the journal: it is tried again before the next, and
+//! at the end once all others are done.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::capture::backlog::Waiting;
 use crate::capture::bundle::Counts;
@@ -24,7 +26,8 @@ use crate::capture::pace::{Pace, Traffic, Turn};
 use crate::capture::packing::{Finished, Packing, open_segment};
 use crate::capture::place::Places;
 use crate::fault;
-use crate::limits::PACK_THREADS;
+use crate::limits::{DISK_SLOW, PACK_RETRY, PACK_THREADS};
+use crate::notice::Notice;
 
 /// A finished segment.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Shared {
     pub(super) recorded: AtomicU64,
     /// No more traffic comes: there is nobody to make way for.
     pub(super) closing: AtomicBool,
+    /// Grows at least once a second, unless the recorder waits for the disk.
+    pub(super) beats: AtomicU64,
 }
 
 /// What the packer has made.
@@ -72,13 +77,7 @@ pub(super) fn run(
     shared: &Shared,
     traffic: &(dyn Fn() -> Traffic + Sync),
 ) -> Packed {
-    let desk = Desk {
-        places,
-        shared,
-        traffic,
-        waiting: Waiting::default(),
-        order: Mutex::new(Order { next: 1, done: BTreeMap::new(), packed: Packed::default() }),
-    };
+    let desk = Desk::new(places, shared, traffic);
     thread::scope(|scope| {
         // Where there is no thread for it, all waits for the end.
         let gentle = named().spawn_scoped(scope, || {
@@ -86,22 +85,27 @@ pub(super) fn run(
             desk.pack_gently()
         });
         desk.pass_on(jobs);
-        let more = threads().min(desk.waiting.backlog().segments).saturating_sub(1);
-        for _ in 0..more {
-            // Fewer threads take longer.
-            let _ = named().spawn_scoped(scope, || {
-                fault::watch_thread();
-                desk.pack_all();
-            });
-        }
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let more = threads(cores, desk.waiting.backlog().segments) - 1;
+        let pack_all = || {
+            fault::watch_thread();
+            desk.pack_all();
+        };
+        // Fewer threads take longer.
+        let others = (0..more).flat_map(|_| named().spawn_scoped(scope, pack_all));
+        let others: Vec<_> = others.collect();
         desk.pack_all();
-        // A fault of one thread is a fault of the packer.
-        let begun = gentle.map(|it| it.join().unwrap_or_else(|fault| resume_unwind(fault)));
+        // What one had in hand when it came to a fault stays in the journal.
+        let begun = gentle.map(|it| it.join().unwrap_or_default());
         if let Ok(Some(begun)) = begun {
             desk.go_on(begun);
         }
+        others.into_iter().for_each(|it| drop(it.join()));
     });
-    desk.order.into_inner().unwrap_or_else(PoisonError::into_inner).packed
+    desk.pack_aside();
+    let order = desk.order.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let segment_left = order.packed.segment_left || !order.done.is_empty();
+    Packed { segment_left, ..order.packed }
 }
 
 /// A panic fails one part alone, whose segment stays in the journal.
@@ -114,8 +118,9 @@ fn named() -> Builder {
     Builder::new().name("packer".to_owned())
 }
 
-fn threads() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(PACK_THREADS)
+/// How many threads pack so many segments; at least one.
+fn threads(cores: usize, segments: usize) -> usize {
+    cores.min(PACK_THREADS).min(segments).max(1)
 }
 
 /// A part that was begun and is not finished.
@@ -128,22 +133,40 @@ struct Desk<'a> {
     traffic: &'a (dyn Fn() -> Traffic + Sync),
     waiting: Waiting<Job>,
     order: Mutex<Order>,
+    /// What could not be packed when several threads did, each with the reason.
+    aside: Mutex<BTreeMap<u32, (Job, io::Error)>>,
 }
 
 /// Sees to it that parts take their places in order.
 struct Order {
     /// The part whose turn it is.
     next: u32,
-    /// Later parts that are done, or have failed.
+    /// Later parts that are done, or have failed for good.
     done: BTreeMap<u32, (Job, io::Result<Finished>)>,
     packed: Packed,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
+    fn new(
+        places: &'a Places,
+        shared: &'a Shared,
+        traffic: &'a (dyn Fn() -> Traffic + Sync),
+    ) -> Self {
+        let order = Order { next: 1, done: BTreeMap::new(), packed: Packed::default() };
+        Desk {
+            places,
+            shared,
+            traffic,
+            waiting: Waiting::default(),
+            order: Mutex::new(order),
+            aside: Mutex::default(),
+        }
+    }
+
     /// Passes segments on to the thread that packs them, until there are no more.
     fn pass_on(&self, jobs: &Receiver<Job>) {
         let mut before = (self.traffic)().bytes;
-        for job in jobs {
+        while let Some(job) = self.next_job(jobs) {
             let bytes = (self.traffic)().bytes;
             let backlog = self.waiting.push(job, bytes.saturating_sub(before));
             before = bytes;
@@ -159,6 +182,29 @@ impl Desk<'_> {
         self.waiting.close();
     }
 
+    /// The next segment, once it is finished. Tells the user meanwhile of a recorder that does not
+    /// come out of a write.
+    fn next_job(&self, jobs: &Receiver<Job>) -> Option<Job> {
+        let beats = || self.shared.beats.load(Ordering::Relaxed);
+        let (mut before, mut is_told) = (beats(), false);
+        loop {
+            match jobs.recv_timeout(DISK_SLOW) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = beats();
+            let is_stuck = now == std::mem::replace(&mut before, now);
+            if is_stuck && !is_told {
+                let journal = self.places.folder.path().display();
+                self.places.notices.give(Notice::Warning(format!(
+                    "the disk with {journal} is slow; traffic waits for it, and so does stopping"
+                )));
+            }
+            is_told = is_stuck;
+        }
+    }
+
     /// Packs at full speed until nothing waits.
     fn pack_all(&self) {
         while let Some(job) = self.waiting.take() {
@@ -166,10 +212,48 @@ impl Desk<'_> {
         }
     }
 
-    fn pack(&self, job: Job) {
-        if let Some(begun) = self.begin(job) {
-            self.go_on(begun);
+    /// Packs what was put aside, one part after the other. Each that takes its place makes room in
+    /// the journal; where that is not enough, later parts that are done make room for the first.
+    fn pack_aside(&self) {
+        loop {
+            let first = lock(&self.aside).pop_first();
+            let Some((part, (job, _))) = first else { return };
+            self.pack(job);
+            let failed = lock(&self.aside).remove(&part);
+            let Some((job, error)) = failed else { continue };
+            if self.undo_waiting_parts() {
+                lock(&self.aside).insert(part, (job, error));
+            } else {
+                let mut order = lock(&self.order);
+                order.done.insert(part, (job, Err(error)));
+                self.place_in_order(&mut order);
+            }
         }
+    }
+
+    /// Removes the parts that wait for an earlier one, to be made once more; whether there were
+    /// any.
+    fn undo_waiting_parts(&self) -> bool {
+        let done = std::mem::take(&mut lock(&self.order).done);
+        let (undone, failed): (Vec<_>, Vec<_>) =
+            done.into_iter().partition(|(_, (_, result))| result.is_ok());
+        lock(&self.order).done.extend(failed);
+        let any = !undone.is_empty();
+        for (part, (job, result)) in undone {
+            self.uncount(result.map_or(0, |finished| finished.read.passed));
+            lock(&self.aside).insert(part, (job, io::ErrorKind::StorageFull.into()));
+        }
+        any
+    }
+
+    /// Flows that were told of as packed are not.
+    fn uncount(&self, passed: u64) {
+        self.shared.packed.fetch_sub(passed, Ordering::Relaxed);
+    }
+
+    /// Whether it could be packed.
+    fn pack(&self, job: Job) -> bool {
+        self.begin(job).is_some_and(|begun| self.go_on(begun))
     }
 
     /// Begins a part; `None` when its segment cannot be read or no file can be made for it.
@@ -183,15 +267,31 @@ impl Desk<'_> {
         }
     }
 
-    fn go_on(&self, (job, mut packing): Begun) {
+    fn go_on(&self, (job, mut packing): Begun) -> bool {
         let result = guarded(|| {
-            let went_on = packing.go_on(&self.places.folder, &mut || {
+            packing.go_on(&self.places.folder, &mut || {
                 self.shared.packed.fetch_add(1, Ordering::Relaxed);
                 ControlFlow::Continue(())
-            });
-            went_on.and_then(|_| packing.finish())
+            })
         });
-        self.settle(job, result);
+        self.end(job, packing, result.map(drop))
+    }
+
+    /// Ends a part of which all was packed, or something could not be.
+    fn end(&self, job: Job, packing: Box<Packing>, result: io::Result<()>) -> bool {
+        let passed = packing.passed();
+        let finished = match result {
+            Ok(()) => guarded(|| packing.finish()),
+            // Its files go before others are made.
+            Err(error) => {
+                drop(packing);
+                Err(error)
+            }
+        };
+        if finished.is_err() {
+            self.uncount(passed);
+        }
+        self.settle(job, finished)
     }
 
     /// Packs when traffic is quiet or too much waits, until the capture ends. Gives back the part
@@ -203,20 +303,24 @@ impl Desk<'_> {
             if self.rest(&mut pace).is_break() {
                 return None;
             }
-            let begun = self.waiting.take().and_then(|job| self.begin(job));
-            let Some((job, mut packing)) = begun else { continue };
-            let result = guarded(|| {
-                packing.go_on(&self.places.folder, &mut || {
-                    self.shared.packed.fetch_add(1, Ordering::Relaxed);
-                    self.rest(&mut pace)
-                })
-            });
-            match result {
-                Ok(ControlFlow::Break(())) => return Some((job, packing)),
-                Ok(ControlFlow::Continue(())) => {
-                    self.settle(job, guarded(|| packing.finish()));
+            let Some(job) = self.waiting.take() else { continue };
+            let is_packed = match self.begin(job) {
+                Some((job, mut packing)) => {
+                    let result = guarded(|| {
+                        packing.go_on(&self.places.folder, &mut || {
+                            self.shared.packed.fetch_add(1, Ordering::Relaxed);
+                            self.rest(&mut pace)
+                        })
+                    });
+                    if matches!(result, Ok(ControlFlow::Break(()))) {
+                        return Some((job, packing));
+                    }
+                    self.end(job, packing, result.map(drop))
                 }
-                Err(error) => self.settle(job, Err(error)),
+                None => false,
+            };
+            if !is_packed {
+                self.waiting.wait_for_another(PACK_RETRY);
             }
         }
         None
@@ -238,32 +342,62 @@ impl Desk<'_> {
         }
     }
 
-    /// Moves a part that is done to its place, or counts what is missing, as soon as it is its
-    /// turn.
-    fn settle(&self, job: Job, result: io::Result<Finished>) {
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let Order { next, done, packed } = &mut *order;
-        done.insert(job.part, (job, result));
+    /// Moves a part that is done to its place as soon as it is its turn. One that failed is tried
+    /// again if its segment can be read, and else what is missing is counted. Whether none has to
+    /// be tried again.
+    fn settle(&self, job: Job, result: io::Result<Finished>) -> bool {
+        match result {
+            Err(error) if open_segment(&self.places.folder.segment(job.part)).is_ok() => {
+                self.put_aside(job, error);
+                false
+            }
+            result => {
+                let mut order = lock(&self.order);
+                order.done.insert(job.part, (job, result));
+                self.place_in_order(&mut order)
+            }
+        }
+    }
+
+    /// Keeps a segment to be packed later: while the capture goes on with the next, and else at
+    /// its end.
+    fn put_aside(&self, job: Job, error: io::Error) {
+        if let Some(job) = self.waiting.put_back(job, |job| job.part) {
+            lock(&self.aside).insert(job.part, (job, error));
+        }
+    }
+
+    /// Moves what is done to its place, up to a part that is not; whether all could be moved.
+    fn place_in_order(&self, order: &mut Order) -> bool {
+        let Order { next, done, packed } = order;
         while let Some((job, result)) = done.remove(next) {
-            *next += 1;
+            let can_be_tried = result.is_ok();
             let placed = result.and_then(|finished| self.place(&job, finished, packed));
             if let Err(error) = placed {
-                // The segment stays in the journal; the next part may be more lucky.
                 let segment = self.places.folder.segment(job.part);
-                if open_segment(&segment).is_err() {
-                    packed.lost += job.flows;
+                let is_lost = open_segment(&segment).is_err();
+                if can_be_tried && !is_lost {
+                    self.put_aside(job, error);
+                    return false;
                 }
+                // The segment stays in the journal; the next part may be more lucky.
+                packed.lost += if is_lost { job.flows } else { 0 };
                 packed.segment_left |= segment.exists();
                 packed.error.get_or_insert((job.path, error));
             }
+            *next += 1;
         }
+        true
     }
 
     /// Puts a part into its place, then removes what it was made from, if all of that could be
     /// read.
     fn place(&self, job: &Job, finished: Finished, packed: &mut Packed) -> io::Result<()> {
         let Finished { counts, file, read } = finished;
-        self.places.put(&file, job.part)?;
+        if let Err(error) = self.places.put(&file, job.part) {
+            self.uncount(read.passed);
+            return Err(error);
+        }
         let lost = job.flows.saturating_sub(read.flows);
         let torn = read.end != FileEnd::Whole || read.ended_us.is_none();
         // A segment of which not all could be written may well end in a torn frame.
@@ -284,6 +418,10 @@ impl Desk<'_> {
         packed.paths.push(job.path.clone());
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lets this thread, and no other, run only when little else wants to. It cannot be undone without

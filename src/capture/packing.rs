@@ -32,6 +32,8 @@ pub(super) struct Packing {
 pub(super) struct SegmentRead {
     /// Flows that stand in the part, whole or not.
     pub(super) flows: u64,
+    /// Flows that were packed or cannot be.
+    pub(super) passed: u64,
     /// Flows of which something could not be read back.
     pub(super) damaged: u64,
     /// Files besides the segment that were read.
@@ -61,7 +63,14 @@ impl Packing {
             part: BundleWriter::create(folder.packed(part))?,
             spool: Spool::new(with_suffix(&folder.temporary(), &format!("-{part:04}"))),
             json: Json::default(),
-            read: SegmentRead { flows: 0, damaged: 0, used, ended_us: None, end: FileEnd::Torn },
+            read: SegmentRead {
+                flows: 0,
+                passed: 0,
+                damaged: 0,
+                used,
+                ended_us: None,
+                end: FileEnd::Torn,
+            },
         })
     }
 
@@ -99,12 +108,18 @@ impl Packing {
             };
             read.flows += u64::from(fate != Fate::Lost);
             read.damaged += u64::from(fate == Fate::Damaged);
+            read.passed += 1;
             if flow_done().is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         read.end = frames.end().unwrap_or(FileEnd::Torn);
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// How often `flow_done` was called.
+    pub(super) fn passed(&self) -> u64 {
+        self.read.passed
     }
 
     /// Ends the part, behind the segment's end.

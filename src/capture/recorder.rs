@@ -1,7 +1,7 @@
 //! The recorder thread: flows from the queue into the journal, finished segments to the packer.
 //!
 //! Capture is an observer. When the disk is full the recorder goes on taking flows from the
-//! queue, counts what it loses and says so once; traffic never waits for it in vain.
+//! queue, counts what it loses, says so and tries again; traffic never waits for it in vain.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,6 +63,8 @@ pub struct Summary {
     pub paths: Vec<PathBuf>,
     /// Flows that were lost because the recorder could not write them, or not read them back.
     pub lost: u64,
+    /// WebSocket messages that were lost because the recorder could not write them.
+    pub messages_lost: u64,
     /// Why the bundle is not whole, and where the rest is, in one line for the user.
     pub error: Option<String>,
 }
@@ -257,6 +259,7 @@ impl Ending {
             duration,
             paths: packed.paths,
             lost: written.lost + packed.lost,
+            messages_lost: written.messages_lost,
             error: (!reasons.is_empty()).then(|| reasons.join("; ")),
         }
     }
@@ -267,7 +270,11 @@ fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<St
     let journal = folder.path().display();
     let mut reasons = Vec::new();
     if let Some(reason) = &written.failed {
-        reasons.push(format!("{} flows were lost: {reason}", written.lost));
+        let messages = match written.messages_lost {
+            0 => String::new(),
+            lost => format!(" and {lost} WebSocket messages"),
+        };
+        reasons.push(format!("{} flows{messages} were lost: {reason}", written.lost));
     }
     if let Some((path, error)) = &packed.error {
         reasons.push(format!("cannot write {}: {error}", path.display()));

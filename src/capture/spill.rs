@@ -1,259 +1,204 @@
 //! Files of flows that are under way: large bodies, and the messages of WebSocket connections.
 //!
 //! Any number of flows may be under way, so few files are open at the same time and few bytes
-//! wait in memory.
+//! wait in memory. A file that lacks something is torn: its flow is lost, since what follows
+//! would stand in the wrong place.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::capture::entry::{put_close, put_data, put_message, put_open};
-use crate::capture::frame::{FrameType, append_frame};
 use crate::capture::journal::JournalFolder;
 use crate::capture::private;
-use crate::flow::record::{
-    Direction, FlowId, WebSocketClose, WebSocketData, WebSocketMessage, WebSocketOpen,
-};
-use crate::limits::{BODY_BLOCK_BYTES, JOURNAL_BUFFER_BYTES, SPILL_FILES, WEBSOCKET_MESSAGES};
+use crate::flow::record::{FlowId, Side};
+use crate::limits::SPILL_FILES;
+
+/// Names a file of a flow that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum SpillFile {
+    /// The body of one message.
+    Body(FlowId, Side),
+    /// The messages of a WebSocket connection.
+    WebSocket(FlowId),
+}
+
+impl SpillFile {
+    fn path(self, folder: &JournalFolder) -> PathBuf {
+        match self {
+            SpillFile::Body(flow, side) => folder.body(flow, side),
+            SpillFile::WebSocket(flow) => folder.websocket(flow),
+        }
+    }
+}
 
 /// Appends to many files, of which the least recently used are closed.
 #[derive(Debug, Default)]
 pub(super) struct SpillFiles {
-    open: HashMap<PathBuf, (File, u64)>,
+    /// How many bytes each file holds; `None` when it is torn.
+    held: HashMap<SpillFile, Option<u64>>,
+    open: HashMap<SpillFile, (File, u64)>,
     uses: u64,
 }
 
 impl SpillFiles {
-    /// Appends bytes; makes the file if it is not there.
-    pub(super) fn append(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.uses += 1;
-        if let Some((file, used)) = self.open.get_mut(path) {
-            *used = self.uses;
-            return file.write_all(bytes);
-        }
-        if self.open.len() >= SPILL_FILES {
-            let oldest = self.open.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(path) = oldest.map(|(path, _)| path.clone()) {
-                self.open.remove(&path);
-            }
-        }
-        let mut file = private::append(path)?;
-        file.write_all(bytes)?;
-        self.open.insert(path.to_owned(), (file, self.uses));
-        Ok(())
-    }
-
-    /// Closes a file that is complete.
-    pub(super) fn close(&mut self, path: &Path) {
-        self.open.remove(path);
-    }
-}
-
-#[derive(Debug, Default)]
-struct Connection {
-    buffer: Vec<u8>,
-    messages: u64,
-    left_out: u64,
-    /// Blocks of a message that is past the limit are left out like its end.
-    skipping: bool,
-}
-
-/// The files of WebSocket connections that are open, with small buffers before them.
-#[derive(Debug, Default)]
-pub(super) struct WebSocketFiles {
-    connections: HashMap<FlowId, Connection>,
-    buffered: usize,
-}
-
-impl WebSocketFiles {
-    /// A connection was opened.
-    pub(super) fn open(&mut self, open: &WebSocketOpen) {
-        let mut connection = Connection::default();
-        append_frame(&mut connection.buffer, FrameType::WebSocketOpen, |out| put_open(out, open));
-        self.buffered += connection.buffer.len();
-        self.connections.insert(open.id, connection);
-    }
-
-    /// A block of a message.
-    pub(super) fn data(&mut self, block: &WebSocketData) {
-        self.add(block.flow, |connection| {
-            if !connection.skipping {
-                append_data(&mut connection.buffer, block.direction, &block.data);
-            }
-        });
-    }
-
-    /// The end of a message. Returns whether it is kept.
-    pub(super) fn message(&mut self, message: &WebSocketMessage) -> bool {
-        let mut kept = true;
-        self.add(message.flow, |connection| {
-            if connection.messages >= WEBSOCKET_MESSAGES {
-                connection.left_out += 1;
-                connection.skipping = true;
-                kept = false;
-                return;
-            }
-            connection.messages += 1;
-            let (ahead, rest) = split_payload(&message.payload);
-            append_data(&mut connection.buffer, message.direction, ahead);
-            append_frame(&mut connection.buffer, FrameType::WebSocketMessage, |out| {
-                put_message(out, message, rest);
-            });
-        });
-        kept
-    }
-
-    /// A connection has ended; gives how many messages its file holds, or `None` when it was
-    /// never opened.
-    pub(super) fn close(
+    /// Appends bytes; makes the file if there is none yet. After an error the file holds what it
+    /// held before, or is torn. To one that is torn nothing is appended.
+    pub(super) fn append(
         &mut self,
-        close: &WebSocketClose,
-        files: &mut SpillFiles,
         folder: &JournalFolder,
-    ) -> io::Result<Option<u64>> {
-        let Some(mut connection) = self.connections.remove(&close.flow) else {
-            return Ok(None);
-        };
-        self.buffered -= connection.buffer.len();
-        let left_out = connection.left_out;
-        append_frame(&mut connection.buffer, FrameType::WebSocketClose, |out| {
-            put_close(out, close, left_out);
-        });
-        let path = folder.websocket(close.flow);
-        files.append(&path, &connection.buffer)?;
-        files.close(&path);
-        Ok(Some(connection.messages))
-    }
-
-    /// The connections that have not ended.
-    pub(super) fn flows(&self) -> Vec<FlowId> {
-        self.connections.keys().copied().collect()
-    }
-
-    /// Forgets a connection.
-    pub(super) fn forget(&mut self, flow: FlowId) -> bool {
-        let forgotten = self.connections.remove(&flow);
-        self.buffered -= forgotten.as_ref().map_or(0, |connection| connection.buffer.len());
-        forgotten.is_some()
-    }
-
-    /// Whether so much waits in memory that it should be flushed.
-    pub(super) fn is_full(&self) -> bool {
-        self.buffered >= JOURNAL_BUFFER_BYTES
-    }
-
-    /// Writes what waits in memory.
-    pub(super) fn flush(
-        &mut self,
-        files: &mut SpillFiles,
-        folder: &JournalFolder,
+        name: SpillFile,
+        bytes: &[u8],
     ) -> io::Result<()> {
-        if self.buffered == 0 {
+        let held = *self.held.entry(name).or_insert(Some(0));
+        let Some(held) = held else { return Ok(()) };
+        let Some(file) = self.file(folder, name, held)? else {
+            // Somebody else has changed or removed it.
+            self.tear(folder, name);
             return Ok(());
+        };
+        let written = file.write_all(bytes);
+        let left = match &written {
+            Ok(()) => Some(held.saturating_add(bytes.len() as u64)),
+            // Frames behind half a frame could not be read.
+            Err(_) => file.set_len(held).is_ok().then_some(held),
+        };
+        self.held.insert(name, left);
+        if left.is_none() {
+            self.tear(folder, name);
         }
-        for (flow, connection) in &mut self.connections {
-            if !connection.buffer.is_empty() {
-                let buffer = std::mem::take(&mut connection.buffer);
-                self.buffered -= buffer.len();
-                files.append(&folder.websocket(*flow), &buffer)?;
+        written
+    }
+
+    /// The file, open at its end; `None` when it is not what was written.
+    fn file(
+        &mut self,
+        folder: &JournalFolder,
+        name: SpillFile,
+        held: u64,
+    ) -> io::Result<Option<&mut File>> {
+        self.uses += 1;
+        if !self.open.contains_key(&name) {
+            if self.open.len() >= SPILL_FILES {
+                let oldest = self.open.iter().min_by_key(|(_, (_, used))| *used);
+                if let Some(oldest) = oldest.map(|(name, _)| *name) {
+                    self.open.remove(&oldest);
+                }
             }
+            let path = name.path(folder);
+            if held > 0 && !std::fs::metadata(&path).is_ok_and(|facts| facts.len() == held) {
+                return Ok(None);
+            }
+            self.open.insert(name, (private::append(&path)?, 0));
         }
-        Ok(())
+        let uses = self.uses;
+        Ok(self.open.get_mut(&name).map(|(file, used)| {
+            *used = uses;
+            file
+        }))
     }
 
-    fn add(&mut self, flow: FlowId, add: impl FnOnce(&mut Connection)) {
-        if let Some(connection) = self.connections.get_mut(&flow) {
-            let before = connection.buffer.len();
-            add(connection);
-            self.buffered += connection.buffer.len() - before;
+    /// Something of a file is lost: it goes, and makes room.
+    pub(super) fn tear(&mut self, folder: &JournalFolder, name: SpillFile) {
+        self.open.remove(&name);
+        if self.held.insert(name, None) != Some(None) {
+            // What cannot be removed goes with the folder.
+            let _ = std::fs::remove_file(name.path(folder));
         }
     }
-}
 
-/// The part of a payload that goes ahead in blocks, so that no frame is too long, and the rest.
-fn split_payload(payload: &[u8]) -> (&[u8], &[u8]) {
-    if payload.len() <= BODY_BLOCK_BYTES {
-        return (&[], payload);
+    /// Tears the files that are not what was written, since they were removed.
+    pub(super) fn check(&mut self, folder: &JournalFolder) {
+        self.open.clear();
+        for (name, held) in &mut self.held {
+            let found = std::fs::metadata(name.path(folder)).map_or(0, |facts| facts.len());
+            *held = held.filter(|held| *held == found);
+        }
     }
-    payload.split_at_checked(payload.len() - BODY_BLOCK_BYTES).unwrap_or((&[], payload))
-}
 
-fn append_data(out: &mut Vec<u8>, direction: Direction, data: &[u8]) {
-    for block in data.chunks(BODY_BLOCK_BYTES) {
-        append_frame(out, FrameType::WebSocketData, |out| put_data(out, direction, block));
+    /// Whether something of a file is lost.
+    pub(super) fn is_torn(&self, name: SpillFile) -> bool {
+        self.held.get(&name) == Some(&None)
+    }
+
+    /// Closes a file that is complete; whether it holds all that was appended.
+    pub(super) fn close(&mut self, name: SpillFile) -> bool {
+        self.open.remove(&name);
+        self.held.remove(&name).flatten().is_some()
+    }
+
+    /// Closes and removes a file that nobody needs.
+    pub(super) fn remove(&mut self, folder: &JournalFolder, name: SpillFile) {
+        self.close(name);
+        // What cannot be removed goes with the folder.
+        let _ = std::fs::remove_file(name.path(folder));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::entry::take_close;
-    use crate::capture::frame::FrameReader;
-    use crate::flow::record::{Authority, Opcode, Scheme};
-    use std::sync::Arc;
+
+    fn journal() -> (tempfile::TempDir, JournalFolder) {
+        let parent = tempfile::tempdir().unwrap();
+        let (folder, _) = JournalFolder::create(&parent.path().join("c.zip")).unwrap();
+        (parent, folder)
+    }
+
+    fn body(number: usize) -> SpillFile {
+        SpillFile::Body(FlowId(number as u64), Side::Request)
+    }
 
     #[test]
     fn more_files_than_may_be_open_are_all_appended_to() {
-        let folder = tempfile::tempdir().unwrap();
+        let (_parent, folder) = journal();
         let mut files = SpillFiles::default();
-        let path = |number: usize| folder.path().join(number.to_string());
         for round in [b"a", b"b"] {
             for number in 0..SPILL_FILES * 3 {
-                files.append(&path(number), round).unwrap();
+                files.append(&folder, body(number), round).unwrap();
                 assert!(files.open.len() <= SPILL_FILES);
             }
         }
         for number in 0..SPILL_FILES * 3 {
-            assert_eq!(std::fs::read(path(number)).unwrap(), b"ab");
+            assert_eq!(std::fs::read(body(number).path(&folder)).unwrap(), b"ab");
         }
-        files.close(&path(SPILL_FILES * 3 - 1));
+        assert!(files.close(body(SPILL_FILES * 3 - 1)));
         assert_eq!(files.open.len(), SPILL_FILES - 1);
+        assert_eq!(files.held.len(), SPILL_FILES * 3 - 1);
     }
 
     #[test]
-    fn messages_past_the_limit_are_counted_and_buffers_are_flushed() {
-        let temporary = tempfile::tempdir().unwrap();
-        let (folder, _) = JournalFolder::create(&temporary.path().join("c.zip")).unwrap();
-        let (mut files, mut sockets) = (SpillFiles::default(), WebSocketFiles::default());
-        let flow = FlowId(1);
-        sockets.open(&WebSocketOpen {
-            id: flow,
-            scheme: Scheme::Http,
-            target: Arc::new(Authority { host: "h".into(), port: 80 }),
-            client: "127.0.0.1:1".parse().unwrap(),
-            request_head: "".into(),
-            response_head: "".into(),
-            began_us: 0,
-            deflate: None,
-        });
-        let message = WebSocketMessage {
-            flow,
-            direction: Direction::Send,
-            opcode: Opcode::Ping,
-            compressed: false,
-            time_us: 0,
-            payload: "".into(),
-        };
-        for _ in 0..WEBSOCKET_MESSAGES + 3 {
-            sockets.message(&message);
-            if sockets.is_full() {
-                sockets.flush(&mut files, &folder).unwrap();
-                assert_eq!(sockets.buffered, 0);
-            }
+    fn a_file_that_lacks_something_is_torn_and_gone() {
+        let (_parent, folder) = journal();
+        let mut files = SpillFiles::default();
+        for number in 0..3 {
+            files.append(&folder, body(number), b"first").unwrap();
         }
-        let close = WebSocketClose { flow, time_us: 0, error: None };
-        let kept = sockets.close(&close, &mut files, &folder).unwrap();
-        assert_eq!((kept, sockets.buffered), (Some(WEBSOCKET_MESSAGES), 0));
-        let bytes = std::fs::read(folder.websocket(flow)).unwrap();
-        let mut frames = FrameReader::new(&bytes[..]);
-        let mut messages = 0;
-        while let Some((kind, payload)) = frames.next_frame().unwrap() {
-            messages += u64::from(kind == FrameType::WebSocketMessage);
-            if kind == FrameType::WebSocketClose {
-                assert_eq!(take_close(payload).unwrap().messages_left_out, 3);
-            }
+        files.tear(&folder, body(0));
+        // One that was removed while it was open is not written to any more.
+        std::fs::remove_file(body(1).path(&folder)).unwrap();
+        files.check(&folder);
+        for number in 0..3 {
+            files.append(&folder, body(number), b"second").unwrap();
         }
-        assert_eq!(messages, WEBSOCKET_MESSAGES);
+        let torn: Vec<_> = (0..3).map(|number| files.is_torn(body(number))).collect();
+        assert_eq!(torn, [true, true, false]);
+        let whole: Vec<_> = (0..3).map(|number| files.close(body(number))).collect();
+        assert_eq!(whole, [false, false, true]);
+        let there: Vec<_> = (0..3).map(|number| body(number).path(&folder).exists()).collect();
+        assert_eq!(there, [false, false, true]);
+    }
+
+    #[test]
+    fn a_file_that_was_removed_while_it_was_closed_is_not_begun_again() {
+        let (_parent, folder) = journal();
+        let mut files = SpillFiles::default();
+        files.append(&folder, body(0), b"first").unwrap();
+        for number in 1..=SPILL_FILES {
+            files.append(&folder, body(number), b"").unwrap();
+        }
+        std::fs::remove_file(body(0).path(&folder)).unwrap();
+        files.append(&folder, body(0), b"second").unwrap();
+        assert!(files.is_torn(body(0)) && !body(0).path(&folder).exists());
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use crate::capture::bundle::{BundleWriter, Entry, Fate, FileKind, Id, Stored, method};
 use crate::capture::entry::{
-    CloseEntry, MessageEntry, take_close, take_data, take_message, take_open,
+    CloseEntry, MessageEntry, take_close, take_data, take_gap, take_message, take_open,
 };
 use crate::capture::frame::{FRAME_HEADER_BYTES, FileEnd, FrameReader, FrameType};
 use crate::capture::json::Json;
@@ -51,6 +51,7 @@ pub(super) fn write_websocket(
                     writer.message(part, place, &message)?;
                 }
             }
+            FrameType::WebSocketGap => writer.gap(payload),
             FrameType::WebSocketClose => close = take_close(payload),
             _ => {}
         }
@@ -161,6 +162,15 @@ impl MessageWriter {
         if let Some((direction, data)) = take_data(payload) {
             let length = data.len() as u64;
             way(&mut self.ways, direction).blocks.push((end.saturating_sub(length), length));
+        }
+    }
+
+    /// A place where messages are missing: what came before does not belong to what follows.
+    fn gap(&mut self, payload: &[u8]) {
+        if let Some(direction) = take_gap(payload) {
+            let way = way(&mut self.ways, direction);
+            way.blocks.clear();
+            way.lost = !way.resets;
         }
     }
 

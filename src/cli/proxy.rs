@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never};
+#[cfg(unix)]
+use signal_hook::consts::SIGXFSZ;
 
 use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
 use crate::cli::agents::{Channel, Prepared, Serving};
+use crate::cli::packing;
 use crate::cli::running::{self, Attended, Stop};
 use crate::cli::settings;
 use crate::cli::status::Status;
@@ -59,6 +62,7 @@ fn run_on(
         .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
     // What comes before leaves nothing behind and may be interrupted as any program.
     let signals = signals()?;
+    outlive_file_limit();
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
     let parts = ServerParts {
         server_tls: Some(server_tls),
@@ -92,7 +96,8 @@ fn run_on(
     };
     let served = running::attend(server, attended, &mut status);
     let served = served.and(serving.map_or(Ok(()), Serving::stop));
-    let summary = recorder.map(|it| running::attend_packing(it, &signals, &mut status));
+    let attend = |recorder| packing::attend(recorder, &signals, &notice_receiver, &mut status);
+    let summary = recorder.map(attend);
     for notice in notice_receiver.try_iter() {
         status.notice(notice);
     }
@@ -116,6 +121,14 @@ fn end(
         None => Ok(()),
         Some(error) => Err(Error::new(error)),
     }
+}
+
+/// Has a write past the process's limit on the size of files fail, as on a full disk; its signal
+/// would end the process.
+fn outlive_file_limit() {
+    #[cfg(unix)]
+    // Where it cannot be caught, the limit ends the capture as it ends other programs.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 fn open_authority(config: &Config) -> Result<Arc<Authority>> {
@@ -221,6 +234,9 @@ fn sum_up(summary: &Summary, stats: &Stats) -> String {
     }
     if summary.lost > 0 {
         let _ = write!(text, "\n{} flows were LOST", summary.lost);
+    }
+    if summary.messages_lost > 0 {
+        let _ = write!(text, "\n{} WebSocket messages were LOST", summary.messages_lost);
     }
     text
 }

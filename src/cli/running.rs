@@ -1,13 +1,12 @@
 //! What `proxy` and `discover` share: a running server, signals, notices and the live line.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, never, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::capture::recorder::{RecorderHandle, Summary};
 use crate::cli::status::Status;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -182,29 +181,3 @@ impl Stopping<'_> {
         }
     }
 }
-
-/// Waits for the end of packing, and tells how far it has come. It is not cut short: what is left
-/// out of the bundle would be lost to most who want to read it.
-pub(super) fn attend_packing(
-    recorder: RecorderHandle,
-    signals: &Receiver<Stop>,
-    status: &mut Status,
-) -> Summary {
-    let mut told = Instant::now();
-    recorder.finish(&mut |progress| {
-        let words = format!("packing: {} of {} flows", progress.packed, progress.recorded);
-        if signals.try_iter().any(|stop| stop == Stop::Asked) {
-            status.line(&format!(
-                "{words}; the bundle is whole at the end of it. If flowtap is killed before, the \
-                 flows are in the folder .journal beside the bundle"
-            ));
-        } else if !status.is_live() && told.elapsed() >= PACKING_TOLD {
-            told = Instant::now();
-            status.line(&words);
-        }
-        status.show(&words);
-    })
-}
-
-/// How often packing is told of where there is no live line.
-const PACKING_TOLD: Duration = Duration::from_secs(5);

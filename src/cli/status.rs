@@ -154,6 +154,11 @@ impl Status {
             Notice::Failed(reason) => {
                 self.line(&format!("FAULT in flowtap, which has to stop: {}", visible(&reason)));
             }
+            // Told however many other things were.
+            Notice::CaptureSuspended(text) => self.line(&format!("WARNING: {}", visible(&text))),
+            Notice::CaptureResumed(lost) => {
+                self.line(&format!("the capture goes on; {lost} flows were lost"));
+            }
             Notice::Warning(text) => self.failure(format!("warning: {}", visible(&text))),
         }
     }
@@ -191,9 +196,13 @@ impl Status {
             size(self.stats.bytes.get()),
             self.stats.connections.get()
         );
+        if self.stats.capture_suspended.get() > 0 {
+            text.push_str("  CAPTURE SUSPENDED");
+        }
         for (count, what) in [
             (self.stats.faults.get(), "faults"),
             (self.stats.flows_lost.get(), "lost"),
+            (self.stats.messages_lost.get(), "messages lost"),
             (self.stats.messages_left_out.get(), "messages left out"),
             (self.stats.bodies_cut.get(), "bodies cut"),
             (self.stats.notices_dropped.get(), "messages not shown"),

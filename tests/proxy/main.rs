@@ -9,6 +9,9 @@ mod connect;
 mod connections;
 mod device_page;
 mod discover;
+// Other systems change the limits of no process but their own.
+#[cfg(target_os = "linux")]
+mod disk;
 mod edges;
 mod ends;
 mod framing;

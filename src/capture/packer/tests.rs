@@ -119,24 +119,149 @@ fn packing_gives_way_to_traffic_only_while_little_waits() {
 
 #[test]
 fn a_part_that_is_under_way_at_the_end_is_gone_on_with() {
-    let flows = 20_000;
+    let flows = 2_000;
     let journal = Journal::of(vec![flows, 1]);
     let shared = Shared::default();
+    let looks_later = AtomicU64::new(0);
+    // The capture ends while the first thread has packed some flows of the first part; it looks at
+    // the traffic after each.
+    let traffic = || {
+        let packed = shared.packed.load(Ordering::Relaxed);
+        if packed >= 100 && thread::current().name() == Some("packer") {
+            let was_closing = shared.closing.swap(true, Ordering::Relaxed);
+            looks_later.fetch_add(u64::from(was_closing), Ordering::Relaxed);
+        }
+        Traffic::default()
+    };
     let (sender, jobs) = unbounded();
     let packed = thread::scope(|scope| {
-        let packer = scope.spawn(|| run(&jobs, &journal.places, &shared, &Traffic::default));
+        let packer = scope.spawn(|| run(&jobs, &journal.places, &shared, &traffic));
         let mut all = journal.jobs();
         sender.send(all.next().unwrap()).unwrap();
-        wait_until(|| shared.packed.load(Ordering::Relaxed) > 0);
-        shared.closing.store(true, Ordering::Relaxed);
+        wait_until(|| shared.closing.load(Ordering::Relaxed));
+        assert!(journal.places.folder.packed(1).exists() && !journal.part(1).exists());
         all.for_each(|job| sender.send(job).unwrap());
         drop(sender);
         packer.join().unwrap()
     });
+    // The first thread has left it there, with most of its flows to come.
+    assert_eq!(looks_later.load(Ordering::Relaxed), 0);
     assert_eq!(packed.paths, journal.parts());
     assert_eq!((packed.counts.traces, packed.lost), (flows + 1, 0));
+    // Flows that were packed twice would count twice.
     assert_eq!(shared.packed.load(Ordering::Relaxed), flows + 1);
     assert_eq!(Bundle::open(&journal.part(1)).unwrap().trace_ids().len(), flows as usize);
+}
+
+/// Keeps a part from being made, as a disk without room does, until it is dropped.
+struct NoRoom(PathBuf);
+
+impl NoRoom {
+    fn for_part(journal: &Journal, part: u32) -> Self {
+        let path = journal.places.folder.packed(part);
+        std::fs::create_dir(&path).unwrap();
+        NoRoom(path)
+    }
+}
+
+impl Drop for NoRoom {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_part_without_room_is_tried_again_before_the_next() {
+    let journal = Journal::of(vec![3, 2, 1]);
+    let shared = Shared::default();
+    let desk = Desk::new(&journal.places, &shared, &Traffic::default);
+    let mut jobs = journal.jobs();
+    let no_room = NoRoom::for_part(&journal, 1);
+    desk.waiting.push(jobs.next().unwrap(), 1);
+    desk.waiting.push(jobs.next().unwrap(), 1);
+    assert!(!desk.pack(desk.waiting.take().unwrap()));
+    // The next may be done meanwhile, and waits.
+    assert_eq!(desk.waiting.backlog().segments, 2);
+    drop(no_room);
+    let again = desk.waiting.take().unwrap();
+    assert_eq!(again.part, 1);
+    assert!(desk.pack(again) && journal.part(1).exists());
+    assert!(desk.pack(desk.waiting.take().unwrap()));
+    let packed = desk.order.into_inner().unwrap().packed;
+    assert_eq!(packed.paths, journal.parts()[..2]);
+    assert!(packed.error.is_none() && !packed.segment_left);
+    assert_eq!(shared.packed.load(Ordering::Relaxed), 5);
+}
+
+#[test]
+fn parts_without_room_are_tried_one_by_one_at_the_end() {
+    let journal = Journal::of(vec![3, 2, 1, 4]);
+    let shared = Shared::default();
+    let desk = Desk::new(&journal.places, &shared, &Traffic::default);
+    desk.waiting.close();
+    let mut no_room: Vec<_> = [2, 3].map(|part| NoRoom::for_part(&journal, part)).into();
+    let packed: Vec<_> = journal.jobs().map(|job| desk.pack(job)).collect();
+    assert_eq!(packed, [true, false, false, true]);
+    // The last is done and waits for those before it.
+    assert!(journal.places.folder.packed(4).exists() && !journal.part(4).exists());
+    assert_eq!(shared.packed.load(Ordering::Relaxed), 7);
+    no_room.remove(0);
+    desk.pack_aside();
+    let packed = desk.order.into_inner().unwrap().packed;
+    let mut expected = journal.parts();
+    let missing = expected.remove(2);
+    assert_eq!((packed.paths, packed.counts.traces), (expected, 9));
+    let (path, _) = packed.error.unwrap();
+    assert_eq!((path, packed.lost, packed.segment_left), (missing, 0, true));
+    assert!(journal.places.folder.segment(3).exists());
+    assert!(!journal.places.folder.segment(4).exists());
+    assert_eq!(shared.packed.load(Ordering::Relaxed), 9);
+}
+
+#[test]
+fn later_parts_that_are_done_make_room_for_the_first() {
+    let journal = Journal::of(vec![3, 2]);
+    let shared = Shared::default();
+    let desk = Desk::new(&journal.places, &shared, &Traffic::default);
+    desk.waiting.close();
+    let no_room = NoRoom::for_part(&journal, 1);
+    journal.jobs().for_each(|job| _ = desk.pack(job));
+    assert!(journal.places.folder.packed(2).exists());
+    assert!(desk.undo_waiting_parts());
+    assert!(!journal.places.folder.packed(2).exists());
+    assert_eq!(shared.packed.load(Ordering::Relaxed), 0);
+    drop(no_room);
+    desk.pack_aside();
+    let packed = desk.order.into_inner().unwrap().packed;
+    assert_eq!((packed.paths, packed.error.is_none()), (journal.parts(), true));
+    assert_eq!(shared.packed.load(Ordering::Relaxed), 5);
+}
+
+#[test]
+fn a_fault_in_one_part_is_a_failure_of_that_part() {
+    let journal = Journal::of(vec![3, 2, 1]);
+    let shared = Shared::default();
+    // A fault in the first thread, while it packs the second part.
+    let faults = AtomicU64::new(0);
+    let traffic = || {
+        let packed = shared.packed.load(Ordering::Relaxed);
+        if packed == 4 && thread::current().name() == Some("packer") {
+            faults.fetch_add(1, Ordering::Relaxed);
+            panic!("on purpose");
+        }
+        Traffic::default()
+    };
+    let (sender, jobs) = unbounded();
+    let packed = thread::scope(|scope| {
+        let packer = scope.spawn(|| run(&jobs, &journal.places, &shared, &traffic));
+        journal.jobs().for_each(|job| sender.send(job).unwrap());
+        wait_until(|| faults.load(Ordering::Relaxed) > 0);
+        shared.closing.store(true, Ordering::Relaxed);
+        drop(sender);
+        packer.join().unwrap()
+    });
+    assert_eq!((packed.paths, packed.counts.traces), (journal.parts(), 6));
+    assert!(packed.error.is_none());
 }
 
 #[test]
@@ -161,8 +286,11 @@ fn parts_take_their_places_in_order_whichever_is_done_first() {
 
 #[test]
 fn there_are_not_more_threads_than_cores_and_than_are_of_use() {
-    let cores = thread::available_parallelism().unwrap().get();
-    assert!((1..=PACK_THREADS.min(cores)).contains(&threads()));
+    let many = PACK_THREADS + 5;
+    let cases = [(1, many, 1), (2, many, 2), (many, many, PACK_THREADS), (many, 2, 2), (2, 0, 1)];
+    for (cores, segments, expected) in cases {
+        assert_eq!(threads(cores, segments), expected, "{cores} cores, {segments} segments");
+    }
 }
 
 #[cfg(target_os = "linux")]

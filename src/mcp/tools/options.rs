@@ -51,10 +51,12 @@ pub(super) fn get_status(work: &Work<'_>) -> Outcome {
     reply.put("bundle", bundle);
     reply.put("uptime_s", around.started.elapsed().as_secs());
     let stats = &around.stats;
+    reply.put("capture_suspended", stats.capture_suspended.get() > 0);
     let counters = [
         ("exchanges", &stats.exchanges),
         ("connections", &stats.connections),
         ("flows_lost", &stats.flows_lost),
+        ("messages_lost", &stats.messages_lost),
         ("bodies_cut", &stats.bodies_cut),
         ("messages_left_out", &stats.messages_left_out),
         ("clients_distrusting", &stats.distrusted),
