@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod lines;
 mod mcp;
 pub mod proxy;
+pub mod recover;
 mod running;
 pub mod settings;
 pub mod status;
@@ -39,6 +40,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
             }
             Command::Export => export::run(&settings::export(flags, arguments)?),
+            Command::Recover => recover::run(&settings::recover(flags, arguments)?),
         },
     }
 }
