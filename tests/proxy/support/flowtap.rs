@@ -1,5 +1,6 @@
 //! Starts the program under test and stops it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -35,6 +36,18 @@ pub(crate) struct Flowtap {
     pub(crate) addr: SocketAddr,
     /// Where it serves MCP.
     pub(crate) mcp: Option<SocketAddr>,
+}
+
+/// How a thread has had a processor.
+#[allow(dead_code, reason = "only tests/crash looks at it")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turns {
+    /// How long it has waited for one.
+    pub(crate) waited_ns: u64,
+    /// How often it was given one.
+    pub(crate) turns: u64,
+    /// Whether it wants one or has it, or waits for a disk.
+    pub(crate) is_runnable: bool,
 }
 
 /// Which stream a line came from.
@@ -229,6 +242,27 @@ impl Flowtap {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// How its loops and its recorder have had processors, by thread; none where the system does
+    /// not tell.
+    #[allow(dead_code, reason = "only tests/crash looks at it")]
+    pub(crate) fn processor_turns(&self) -> BTreeMap<PathBuf, Turns> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let threads = tasks.into_iter().flatten().flatten().map(|entry| entry.path());
+        let turns = |thread: PathBuf| {
+            let read = |name: &str| std::fs::read_to_string(thread.join(name)).ok();
+            let name = read("comm")?;
+            let counts = read("schedstat")?;
+            let mut counts = counts.split_whitespace().skip(1).map(str::parse);
+            let (waited_ns, turns) = (counts.next()?.ok()?, counts.next()?.ok()?);
+            let stat = read("stat")?;
+            let is_runnable = stat.contains(") R ") || stat.contains(") D ");
+            let turns = Turns { waited_ns, turns, is_runnable };
+            let counts = name.starts_with("loop") || name.starts_with("recorder");
+            counts.then_some((thread, turns))
+        };
+        threads.filter_map(turns).collect()
     }
 
     /// How many sockets each of its loops polls.
