@@ -17,6 +17,7 @@ mod mcp;
 mod packing;
 mod printer;
 pub mod proxy;
+pub mod recover;
 mod running;
 pub mod settings;
 pub mod status;
@@ -44,6 +45,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
             }
             Command::Export => export::run(&settings::export(flags, arguments)?),
+            Command::Recover => recover::run(&settings::recover(flags, arguments)?),
         },
     }
 }

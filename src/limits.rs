@@ -186,13 +186,17 @@ pub const DECODED_CODINGS: usize = 4;
 pub const JOURNAL_FRAME_BYTES: usize = 1024 * 1024;
 /// Journals of captures that did not finish, beside one output.
 pub const JOURNALS: u32 = 1_000;
+/// Parts of a capture that recovering looks for: a billion flows. A file with a higher number is
+/// none of a capture's.
+pub const RECOVERED_PARTS: u32 = 100_000;
 /// Files of one name that were moved aside; more than anybody would leave there.
 pub const ASIDE_FILES: u32 = 1_000;
 /// Bytes that wait in memory before they are written to the journal, and again as much for the
 /// WebSocket connections together.
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;
-/// How long bytes wait there: what a killed capture may lose.
-pub const JOURNAL_FLUSH: Duration = Duration::from_secs(1);
+/// How long bytes wait there. A killed capture may lose the last second: the rest of it is for the
+/// way from a loop to the recorder, which takes [`COLLECT_INTERVAL`], and for a busy disk.
+pub const JOURNAL_FLUSH: Duration = Duration::from_millis(250);
 /// How long after a failure the recorder first tries to write again.
 pub const RESUME_FIRST: Duration = Duration::from_secs(1);
 /// How long it waits between later tries: each writes [`JOURNAL_BUFFER_BYTES`] to see whether there
@@ -464,6 +468,7 @@ const _: () = {
     assert!(MCP_REPLY_BYTES <= MCP_OUTPUT_BYTES && MCP_BODY_BYTES <= MCP_BODIES_BYTES);
     // serde_json gives up at 128.
     assert!(MCP_JSON_DEPTH < 128);
+    assert!(2 * (JOURNAL_FLUSH.as_millis() + COLLECT_INTERVAL.as_millis()) < 1_000);
     assert!(REQUEST_LINE_BYTES < HEAD_BYTES);
     assert!(TRAILER_BYTES < HEAD_BYTES);
     assert!(HEAD_BYTES + 2 * EMPTY_LINES < INPUT_BYTES);

@@ -222,6 +222,11 @@ impl BundleWriter {
         })
     }
 
+    /// What stands in it so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// The id of the next trace; puts it into the timeline and counts its host.
     pub(super) fn next_trace(&mut self, timestamp_ms: u64, host: Option<&str>) -> Id {
         self.counts.traces += 1;
@@ -450,11 +455,16 @@ fn manifest<'a>(
 pub(super) fn random_uuid() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    let random = u128::from_be_bytes(bytes);
-    let number = random & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
+    Ok(uuid(bytes, 4))
+}
+
+/// A UUID of these bytes, with the version and the variant set.
+pub(super) fn uuid(bytes: [u8; 16], version: u128) -> String {
+    let number = u128::from_be_bytes(bytes);
+    let number = number & !(0xf << 76) & !(0b11 << 62) | version << 76 | 0b10 << 62;
     let digits = format!("{number:032x}");
     let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| digits.get(range).unwrap_or(""));
-    Ok(groups.join("-"))
+    groups.join("-")
 }
 
 /// A date and time as RFC 3339 has it, in UTC with the offset written out as numbers.

@@ -45,6 +45,11 @@ impl SegmentHeader {
         Field::put(self, out);
     }
 
+    /// The version of the journal that a payload is of; `None` when it is too short to tell.
+    pub fn version(mut payload: &[u8]) -> Option<u32> {
+        u32::take(&mut payload)
+    }
+
     /// Reads a payload; `None` when it is damaged or of another version.
     pub fn take(payload: &[u8]) -> Option<Self> {
         whole(payload, |input| {

@@ -78,7 +78,14 @@ pub fn write_whole<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<
 }
 
 /// A file that is litter unless it was renamed.
-struct Aside(PathBuf);
+pub(super) struct Aside(PathBuf);
+
+impl Aside {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Aside {
     fn drop(&mut self) {
@@ -87,7 +94,7 @@ impl Drop for Aside {
 }
 
 /// Makes a file of a free name beside the one that it is to become.
-fn create_aside(path: &Path) -> io::Result<(Aside, std::fs::File)> {
+pub(super) fn create_aside(path: &Path) -> io::Result<(Aside, std::fs::File)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     for number in 1..=ASIDE_FILES {
         let mut aside = std::ffi::OsString::from(".");

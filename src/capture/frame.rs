@@ -123,12 +123,35 @@ pub struct FrameReader<R> {
     payload: Vec<u8>,
     position: u64,
     end: Option<FileEnd>,
+    /// Whether a damaged frame is passed over, or ends the reading.
+    skips: bool,
+    /// Frames that were passed over since the last whole one.
+    passed_over: u64,
+    /// Frames that were passed over before a whole one.
+    skipped: u64,
+    /// Whether the length of a frame is one that no frame has.
+    lost_track: bool,
 }
 
 impl<R: Read> FrameReader<R> {
     /// A reader of frames from the beginning of a file; `source` should be buffered.
     pub fn new(source: R) -> Self {
-        FrameReader { source, payload: Vec::new(), position: 0, end: None }
+        FrameReader {
+            source,
+            payload: Vec::new(),
+            position: 0,
+            end: None,
+            skips: false,
+            passed_over: 0,
+            skipped: 0,
+            lost_track: false,
+        }
+    }
+
+    /// As [`FrameReader::new`], but a damaged frame ends only itself where its length still leads
+    /// to the next. Nothing is searched for: bytes of a body could look like a frame.
+    pub fn skipping(source: R) -> Self {
+        FrameReader { skips: true, ..Self::new(source) }
     }
 
     /// The next frame and its payload; `None` at the end and for ever after it.
@@ -136,28 +159,38 @@ impl<R: Read> FrameReader<R> {
         if self.end.is_some() {
             return Ok(None);
         }
-        let mut header = [0; FRAME_HEADER_BYTES];
-        let got = read_up_to(&mut self.source, &mut header)?;
-        if got == 0 {
-            self.end = Some(FileEnd::Whole);
-            return Ok(None);
-        }
-        let [kind, l0, l1, l2, l3, c0, c1, c2, c3] = header;
-        let length = [l0, l1, l2, l3];
-        let payload_bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-        if got < FRAME_HEADER_BYTES || payload_bytes > JOURNAL_FRAME_BYTES {
-            return Ok(self.torn());
-        }
-        self.payload.resize(payload_bytes, 0);
-        let whole = read_up_to(&mut self.source, &mut self.payload)? == payload_bytes;
-        let crc = u32::from_le_bytes([c0, c1, c2, c3]);
-        let known = FrameType::of(kind);
-        match known {
-            Some(known) if whole && checksum(kind, length, [&self.payload, &[], &[]]) == crc => {
-                self.position += (FRAME_HEADER_BYTES + payload_bytes) as u64;
-                Ok(Some((known, &self.payload)))
+        loop {
+            let mut header = [0; FRAME_HEADER_BYTES];
+            let got = read_up_to(&mut self.source, &mut header)?;
+            if got == 0 && self.passed_over == 0 {
+                self.end = Some(FileEnd::Whole);
+                return Ok(None);
             }
-            _ => Ok(self.torn()),
+            let [kind, l0, l1, l2, l3, c0, c1, c2, c3] = header;
+            let length = [l0, l1, l2, l3];
+            let payload_bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+            if got < FRAME_HEADER_BYTES || payload_bytes > JOURNAL_FRAME_BYTES {
+                self.lost_track = got == FRAME_HEADER_BYTES;
+                return Ok(self.torn());
+            }
+            self.payload.resize(payload_bytes, 0);
+            if read_up_to(&mut self.source, &mut self.payload)? < payload_bytes {
+                return Ok(self.torn());
+            }
+            let behind = self.position + (FRAME_HEADER_BYTES + payload_bytes) as u64;
+            let crc = u32::from_le_bytes([c0, c1, c2, c3]);
+            match FrameType::of(kind) {
+                Some(known) if checksum(kind, length, [&self.payload, &[], &[]]) == crc => {
+                    self.position = behind;
+                    self.skipped += std::mem::take(&mut self.passed_over);
+                    return Ok(Some((known, &self.payload)));
+                }
+                _ if self.skips => {
+                    self.position = behind;
+                    self.passed_over += 1;
+                }
+                _ => return Ok(self.torn()),
+            }
         }
     }
 
@@ -169,6 +202,17 @@ impl<R: Read> FrameReader<R> {
     /// How the file ended, once [`FrameReader::next_frame`] has given `None`.
     pub fn end(&self) -> Option<FileEnd> {
         self.end
+    }
+
+    /// Frames that were passed over with whole ones behind them.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Whether frames may stand behind the place where reading ended: unlike the end of a file
+    /// that was cut, it has bytes that lead nowhere.
+    pub fn has_lost_track(&self) -> bool {
+        self.lost_track
     }
 
     fn torn<T>(&mut self) -> Option<T> {
@@ -242,6 +286,35 @@ mod tests {
             let before = ends.iter().filter(|end| **end <= bit / 8).count();
             assert_eq!(read(&damaged), (all[..before].to_vec(), FileEnd::Torn), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn damaged_frames_are_passed_over_where_their_length_is_whole() {
+        let (bytes, ends) = three_frames();
+        let (all, _) = read(&bytes);
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let hit = ends.iter().filter(|end| **end <= bit / 8).count();
+            let start = if hit == 0 { 0 } else { ends[hit - 1] };
+            let in_length = (1..5).contains(&(bit / 8 - start));
+            let mut reader = FrameReader::skipping(&damaged[..]);
+            let mut frames = Vec::new();
+            while let Some((_, payload)) = reader.next_frame().unwrap() {
+                frames.push(payload.to_vec());
+            }
+            let (whole, last) = (reader.end() == Some(FileEnd::Whole), hit == 2);
+            if in_length {
+                assert_eq!(frames, all[..hit], "bit {bit}");
+                assert!(!whole);
+            } else {
+                assert_eq!(frames.len(), 2, "bit {bit}");
+                assert_eq!((whole, reader.skipped()), (!last, u64::from(!last)), "bit {bit}");
+                assert!(!reader.has_lost_track());
+            }
+        }
+        let mut reader = FrameReader::skipping(&[2, 255, 255, 255, 255, 1, 1, 1, 1, 1][..]);
+        assert!(reader.next_frame().unwrap().is_none() && reader.has_lost_track());
     }
 
     #[test]

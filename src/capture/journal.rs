@@ -6,7 +6,9 @@
 //!   flow-7-request.body  a body too large to stand in its Exchange frame
 //!   flow-9.ws            frames: WebSocketOpen, Data and Message, WebSocketClose
 //!   part-0001.zip        a part that is being packed
-//!   lock                 locked while the capture lives
+//!   replaced-0001.zip    a part of the older capture whose place this one takes
+//!   placed-0001.zip      a part of this capture that stood in its place until a newer one took it
+//!   lock                 locked while the capture lives, or is recovered
 //! ```
 //!
 //! A segment and its files go when their part of the bundle is whole. What a killed capture
@@ -95,7 +97,7 @@ impl JournalFolder {
             return Ok(());
         }
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent)?;
+            private::create_folders(parent)?;
         }
         match private::create_folder(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -124,9 +126,34 @@ impl JournalFolder {
         written.and(removed)
     }
 
+    /// Takes over what a killed capture has left behind.
+    ///
+    /// # Errors
+    /// When the folder is not there, or when the capture lives or is being recovered.
+    pub fn take_over(path: &Path) -> io::Result<JournalFolder> {
+        if !path.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let name = path.join(LOCK);
+        let lock = private::append(&name)?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(io::Error::other("its capture is still running, or is being recovered"));
+        }
+        // Between opening and locking another may have removed it, and a third made it anew.
+        if !private::is_at(&lock, &name)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(JournalFolder { path: path.to_owned(), lock: Arc::new(Mutex::new(lock)) })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that is locked.
+    pub(super) fn lock_file(&self) -> PathBuf {
+        self.path.join(LOCK)
     }
 
     /// The segment of a part.
@@ -158,6 +185,11 @@ impl JournalFolder {
         self.path.join(format!("replaced-{part:04}.zip"))
     }
 
+    /// A part of this capture whose place a newer capture took before this one was recovered.
+    pub fn placed(&self, part: u32) -> PathBuf {
+        self.path.join(placed_name(part))
+    }
+
     /// A temporary file of the packer.
     pub fn temporary(&self) -> PathBuf {
         self.path.join("packer.tmp")
@@ -169,18 +201,39 @@ impl JournalFolder {
     }
 }
 
+/// The name of a part whose place a newer capture took.
+pub(super) fn placed_name(part: u32) -> String {
+    format!("placed-{part:04}.zip")
+}
+
+/// The journals beside `output`, of whatever state.
+pub fn journals(output: &Path) -> impl Iterator<Item = PathBuf> {
+    journal_paths(output).filter(|path| path.is_dir())
+}
+
+/// Whether the journal's capture lives, or is being recovered.
+pub fn is_live(path: &Path) -> bool {
+    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// The output of the capture whose journal is in the folder `path`, by its name.
+pub fn output_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let (output, number) = name.rsplit_once(".journal")?;
+    let is_known = number.is_empty()
+        || number
+            .strip_prefix('-')
+            .is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
+    (is_known && !output.is_empty()).then(|| path.with_file_name(output))
+}
+
 /// The folders that captures to `output` use, in the order in which they are tried.
 fn journal_paths(output: &Path) -> impl Iterator<Item = PathBuf> {
     (1..=JOURNALS).map(|number| match number {
         1 => with_suffix(output, ".journal"),
         _ => with_suffix(output, &format!(".journal-{number}")),
     })
-}
-
-/// Whether a process that lives has locked the folder.
-fn is_live(path: &Path) -> bool {
-    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
-    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// Whether the folder has more in it than its lock.

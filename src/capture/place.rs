@@ -2,8 +2,9 @@
 //!
 //! Later parts of a former capture would be taken for parts of the new one, so they go in the
 //! same moment in which the new first part comes. They, and the former first part, are kept in
-//! the journal's folder until the new capture is whole. Nothing else is ever written over, except
-//! what stands at the output path itself, which the user named.
+//! the journal's folder until the new capture is whole; parts of a capture that was killed in the
+//! journal of that one, for as long as it was not recovered. Nothing else is ever written over,
+//! except what stands at the output path itself, which the user named.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::bundle::{Partial, part_path};
 use crate::capture::journal::{JournalFolder, with_suffix};
 use crate::capture::read;
+use crate::capture::remains::keeper;
 use crate::limits::ASIDE_FILES;
 use crate::notice::{Notice, Notices};
 
@@ -33,7 +35,7 @@ impl Places {
         let mut moved = Vec::new();
         let put = self
             .retire(&mut moved)
-            .and_then(|()| keep(&path, &self.folder.replaced(1), &mut moved))
+            .and_then(|()| keep(&path, &self.keeper_of_first(), &mut moved))
             .and_then(|()| std::fs::rename(whole.path(), &path));
         if put.is_err() {
             for (from, to) in moved.iter().rev() {
@@ -53,12 +55,25 @@ impl Places {
                 break;
             }
             if read::series(&path).is_some_and(|found| found == (series.clone(), part)) {
-                let to = self.folder.replaced(part);
+                let to = self.keeper(&series, part);
                 std::fs::rename(&path, &to)?;
                 moved.push((path, to));
             }
         }
         Ok(())
+    }
+
+    /// Where a part of another capture is kept.
+    fn keeper(&self, series: &str, part: u32) -> PathBuf {
+        keeper(&self.output, self.folder.path(), series, part)
+            .unwrap_or_else(|| self.folder.replaced(part))
+    }
+
+    fn keeper_of_first(&self) -> PathBuf {
+        match read::series(&self.output) {
+            Some((series, part)) => self.keeper(&series, part),
+            None => self.folder.replaced(1),
+        }
     }
 
     /// Gives a file that is not of this capture another name, and says so.

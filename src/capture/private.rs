@@ -58,8 +58,17 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
 
 /// Makes a new folder with mode 0700.
 pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+    folders().create(path)
+}
+
+/// Makes a folder, and those above it, where there are none.
+pub(super) fn create_folders(path: &Path) -> io::Result<()> {
+    folders().recursive(true).create(path)
+}
+
+fn folders() -> DirBuilder {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    builder
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use zip::ZipArchive;
 
 use crate::capture::bundle::CAPTURE_METHOD;
+use crate::capture::websocket::DAMAGED;
 use crate::error::{Error, Result};
 use crate::limits::{INSPECTED_ENTRY_BYTES, INSPECTED_JSON_BYTES};
 
@@ -35,6 +36,24 @@ pub struct Manifest {
     /// The part's number in its capture, from 1; 0 when unknown.
     #[serde(deserialize_with = "if_fitting")]
     pub part_number: u32,
+    /// How many flows the bundle has.
+    #[serde(deserialize_with = "or_default")]
+    pub stats: ManifestStats,
+}
+
+/// How many flows a bundle has, by its manifest.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct ManifestStats {
+    /// HTTP exchanges.
+    #[serde(deserialize_with = "or_default")]
+    pub trace_count: u64,
+    /// WebSocket connections.
+    #[serde(deserialize_with = "or_default")]
+    pub ws_connection_count: u64,
+    /// WebSocket messages.
+    #[serde(deserialize_with = "or_default")]
+    pub ws_message_count: u64,
 }
 
 /// A field line.
@@ -297,6 +316,27 @@ impl Bundle {
         }
     }
 
+    /// How many flows it has of which something could not be read back when it was made.
+    pub(super) fn damaged(&mut self) -> u64 {
+        let mut damaged = 0;
+        for id in self.traces.clone() {
+            let is_damaged =
+                |trace: Trace| trace.request.body_damaged || trace.response.body_damaged;
+            damaged += u64::from(self.trace(&id).is_ok_and(is_damaged));
+        }
+        for id in self.websockets.clone() {
+            let is_cut = |socket: WebSocket| socket.error.as_deref() == Some(DAMAGED);
+            let mut is_damaged = self.websocket(&id).is_ok_and(is_cut);
+            let mut number = 1;
+            while let Ok(Some(message)) = self.message(&id, number) {
+                is_damaged |= message.payload_damaged;
+                number += 1;
+            }
+            damaged += u64::from(is_damaged);
+        }
+        damaged
+    }
+
     /// The body or payload of a trace, by the file's bare name.
     pub fn trace_body(&mut self, file: &str) -> Result<Vec<u8>> {
         self.bytes(&format!("traces/{file}"))
@@ -323,11 +363,16 @@ fn entry_error(name: &str, error: &io::Error) -> Error {
 
 /// The capture that a bundle is a part of, and the part's number; `None` when it does not say.
 pub fn series(path: &Path) -> Option<(String, u32)> {
+    part(path).map(|manifest| (manifest.series_id, manifest.part_number))
+}
+
+/// The manifest of a bundle that says which part of which capture it is; `None` of all others.
+pub fn part(path: &Path) -> Option<Manifest> {
     let manifest = Bundle::open(path).ok()?.manifest;
     let known = manifest.capture_method == CAPTURE_METHOD
         && !manifest.series_id.is_empty()
         && manifest.part_number > 0;
-    known.then_some((manifest.series_id, manifest.part_number))
+    known.then_some(manifest)
 }
 
 fn is_trace_id(id: &str) -> bool {

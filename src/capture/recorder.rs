@@ -100,8 +100,10 @@ impl Recorder {
         let (folder, unfinished) = JournalFolder::create(&output).map_err(refused)?;
         for path in unfinished {
             notices.give(Notice::Warning(format!(
-                "an unfinished capture is in {}; it stays untouched",
-                path.display()
+                "an unfinished capture is in {}; it stays untouched, and this makes a bundle of \
+                 it: flowtap recover {}",
+                path.display(),
+                quoted(&output)
             )));
         }
         let shared = Arc::new(Shared::default());
@@ -129,6 +131,16 @@ impl Recorder {
             record_all(&mut writer, &flows, &watching);
             ending.finish(writer, &watching)
         })
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(&byte);
+    match text.bytes().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 
@@ -290,7 +302,7 @@ fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<St
         reasons.push("the end of the journal could not be read back".to_owned());
     }
     if packed.segment_left {
-        reasons.push(format!("the capture is kept in {journal}"));
+        reasons.push(format!("the capture is kept in {journal}, and flowtap recover reads it"));
     } else if packed.error.is_some() && !folder.path().exists() {
         reasons.push(format!("{journal} is gone"));
     }

@@ -8,6 +8,7 @@ use crate::capture::entry::{
     CloseEntry, MessageEntry, take_close, take_data, take_gap, take_message, take_open,
 };
 use crate::capture::frame::{FRAME_HEADER_BYTES, FileEnd, FrameReader, FrameType};
+use crate::capture::journal::JournalFolder;
 use crate::capture::json::Json;
 use crate::capture::trace::{Workplace, put_fields};
 use crate::flow::decode::inflate::Inflate;
@@ -17,17 +18,43 @@ use crate::flow::record::{Direction, FlowId, Opcode, WebSocketOpen};
 use crate::limits::{DRAINED_MESSAGE_BYTES, JOURNAL_FRAME_BYTES};
 
 /// What a connection's JSON says when the end of its file could not be read.
-const DAMAGED: &str = "the recording of this connection is damaged; messages are missing";
+pub(super) const DAMAGED: &str =
+    "the recording of this connection is damaged; messages are missing";
+
+/// What it says of one that had not ended when the capture was killed.
+const KILLED: &str = "the capture was killed first";
+
+/// How it is known that a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// A segment names it: its file was whole by then.
+    Named,
+    /// It may have been open when the capture was killed: its file ends anywhere.
+    Killed,
+}
+
+/// Whether the file of a connection has its handshake, without which the connection is lost.
+pub(super) fn has_handshake(folder: &JournalFolder, flow: FlowId) -> bool {
+    File::open(folder.websocket(flow)).is_ok_and(|file| {
+        let mut frames = FrameReader::new(BufReader::new(file));
+        match frames.next_frame() {
+            Ok(Some((FrameType::WebSocketOpen, payload))) => take_open(payload).is_some(),
+            _ => false,
+        }
+    })
+}
 
 /// Writes a connection into the part; one whose file cannot be read or has no handshake is lost.
+/// Gives its first and last moment as well, in microseconds since the Unix epoch.
 pub(super) fn write_websocket(
     part: &mut BundleWriter,
     place: &mut Workplace<'_>,
     flow: FlowId,
-) -> io::Result<Fate> {
+    ended: Ended,
+) -> io::Result<(Fate, Option<(u64, u64)>)> {
     let path = place.folder.websocket(flow);
     let (Ok(file), Ok(payloads)) = (File::open(&path), File::open(&path)) else {
-        return Ok(Fate::Lost);
+        return Ok((Fate::Lost, None));
     };
     let source = BufReader::with_capacity(JOURNAL_FRAME_BYTES / 8, file);
     let mut frames = FrameReader::new(source);
@@ -35,12 +62,13 @@ pub(super) fn write_websocket(
         Ok(Some((FrameType::WebSocketOpen, payload))) => take_open(payload),
         _ => None,
     };
-    let Some(open) = open else { return Ok(Fate::Lost) };
+    let Some(open) = open else { return Ok((Fate::Lost, None)) };
 
     let id = part.next_websocket(open.began_us / 1_000, &open.target.host);
     let mut writer = MessageWriter::new(&open, id, payloads);
     let mut position = frames.position();
     let mut close = None;
+    let mut last_us = open.began_us;
     // A damaged file gives the messages before the damage.
     while let Ok(Some((kind, payload))) = frames.next_frame() {
         position += (FRAME_HEADER_BYTES + payload.len()) as u64;
@@ -48,6 +76,7 @@ pub(super) fn write_websocket(
             FrameType::WebSocketData => writer.data(payload, position),
             FrameType::WebSocketMessage => {
                 if let Some(message) = take_message(payload) {
+                    last_us = last_us.max(message.time_us);
                     writer.message(part, place, &message)?;
                 }
             }
@@ -58,11 +87,18 @@ pub(super) fn write_websocket(
     }
     // The file was closed before the segment named it.
     let cut = close.is_none() || frames.end() != Some(FileEnd::Whole);
-    let (messages, damaged) = (writer.messages, writer.damaged || cut);
-    let facts = Facts { id, messages, close, damage: cut.then_some(DAMAGED) };
+    let damage = match (cut, ended) {
+        (false, _) => None,
+        (true, Ended::Named) => Some(DAMAGED),
+        (true, Ended::Killed) => Some(KILLED),
+    };
+    let last_us = close.as_ref().map_or(last_us, |close| close.time_us.max(last_us));
+    let (messages, damaged) = (writer.messages, writer.damaged || damage == Some(DAMAGED));
+    let facts = Facts { id, messages, close, damage };
     put_connection(place.json, &open, &facts);
     part.json(Entry::Json(id), place.json)?;
-    Ok(if damaged { Fate::Damaged } else { Fate::Whole })
+    let fate = if damaged { Fate::Damaged } else { Fate::Whole };
+    Ok((fate, Some((open.began_us, last_us))))
 }
 
 /// What is known of a connection besides its handshake.

@@ -18,6 +18,8 @@ pub enum Command {
     Inspect,
     /// `flowtap export`
     Export,
+    /// `flowtap recover`
+    Recover,
 }
 
 /// What a command is, in words.
@@ -36,7 +38,7 @@ pub struct CommandText {
 }
 
 /// All commands.
-pub const COMMANDS: [CommandText; 5] = [
+pub const COMMANDS: [CommandText; 6] = [
     CommandText {
         command: Command::Proxy,
         name: "proxy",
@@ -76,6 +78,14 @@ pub const COMMANDS: [CommandText; 5] = [
         about: "Write what a bundle holds, with all its parts, as HAR 1.2",
         examples: "  flowtap export capture.zip --har capture.har\n  \
                    flowtap export capture.zip --har - --redact",
+    },
+    CommandText {
+        command: Command::Recover,
+        name: "recover",
+        arguments: "[OPTIONS] FILE",
+        about: "Make a whole bundle of what a killed capture to FILE left behind",
+        examples: "  flowtap recover capture.zip\n  \
+                   flowtap recover capture.zip.journal-2 -o second.zip",
     },
 ];
 
@@ -178,6 +188,16 @@ pub const FLAGS: &[Flag] = &[
         default: "capture.zip",
         about: "Write the bundle here; an older one stays until the new one is whole",
         commands: PROXY,
+    },
+    Flag {
+        id: Id::Output,
+        long: "output",
+        short: Some('o'),
+        value: "FILE",
+        default: "where the capture wrote",
+        about: "Write the recovered bundle here; what another capture has there stays, and the \
+                bundle gets the next free name",
+        commands: &[Command::Recover],
     },
     Flag {
         id: Id::NoOutput,
@@ -447,13 +467,14 @@ fn unknown(command: Option<Command>, name: &str) -> Error {
 
 /// The words about a command.
 pub fn text(command: Command) -> &'static CommandText {
-    let [proxy, mcp, discover, inspect, export] = const { &COMMANDS };
+    let [proxy, mcp, discover, inspect, export, recover] = const { &COMMANDS };
     match command {
         Command::Proxy => proxy,
         Command::Mcp => mcp,
         Command::Discover => discover,
         Command::Inspect => inspect,
         Command::Export => export,
+        Command::Recover => recover,
     }
 }
 

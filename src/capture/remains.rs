@@ -1,0 +1,166 @@
+//! What a killed capture has left in its journal's folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::capture::journal::{JournalFolder, journals, output_of, placed_name};
+use crate::capture::packing::{Beginning, beginning};
+use crate::flow::record::{FlowId, Side};
+use crate::limits::RECOVERED_PARTS;
+
+/// The files in a journal's folder, by their names.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    /// Parts that have a segment.
+    pub(super) segments: BTreeSet<u32>,
+    /// Flows that have large bodies, and the files of these.
+    pub(super) bodies: BTreeMap<FlowId, Vec<PathBuf>>,
+    /// Connections that have a file of messages.
+    pub(super) websockets: BTreeSet<FlowId>,
+    /// Parts of the older capture that was replaced.
+    pub(super) replaced: BTreeSet<u32>,
+    /// Parts of this capture whose places a newer one took.
+    pub(super) placed: BTreeSet<u32>,
+    /// What no journal has.
+    pub(super) strange: Vec<OsString>,
+}
+
+impl Remains {
+    /// Lists the folder.
+    pub(super) fn of(folder: &JournalFolder) -> io::Result<Self> {
+        let mut remains = Remains::default();
+        for entry in std::fs::read_dir(folder.path())? {
+            let name = entry?.file_name();
+            let known = name.to_str().is_some_and(|name| remains.add(folder, name));
+            if !known {
+                remains.strange.push(name);
+            }
+        }
+        Ok(remains)
+    }
+
+    /// Adds a file; whether its name is one that a journal has.
+    fn add(&mut self, folder: &JournalFolder, name: &str) -> bool {
+        let path = folder.path().join(name);
+        let part = |before: &str, behind: &str| {
+            let number = between(name, before, behind)?.parse().ok()?;
+            (1..=RECOVERED_PARTS).contains(&number).then_some(number)
+        };
+        // A number that is written otherwise would name another file.
+        let is = |named: PathBuf| named == path;
+        if let Some(number) = part("segment-", ".flj").filter(|it| is(folder.segment(*it))) {
+            return self.segments.insert(number);
+        }
+        if let Some(number) = part("replaced-", ".zip").filter(|it| is(folder.replaced(*it))) {
+            return self.replaced.insert(number);
+        }
+        if let Some(number) = part("placed-", ".zip").filter(|it| is(folder.placed(*it))) {
+            return self.placed.insert(number);
+        }
+        let flow = |end: &str| Some(FlowId(between(name, "flow-", end)?.parse().ok()?));
+        if let Some(flow) = flow(".ws").filter(|flow| is(folder.websocket(*flow))) {
+            return self.websockets.insert(flow);
+        }
+        for (side, end) in [(Side::Request, "-request.body"), (Side::Response, "-response.body")] {
+            if let Some(flow) = flow(end).filter(|flow| is(folder.body(*flow, side))) {
+                self.bodies.entry(flow).or_default().push(path);
+                return true;
+            }
+        }
+        let is_temporary = name.starts_with("packer.tmp") || name.ends_with(".tmp");
+        path == folder.lock_file() || part("part-", ".zip").is_some() || is_temporary
+    }
+
+    /// Strikes out what belongs to flows that are known to have ended.
+    pub(super) fn strike_out(&mut self, folder: &JournalFolder, used: &[PathBuf]) {
+        for path in used {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let number = name.strip_prefix("flow-").and_then(|rest| rest.split(['-', '.']).next());
+            let Some(flow) = number.and_then(|number| number.parse().ok()).map(FlowId) else {
+                continue;
+            };
+            self.bodies.remove(&flow);
+            if *path == folder.websocket(flow) {
+                self.websockets.remove(&flow);
+            }
+        }
+    }
+}
+
+fn between<'a>(name: &'a str, before: &str, behind: &str) -> Option<&'a str> {
+    name.strip_prefix(before)?.strip_suffix(behind)
+}
+
+/// Whether a folder is a journal, by its name or by what is in it.
+pub(super) fn is_journal(path: &Path) -> bool {
+    let has_segment = |entries: std::fs::ReadDir| {
+        entries.flatten().any(|entry| entry.path().extension().is_some_and(|it| it == "flj"))
+    };
+    output_of(path).is_some() || std::fs::read_dir(path).is_ok_and(has_segment)
+}
+
+/// Where to keep a part whose place a newer capture to `output` takes, if the capture that it
+/// belongs to did not finish: in the journal of that one, which would not be whole without it.
+pub(super) fn keeper(output: &Path, own: &Path, series: &str, part: u32) -> Option<PathBuf> {
+    let is_of_series = |journal: &PathBuf| {
+        let Ok(entries) = std::fs::read_dir(journal) else { return false };
+        let names = entries.flatten().map(|entry| entry.path());
+        let mut segments = names.filter(|path| path.extension().is_some_and(|it| it == "flj"));
+        segments.any(|path| match beginning(&path) {
+            Beginning::Header(header) => header.series == series,
+            _ => false,
+        })
+    };
+    let journal = journals(output).find(|it| it != own && is_of_series(it))?;
+    Some(journal.join(placed_name(part)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_the_names_that_a_journal_gives_them() {
+        let temporary = tempfile::tempdir().unwrap();
+        let (folder, _) = JournalFolder::create(&temporary.path().join("c.zip")).unwrap();
+        let flow = FlowId(70_000);
+        let bodies = [folder.body(flow, Side::Request), folder.body(flow, Side::Response)];
+        let beyond = format!("segment-{}.flj", RECOVERED_PARTS + 1);
+        let others = [
+            "segment-1.flj",
+            "flow-1.body",
+            "segment-0001.flj.bak",
+            "placed-x.zip",
+            "note.txt",
+            "segment-0000.flj",
+            &beyond,
+        ];
+        for path in [
+            folder.segment(12_345),
+            folder.websocket(FlowId(3)),
+            folder.replaced(1),
+            folder.placed(2),
+            folder.packed(1),
+            folder.temporary(),
+        ]
+        .into_iter()
+        .chain(bodies.clone())
+        .chain(others.map(|name| folder.path().join(name)))
+        {
+            std::fs::write(path, "").unwrap();
+        }
+        let mut remains = Remains::of(&folder).unwrap();
+        assert_eq!(remains.segments, BTreeSet::from([12_345]));
+        assert_eq!(remains.websockets, BTreeSet::from([FlowId(3)]));
+        assert_eq!(remains.bodies.get(&flow).map(Vec::len), Some(2));
+        assert_eq!((remains.replaced.len(), remains.placed.len()), (1, 1));
+        remains.strange.sort();
+        let mut others = others.map(OsString::from);
+        others.sort();
+        assert_eq!(remains.strange, others);
+        remains.strike_out(&folder, &[bodies[1].clone(), folder.websocket(FlowId(3))]);
+        assert!(remains.bodies.is_empty() && remains.websockets.is_empty());
+    }
+}

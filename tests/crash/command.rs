@@ -1,0 +1,136 @@
+//! What `flowtap recover` and the next `flowtap proxy` say.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::support::bundle::Bundle;
+use crate::support::client::Client;
+use crate::support::flowtap::{Flowtap, Setup};
+use crate::support::origin::Origin;
+use crate::support::{DEADLINE, get};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+struct Said {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let Output { status, stdout, stderr } = output;
+    Said { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Runs `flowtap recover` in a folder.
+fn recover(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    said(command.current_dir(folder).arg("recover").args(arguments).output().unwrap())
+}
+
+/// Kills a proxy as soon as the journal has this request; it keeps its folder.
+fn kill_behind(tap: &mut Flowtap, path: &str) {
+    let segment = tap.folder().join("capture.zip.journal/segment-0001.flj");
+    let wanted = format!("{path} HTTP/1.1");
+    let end = Instant::now() + DEADLINE;
+    let holds = |held: Vec<u8>| held.windows(wanted.len()).any(|part| part == wanted.as_bytes());
+    while !fs::read(&segment).is_ok_and(holds) {
+        assert!(Instant::now() < end, "{path} is not written");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    tap.signal(Signal::KILL);
+    assert!(!tap.keep_until_its_end().status.success());
+}
+
+/// A proxy that was killed when it had captured one exchange.
+fn killed() -> Flowtap {
+    let origin = Origin::answers(OK);
+    let mut tap = Setup::proxy().start();
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/one"));
+    assert_eq!(client.response().1, b"ok");
+    kill_behind(&mut tap, "/one");
+    tap
+}
+
+#[test]
+fn the_paths_are_the_result_and_the_words_are_beside_them() {
+    let tap = killed();
+    let folder = tap.folder();
+    let ran = recover(folder, &["capture.zip"]);
+    assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "capture.zip"), "{}", ran.stderr);
+    let expected = "recovered capture.zip.journal: 1 traces, 0 WebSocket connections, 0 messages\n";
+    assert_eq!(ran.stderr, expected);
+    Bundle::read(&folder.join("capture.zip")).trace_of("/one");
+    assert!(!folder.join("capture.zip.journal").exists());
+    let again = recover(folder, &["capture.zip"]);
+    assert_eq!((again.status, again.stdout.as_str()), (Some(1), ""));
+    assert!(again.stderr.contains("nothing to recover for capture.zip"), "{}", again.stderr);
+}
+
+#[test]
+fn the_next_proxy_names_the_command_and_the_command_works_meanwhile() {
+    let first = killed();
+    let output = first.folder().join("capture.zip");
+    let conf = first.folder().join("conf");
+    let arguments = ["-o".as_ref(), output.as_os_str(), "--confdir".as_ref(), conf.as_os_str()];
+    let mut second = Setup::proxy().args(arguments).start();
+    let line = second.err_line("warning: an unfinished capture");
+    let command = format!("flowtap recover {}", output.display());
+    assert!(line.ends_with(&command), "{line}");
+    // Of two journals one is left alone, since its capture runs.
+    let ran = recover(first.folder(), &[output.to_str().unwrap()]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    let kept = first.folder().join("capture-recovered.zip");
+    assert_eq!(ran.stdout.trim(), kept.to_str().unwrap());
+    assert!(ran.stderr.contains("capture.zip.journal-2 is left alone"), "{}", ran.stderr);
+    Bundle::read(&kept).trace_of("/one");
+    let again = recover(first.folder(), &[output.to_str().unwrap()]);
+    assert_eq!((again.status, again.stdout.as_str()), (Some(1), ""));
+    assert!(again.stderr.contains("is still running"), "{}", again.stderr);
+    second.signal(Signal::INT);
+    assert!(second.keep_until_its_end().status.success());
+    assert_eq!(Bundle::read(&output).traces().len(), 0);
+}
+
+#[test]
+fn a_folder_that_does_not_tell_its_output_needs_one() {
+    let tap = killed();
+    let folder = tap.folder();
+    fs::rename(folder.join("capture.zip.journal"), folder.join("saved")).unwrap();
+    let ran = recover(folder, &["saved"]);
+    assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("-o FILE"), "{}", ran.stderr);
+    let ran = recover(folder, &["saved", "-o", "mine.zip"]);
+    assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "mine.zip"), "{}", ran.stderr);
+    Bundle::read(&folder.join("mine.zip")).trace_of("/one");
+    assert!(!folder.join("saved").exists());
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_lost_and_the_same_command_goes_on() {
+    let tap = killed();
+    let folder = tap.folder();
+    let body = folder.join("capture.zip.journal/flow-90-response.body");
+    fs::write(&body, vec![1; 2_000_000]).unwrap();
+    let segment = folder.join("capture.zip.journal/segment-0001.flj");
+    let before = fs::read(&segment).unwrap();
+    // A limit on the size of files ends writes as a full disk does.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" recover capture.zip";
+    let mut shell = Command::new("sh");
+    shell.current_dir(folder).args(["-c", script]).arg(env!("CARGO_BIN_EXE_flowtap"));
+    let ran = said(shell.output().unwrap());
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the same command goes on with it"), "{}", ran.stderr);
+    assert!(fs::read(&segment).unwrap() == before && body.exists());
+    assert!(!folder.join("capture.zip").exists());
+    let ran = recover(folder, &["capture.zip"]);
+    assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "capture.zip"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 flows were under way"), "{}", ran.stderr);
+    Bundle::read(&folder.join("capture.zip")).trace_of("/one");
+}
