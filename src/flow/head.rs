@@ -140,8 +140,10 @@ fn fields<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Field<HeadPiece<'a>>>
         match fields.last_mut() {
             Some(before) if continues => {
                 let value = before.value.to_mut();
-                value.push(' ');
-                value.push_str(line.trim_matches(BLANKS));
+                let more = line.trim_matches(BLANKS);
+                let between = if value.is_empty() || more.is_empty() { "" } else { " " };
+                value.push_str(between);
+                value.push_str(more);
             }
             _ => {
                 let colon = memchr(b':', line.as_bytes()).unwrap_or(line.len());

@@ -118,9 +118,28 @@ impl Authority {
         let refuse = |why: String| {
             Error::new(format!("the CA file {} is not usable: {why}; {fix}", path.display()))
         };
-        let ca = ca_file::read(&path, now).map_err(refuse)?;
-        let (signer, algorithm) =
-            signer(&*ca.key).ok_or_else(|| refuse("its key type is not supported".to_owned()))?;
+        let ca = ca_file::read(&path, now).map_err(&refuse)?;
+        let (signer, algorithm) = signer_of(&ca).map_err(&refuse)?;
+        Self::with(path, origin, ca, signer, algorithm)
+    }
+
+    /// An authority that stands in no file: key and certificates as PEM text.
+    ///
+    /// # Errors
+    /// What would be wrong with a CA file of this text.
+    pub fn from_pem(text: &[u8]) -> Result<Authority> {
+        let ca = ca_file::parse(text, OffsetDateTime::now_utc()).map_err(Error::new)?;
+        let (signer, algorithm) = signer_of(&ca).map_err(Error::new)?;
+        Self::with(PathBuf::new(), Origin::Loaded, ca, signer, algorithm)
+    }
+
+    fn with(
+        path: PathBuf,
+        origin: Origin,
+        ca: CaFile,
+        signer: Box<dyn Signer>,
+        algorithm: AlgorithmIdentifier,
+    ) -> Result<Authority> {
         let (leaf_key, leaf_public_key) = leaf_key()?;
         // Clients have a self-issued CA in their store or will never trust it; what hangs below
         // another CA must be sent.
@@ -243,6 +262,10 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
         "cannot write {}: {error}; choose a writable folder with --confdir",
         path.display()
     ))
+}
+
+fn signer_of(ca: &CaFile) -> std::result::Result<(Box<dyn Signer>, AlgorithmIdentifier), String> {
+    signer(&*ca.key).ok_or_else(|| "its key type is not supported".to_owned())
 }
 
 /// How `key` signs certificates: the scheme that suits it, and its name in certificates.
