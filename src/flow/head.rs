@@ -320,6 +320,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_goes_on_has_no_blanks_around_it() {
+        let head = HeadText::read(b"start\r\nA:\r\n 1\r\n \t\r\nB: 2 \r\n \r\n 3\r\n");
+        assert_eq!(head.values("a").collect::<Vec<_>>(), ["1"]);
+        assert_eq!(head.values("b").collect::<Vec<_>>(), ["2 3"]);
+    }
+
+    #[test]
     fn the_target_uri_of_each_form() {
         let http = |head| uri(head, Scheme::Https, UriKind::Http);
         assert_eq!(http("GET /p?q HTTP/1.1\r\nHost: h.example\r\n\r\n"), "https://h.example/p?q");

@@ -331,7 +331,7 @@ impl Conn {
         if matches!(length, BodyLength::Length(length) if length > MCP_BODY_BYTES as u64) {
             return Err((too_large(), true));
         }
-        if has_body && head.version == Version::Http11 && self.input.len() == head.len {
+        if has_body && head.version == Version::Http11 {
             self.agree_to_continue(head)?;
         }
         Ok((request, length))
@@ -342,7 +342,10 @@ impl Conn {
         match values(&head.fields, &self.input, "Expect").next() {
             None => Ok(()),
             Some(expected) if expected.eq_ignore_ascii_case(b"100-continue") => {
-                self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                // Who sends it already waits for nothing.
+                if self.input.len() == head.len {
+                    self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
                 Ok(())
             }
             Some(_) => Err((Answer::text(417, "only 100-continue can be expected"), true)),

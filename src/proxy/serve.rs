@@ -289,6 +289,8 @@ impl Conn {
         let what = format!("request from {}", self.peer);
         cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
         let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
+        // An answer to HEAD has no body, not even one that says what is wrong (RFC 9110 9.3.2).
+        let head_only = head.trim_ascii_start().starts_with(b"HEAD ");
         // Whose secrets a head of nobody knows what host holds is not known either: where hosts
         // are left out, such a head is as well.
         let left_out = !cx.shared.hosts.is_empty() || cx.options.needs_server_name();
@@ -314,7 +316,7 @@ impl Conn {
             };
             cx.outbox.push_ended(record);
         }
-        reply::write_error(self.client.output.storage(), status, reason, true, false);
+        reply::write_error(self.client.output.storage(), status, reason, true, head_only);
         self.linger(cx);
     }
 

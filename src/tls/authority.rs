@@ -265,7 +265,11 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
 }
 
 fn signer_of(ca: &CaFile) -> std::result::Result<(Box<dyn Signer>, AlgorithmIdentifier), String> {
-    signer(&*ca.key).ok_or_else(|| "its key type is not supported".to_owned())
+    let found = signer(&*ca.key).ok_or("its key type is not supported")?;
+    // A damaged RSA key may still match its certificate.
+    let signed = found.0.sign(b"flowtap");
+    signed.map_err(|error| format!("its private key is damaged: it cannot sign ({error})"))?;
+    Ok(found)
 }
 
 /// How `key` signs certificates: the scheme that suits it, and its name in certificates.

@@ -42,6 +42,16 @@ fn check_leaf(authority: Authority, folder: &Path) {
 }
 
 #[test]
+fn a_key_that_cannot_sign_is_refused_at_once() {
+    let text = include_bytes!("../../../fuzz/corpus/authority_pem/damaged_rsa");
+    // Not every backend needs the part that is damaged.
+    match Authority::from_pem(text).map_err(|error| error.to_string()) {
+        Ok(authority) => drop(authority.mint(&LeafNames::for_host("a.example").unwrap()).unwrap()),
+        Err(error) => assert!(error.starts_with("its private key is damaged"), "{error}"),
+    }
+}
+
+#[test]
 fn a_first_start_makes_a_ca() {
     let home = TempDir::new().unwrap();
     let folder = home.path().join("conf");

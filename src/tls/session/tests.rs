@@ -64,6 +64,20 @@ fn a_handshake_agrees_on_facts() {
 }
 
 #[test]
+fn a_session_that_has_failed_stays_so() {
+    let (server, _) = pair_of(new_authority());
+    let mut server = server.session(Some("a.example"), "a.example", TlsVersion::Tls12).unwrap();
+    let mut plaintext = Vec::new();
+    let error = receive(&mut server, b"GET / HTTP/1.1\r\n\r\n", &mut plaintext).unwrap_err();
+    let alert = output(&mut server);
+    assert_eq!(alert[..3], [0x15, 3, 3]);
+    for more in [&b""[..], b"GET", b"\x16\x03\x01\x00\x00"] {
+        assert_eq!(receive(&mut server, more, &mut plaintext).unwrap_err(), error);
+        assert!(!server.has_output(), "a second alert");
+    }
+}
+
+#[test]
 fn both_sides_take_the_cheapest_suite_that_the_peer_has() {
     let authority = new_authority();
     let (server, client) = pair_of(Arc::clone(&authority));
