@@ -105,7 +105,9 @@ pub fn recorded_text(data: &[u8]) {
     let kinds = ["", "text/plain; charset=latin1", "text/html; charset=utf-16le", "image/png"];
     for content_type in kinds {
         let whole = body_text(content_type, data, false);
-        assert!(whole.is_none() || whole == body_text(content_type, data, true));
+        // The end of what is cut may be half a letter of UTF-8, and whole in another charset.
+        let is_latin = content_type.contains("latin") && std::str::from_utf8(data).is_err();
+        assert!(whole.is_none() || is_latin || whole == body_text(content_type, data, true));
         if let Some(read) = utf_16_text(content_type, data) {
             assert_eq!(whole, Some(read).filter(|_| content_type != "image/png"));
         }

@@ -161,12 +161,13 @@ struct Peer {
     read: Vec<u8>,
     coming: Vec<u8>,
     failed: bool,
+    closed: bool,
 }
 
 impl Peer {
     fn new(session: Session) -> Self {
         let [wrote, read, coming] = [Vec::new(), Vec::new(), Vec::new()];
-        Peer { session, wrote, read, coming, failed: false }
+        Peer { session, wrote, read, coming, failed: false, closed: false }
     }
 
     fn take(&mut self, count: usize) {
@@ -177,6 +178,9 @@ impl Peer {
     }
 
     fn write(&mut self, bytes: &[u8]) {
+        if self.closed {
+            return;
+        }
         let mut sealed = vec![0; READ_BYTES + SEALED_OVERHEAD_BYTES];
         if let Ok(done) = self.session.seal(bytes, &mut sealed) {
             self.session.queue(&sealed[..done.written]);
@@ -204,7 +208,10 @@ fn between(flags: u8, plan: &[u8]) {
         match what >> 1 & 7 {
             0 | 1 => ends[side].write(&plan[..count.min(plan.len())]),
             2 | 3 => ends[side].take(count * count),
-            4 => ends[side].session.close(),
+            4 => {
+                ends[side].closed |= !ends[side].session.is_handshaking();
+                ends[side].session.close();
+            }
             5 => {
                 is_intact = false;
                 let at = count.min(ends[side].coming.len().saturating_sub(1));
