@@ -11,6 +11,7 @@
 # it needs to go on (fuzz/target/long), and FUZZ_UNTIL a time as `date +%s` tells it at which it
 # stops.
 set -euo pipefail
+export LC_ALL=C
 
 usage() {
     sed -n '2,/^# Needs/s/^# \{0,1\}//p' "$0" | sed '$d' >&2
@@ -56,16 +57,17 @@ said() {
     echo "${number:-0}"
 }
 
-# Whether inputs that took too long do so when nothing else runs: their time in the processor
-# counts, where libFuzzer looks at the clock. Those that do not are no findings.
-really_slow() {
-    local input spent slow=1
-    for input in "artifacts/$2-timeout-"*; do
+# Whether a run that failed has found something. An input that took too long must do so in the
+# processor too: libFuzzer looks at the clock, and other work may have been in its way.
+found() {
+    local program=$1 target=$2 input spent
+    for input in "artifacts/$target-timeout-"*; do
         [ -f "$input" ] || continue
-        spent=$(TIMEFORMAT=%U && { time "$1" -timeout=60 "$input" >/dev/null 2>&1; } 2>&1)
-        if [ "${spent%.*}" -ge 1 ]; then slow=0; else rm "$input"; fi
+        spent=$(TIMEFORMAT=%U && { time "$program" -timeout=60 "$input" >/dev/null 2>&1; } 2>&1)
+        [ "${spent%.*}" -ge 1 ] || rm "$input"
     done
-    return "$slow"
+    if ! grep -aq "^SUMMARY: libFuzzer: timeout" "$state/$target.log"; then return 0; fi
+    ls "artifacts/$target-"* >/dev/null 2>&1
 }
 
 for_a_time() {
@@ -75,12 +77,10 @@ for_a_time() {
         echo "== $target, $seconds s"
         if ! fuzz "$programs/$target" "$target" "$bytes" "$dictionary" \
             -max_total_time="$seconds"; then
-            if ls "artifacts/$target-"[!t]* >/dev/null 2>&1 || really_slow "$programs/$target" "$target"; then
-                failed="$failed $target"
-            fi
+            ! found "$programs/$target" "$target" || failed="$failed $target"
         fi
         tail -n 12 "target/$target.log"
-    done < <(chosen)
+    done <<<"$lines"
     if [ -n "$failed" ]; then
         echo "findings in:$failed; inputs in fuzz/artifacts, logs in fuzz/target" >&2
         exit 1
@@ -106,9 +106,7 @@ to_count() {
         began=$(date +%s)
         fuzz "$program" "$target" "$bytes" "$dictionary" -runs=$((most - runs)) \
             -max_total_time=$((left < 300 ? left : 300)) || {
-            if ls "artifacts/$target-"[!t]* >/dev/null 2>&1 || really_slow "$program" "$target"; then
-                findings=$(ls "artifacts/$target-"* | wc -l)
-            fi
+            ! found "$program" "$target" || findings=$(ls "artifacts/$target-"* | wc -l)
         }
         runs=$((runs + $(said "$target" number_of_executed_units:)))
         seconds=$((seconds + $(date +%s) - began))
@@ -137,7 +135,7 @@ to_counts() {
     while read -r target size bytes dictionary; do
         echo "== $target"
         to_count "$target" "$size" "$bytes" "$dictionary" || failed="$failed $target"
-    done < <(chosen)
+    done <<<"$lines"
     if [ -n "$failed" ]; then
         echo "findings in:$failed; inputs in fuzz/artifacts, logs in $state" >&2
         exit 1
@@ -152,7 +150,7 @@ chosen() {
     fi
     local name
     for name in "${named[@]}"; do
-        table | grep "^$name " || echo "there is no target $name" >&2
+        table | grep "^$name " || { echo "there is no target $name" >&2 && return 2; }
     done
 }
 
@@ -160,6 +158,7 @@ mode=${1:-}
 shift || usage
 named=("$@")
 cd "$(dirname "${BASH_SOURCE[0]}")"
+lines=$(chosen)
 case $mode in
 --long)
     build
