@@ -1,6 +1,11 @@
 //! Replays the fuzz corpora through the fuzz targets' properties, without a fuzzer.
 
-#[allow(unreachable_pub, clippy::indexing_slicing, reason = "a library's source, for tests")]
+#[allow(
+    unreachable_pub,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a library's source, for tests"
+)]
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 

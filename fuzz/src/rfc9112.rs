@@ -20,10 +20,13 @@ pub struct Head<'a> {
     /// Method, target, version; or version, status, reason.
     pub start: [&'a [u8]; 3],
     /// Names and values, blanks around the values left out.
-    pub fields: Vec<(&'a [u8], &'a [u8])>,
+    pub fields: Fields<'a>,
     /// Bytes up to the end of the blank line, empty lines before the start line included.
     pub length: usize,
 }
+
+/// Names and values.
+pub type Fields<'a> = Vec<(&'a [u8], &'a [u8])>;
 
 /// How a body ends (section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +103,7 @@ fn section(bytes: &[u8], from: usize) -> Reading<(Vec<&[u8]>, usize)> {
     }
 }
 
-fn fields<'a>(lines: &[&'a [u8]]) -> Result<Vec<(&'a [u8], &'a [u8])>, &'static str> {
+fn fields<'a>(lines: &[&'a [u8]]) -> Result<Fields<'a>, &'static str> {
     let field = |line: &&'a [u8]| {
         let colon = line.iter().position(|&b| b == b':').ok_or("no colon in a field line")?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);

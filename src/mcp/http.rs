@@ -44,7 +44,7 @@ impl HttpRequest {
     ///
     /// # Errors
     /// When there are several, or it is no text.
-    pub fn only(&self, name: &str) -> Result<Option<&str>, ()> {
+    pub(super) fn only(&self, name: &str) -> Result<Option<&str>, ()> {
         let mut named = self.fields.iter().filter(|(field, _)| field == name);
         match (named.next(), named.next()) {
             (None, _) => Ok(None),
