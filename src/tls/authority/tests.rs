@@ -44,10 +44,10 @@ fn check_leaf(authority: Authority, folder: &Path) {
 #[test]
 fn a_key_that_cannot_sign_is_refused_at_once() {
     let text = include_bytes!("../../../fuzz/corpus/authority_pem/damaged_rsa");
-    // Not every backend needs the part that is damaged.
+    // One backend sees it when it reads the key, and one only when it signs.
     match Authority::from_pem(text).map_err(|error| error.to_string()) {
         Ok(authority) => drop(authority.mint(&LeafNames::for_host("a.example").unwrap()).unwrap()),
-        Err(error) => assert!(error.starts_with("its private key is damaged"), "{error}"),
+        Err(error) => assert!(error.starts_with("its private key "), "{error}"),
     }
 }
 
