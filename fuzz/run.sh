@@ -1,44 +1,172 @@
-#!/bin/sh
-# Runs every fuzz target for a time. Usage: fuzz/run.sh SECONDS_PER_TARGET
+#!/usr/bin/env bash
+# Runs the fuzz targets of the table in README.md.
+#
+#   fuzz/run.sh SECONDS [TARGET]…   each for a time
+#   fuzz/run.sh --long [TARGET]…    each until it has run as often as the table says; may be
+#                                   stopped, and goes on where it was, with the same program
 #
 # Needs stable Rust and a C++ compiler (for libFuzzer), and no cargo-fuzz: the flags below are
 # the instrumentation that it would ask for. Exit status: 0 when nothing was found; findings are
-# in fuzz/artifacts.
-set -eu
+# in fuzz/artifacts. What --long has done is added to RUNS.md; FUZZ_STATE is where it keeps what
+# it needs to go on (fuzz/target/long), and FUZZ_UNTIL a time as `date +%s` tells it at which it
+# stops.
+set -euo pipefail
+export LC_ALL=C
 
-case "${1:-}" in
-'' | *[!0-9]*)
-    echo "usage: $0 SECONDS_PER_TARGET" >&2
+usage() {
+    sed -n '2,/^# Needs/s/^# \{0,1\}//p' "$0" | sed '$d' >&2
     exit 2
-    ;;
-esac
-seconds=$1
-cd "$(dirname "$0")"
+}
 
-# With --target, build scripts and macros are not instrumented.
-host=$(rustc -vV | sed -n 's/^host: //p')
-sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+# The columns of the table: target, size, bytes of an input, dictionary.
+table() {
+    sed -n 's/^| `\([a-z_]*\)` | \(small\|large\) | \([0-9]*\) | `\([a-z_]*\)` |.*/\1 \2 \3 \4/p' \
+        README.md
+}
+
+build() {
+    local host sancov
+    programs=${FUZZ_PROGRAMS:-}
+    [ -z "$programs" ] || return 0
+    # With --target, build scripts and macros are not instrumented.
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
 -Cllvm-args=-sanitizer-coverage-trace-compares"
-RUSTFLAGS="$(echo "$sancov" | tr '\n' ' ') --cfg fuzzing -Ccodegen-units=1" \
-    CARGO_TARGET_DIR=target cargo build --release --bins --target "$host"
+    RUSTFLAGS="$(echo "$sancov" | tr '\n' ' ') --cfg fuzzing -Ccodegen-units=1" \
+        CARGO_TARGET_DIR=target cargo build --release --bins --target "$host"
+    programs=target/$host/release
+}
 
-mkdir -p artifacts
-failed=
-for file in fuzz_targets/*.rs; do
-    target=$(basename "$file" .rs)
+# Runs a program once: what it says goes to target/TARGET.log.
+# fuzz PROGRAM TARGET BYTES DICTIONARY [OPTION]…
+fuzz() {
+    local program=$1 target=$2 bytes=$3 dictionary=$4
+    shift 4
     # What the fuzzer adds stays out of the tree.
-    corpus=target/corpus/$target
-    mkdir -p "$corpus" "corpus/$target"
-    dictionary=dictionaries/$target.dict
-    [ -f "$dictionary" ] || dictionary=dictionaries/http.dict
-    echo "== $target, $seconds s"
-    "target/$host/release/$target" "$corpus" "corpus/$target" -dict="$dictionary" \
-        -max_total_time="$seconds" -rss_limit_mb=512 -timeout=5 -print_final_stats=1 \
-        -artifact_prefix="artifacts/$target-" 2>"target/$target.log" || failed="$failed $target"
-    tail -n 12 "target/$target.log"
-done
-if [ -n "$failed" ]; then
-    echo "findings in:$failed; inputs in fuzz/artifacts, logs in fuzz/target" >&2
-    exit 1
-fi
+    mkdir -p "$state/corpus/$target" artifacts
+    "$program" "$state/corpus/$target" "corpus/$target" -dict="dictionaries/$dictionary.dict" \
+        -max_len="$bytes" -rss_limit_mb=512 -timeout=1 -print_final_stats=1 \
+        -artifact_prefix="artifacts/$target-" "$@" 2>"$state/$target.log"
+}
+
+# The last number that the log has for a word, or 0.
+said() {
+    local number
+    number=$(grep -a "$2" "$state/$1.log" | tail -n 1 | sed "s/.*$2 *\([0-9]*\).*/\1/")
+    echo "${number:-0}"
+}
+
+# Whether a run that failed has found something. An input that took too long must do so in the
+# processor too: libFuzzer looks at the clock, and other work may have been in its way.
+found() {
+    local program=$1 target=$2 input spent
+    for input in "artifacts/$target-timeout-"*; do
+        [ -f "$input" ] || continue
+        spent=$(TIMEFORMAT=%U && { time "$program" -timeout=60 "$input" >/dev/null 2>&1; } 2>&1)
+        [ "${spent%.*}" -ge 1 ] || rm "$input"
+    done
+    if ! grep -aq "^SUMMARY: libFuzzer: timeout" "$state/$target.log"; then return 0; fi
+    ls "artifacts/$target-"* >/dev/null 2>&1
+}
+
+for_a_time() {
+    local seconds=$1 failed=
+    state=target
+    while read -r target _ bytes dictionary; do
+        echo "== $target, $seconds s"
+        if ! fuzz "$programs/$target" "$target" "$bytes" "$dictionary" \
+            -max_total_time="$seconds"; then
+            ! found "$programs/$target" "$target" || failed="$failed $target"
+        fi
+        tail -n 12 "target/$target.log"
+    done <<<"$lines"
+    if [ -n "$failed" ]; then
+        echo "findings in:$failed; inputs in fuzz/artifacts, logs in fuzz/target" >&2
+        exit 1
+    fi
+}
+
+# Runs one target until its count is reached, in slices of some minutes: what is done, and how
+# long it took, is kept after each.
+to_count() {
+    local target=$1 size=$2 bytes=$3 dictionary=$4
+    local most=100000000 program=$state/bin/$target kept=$state/$target.done
+    local runs=0 seconds=0 peak=0 slowest=0 coverage=0 commit findings=none began left
+    [ "$size" = small ] || most=10000000
+    mkdir -p "$state/bin"
+    if [ ! -f "$kept" ]; then
+        cp "$programs/$target" "$program"
+        echo "0 0 0 0 0 $(git describe --always --dirty)" >"$kept"
+    fi
+    read -r runs seconds peak slowest coverage commit <"$kept"
+    while [ "$runs" -lt "$most" ]; do
+        left=$((${FUZZ_UNTIL:-9999999999} - $(date +%s)))
+        [ "$left" -gt 5 ] || return 0
+        began=$(date +%s)
+        fuzz "$program" "$target" "$bytes" "$dictionary" -runs=$((most - runs)) \
+            -max_total_time=$((left < 300 ? left : 300)) || {
+            ! found "$program" "$target" || findings=$(ls "artifacts/$target-"* | wc -l)
+        }
+        runs=$((runs + $(said "$target" number_of_executed_units:)))
+        seconds=$((seconds + $(date +%s) - began))
+        coverage=$(said "$target" "cov:")
+        local now
+        now=$(said "$target" peak_rss_mb:)
+        peak=$((now > peak ? now : peak))
+        now=$(said "$target" slowest_unit_time_sec:)
+        slowest=$((now > slowest ? now : slowest))
+        echo "$runs $seconds $peak $slowest $coverage $commit" >"$kept"
+        [ "$findings" = none ] || break
+    done
+    if ! [ -f "$state/$target.told" ]; then
+        printf '| %s | %s | `%s` | %s | %s | %s | %s | %s MB | %s s | %s |\n' "$(date -u +%F)" \
+            "$commit" "$target" "$runs" "$seconds s" "$((runs / (seconds > 0 ? seconds : 1)))" \
+            "$coverage" "$peak" "$slowest" "$findings" >>"$results"
+        touch "$state/$target.told"
+    fi
+    [ "$findings" = none ]
+}
+
+to_counts() {
+    local failed=
+    state=${FUZZ_STATE:-target/long}
+    results=${FUZZ_RESULTS:-RUNS.md}
+    while read -r target size bytes dictionary; do
+        echo "== $target"
+        to_count "$target" "$size" "$bytes" "$dictionary" || failed="$failed $target"
+    done <<<"$lines"
+    if [ -n "$failed" ]; then
+        echo "findings in:$failed; inputs in fuzz/artifacts, logs in $state" >&2
+        exit 1
+    fi
+}
+
+# The lines of the table for the targets that were named, or all, in the order that was asked for.
+chosen() {
+    if [ "${#named[@]}" -eq 0 ]; then
+        table
+        return
+    fi
+    local name
+    for name in "${named[@]}"; do
+        table | grep "^$name " || { echo "there is no target $name" >&2 && return 2; }
+    done
+}
+
+mode=${1:-}
+shift || usage
+named=("$@")
+cd "$(dirname "${BASH_SOURCE[0]}")"
+lines=$(chosen)
+case $mode in
+--long)
+    build
+    to_counts
+    ;;
+'' | *[!0-9]*) usage ;;
+*)
+    build
+    for_a_time "$mode"
+    ;;
+esac

@@ -5,7 +5,7 @@ pub mod bridge;
 mod dispatch;
 mod engine;
 mod event_loop;
-mod http;
+pub mod http;
 mod present;
 pub mod rpc;
 mod security;

@@ -1,15 +1,25 @@
 //! Replays the fuzz corpora through the fuzz targets' properties, without a fuzzer.
 
-#[allow(unreachable_pub, clippy::indexing_slicing, reason = "a library's source, for tests")]
+#[allow(
+    unreachable_pub,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a library's source, for tests"
+)]
 #[path = "../fuzz/src/lib.rs"]
 mod properties;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
 
 /// Runs `property` over every file of a corpus.
 fn replay(target: &str, property: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = fuzz().join("corpus").join(target);
     let mut files = 0;
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -21,52 +31,76 @@ fn replay(target: &str, property: fn(&[u8])) {
     assert!(files > 0, "{} is empty", folder.display());
 }
 
-#[test]
-fn request_head() {
-    replay("request_head", properties::request_head);
+/// A test for each target, of the same name.
+macro_rules! replayed {
+    ($($target:ident)*) => {
+        $(
+            #[test]
+            fn $target() {
+                replay(stringify!($target), properties::$target);
+            }
+        )*
+
+        const REPLAYED: &[&str] = &[$(stringify!($target)),*];
+    };
+}
+
+replayed! {
+    authority_pem
+    bundle_read
+    chunked_body
+    client_hello
+    cookies
+    decode_body
+    event_stream
+    field_values
+    filter
+    host_patterns
+    journal_entries
+    journal_frames
+    json_rpc
+    mcp_http
+    option_values
+    pattern
+    proxy_core
+    recorded_text
+    redact
+    request_head
+    request_target
+    response_head
+    stdio_lines
+    tls_session
+    websocket_frames
+}
+
+/// The first part of the names in a folder.
+fn stems(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(fuzz().join(folder)).into_iter().flatten().flatten();
+    let stem = |path: PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    entries.filter_map(|entry| stem(entry.path())).collect()
 }
 
 #[test]
-fn response_head() {
-    replay("response_head", properties::response_head);
-}
-
-#[test]
-fn chunked_body() {
-    replay("chunked_body", properties::chunked_body);
-}
-
-#[test]
-fn websocket_frames() {
-    replay("websocket_frames", properties::websocket_frames);
-}
-
-#[test]
-fn client_hello() {
-    replay("client_hello", properties::client_hello);
-}
-
-#[test]
-fn decode_body() {
-    replay("decode_body", properties::decode_body);
-}
-
-#[test]
-fn journal_frames() {
-    replay("journal_frames", properties::journal_frames);
-}
-
-#[test]
-fn filter() {
-    replay("filter", properties::filter::filter);
-}
-
-#[test]
-fn json_rpc() {
-    replay("json_rpc", properties::json_rpc);
-}
-
-#[test]
-fn redact() {
-    replay("redact", properties::redact);
+fn the_table_names_every_target_with_its_corpus_and_dictionary() {
+    let readme = fs::read_to_string(fuzz().join("README.md")).unwrap_or_default();
+    let cargo = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap_or_default();
+    let rows: Vec<Vec<&str>> = readme
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    let named: BTreeSet<String> = rows.iter().map(|row| row[1].to_owned()).collect();
+    let replayed = REPLAYED.iter().map(|&name| name.to_owned()).collect();
+    let programs = cargo.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"));
+    let programs = programs.filter_map(|it| it.strip_suffix(".rs\"")).map(str::to_owned).collect();
+    assert_eq!(named, stems("fuzz_targets"));
+    assert_eq!(named, stems("corpus"));
+    assert_eq!(named, replayed);
+    assert_eq!(named, programs);
+    let dictionaries: BTreeSet<String> = rows.iter().map(|row| row[4].to_owned()).collect();
+    assert_eq!(dictionaries, stems("dictionaries"));
+    for row in rows {
+        assert!(["small", "large"].contains(&row[2]) && row[3].parse::<u32>().is_ok(), "{row:?}");
+        assert!(row[5..7].iter().all(|cell| !cell.is_empty()), "{row:?}");
+    }
 }

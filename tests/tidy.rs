@@ -56,7 +56,7 @@ fn sources() -> Vec<(String, String)> {
 /// The part of a source file before its unit tests; nothing of a file that is only tests.
 fn outside_tests<'a>(name: &str, text: &'a str) -> &'a str {
     let only_tests = ["tests.rs", "testing.rs"].iter().any(|end| name.ends_with(end))
-        || name.contains("simulation");
+        || ["simulation", "/tests/"].iter().any(|part| name.contains(part));
     if only_tests { "" } else { text.split("#[cfg(test)]\nmod tests {").next().unwrap() }
 }
 

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| flowtap_fuzz::filter::filter(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| flowtap_fuzz::filter(data));

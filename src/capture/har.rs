@@ -13,7 +13,7 @@ use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
 
 mod body;
-mod cookies;
+pub mod cookies;
 mod entry;
 pub(super) mod source;
 

@@ -140,8 +140,10 @@ fn fields<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Field<HeadPiece<'a>>>
         match fields.last_mut() {
             Some(before) if continues => {
                 let value = before.value.to_mut();
-                value.push(' ');
-                value.push_str(line.trim_matches(BLANKS));
+                let more = line.trim_matches(BLANKS);
+                let between = if value.is_empty() || more.is_empty() { "" } else { " " };
+                value.push_str(between);
+                value.push_str(more);
             }
             _ => {
                 let colon = memchr(b':', line.as_bytes()).unwrap_or(line.len());
@@ -315,6 +317,13 @@ mod tests {
         );
         let fields = HeadText::read_fields(b"no colon\r\n: empty\r\n");
         assert_eq!(fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["no colon", ""]);
+    }
+
+    #[test]
+    fn a_value_that_goes_on_has_no_blanks_around_it() {
+        let head = HeadText::read(b"start\r\nA:\r\n 1\r\n \t\r\nB: 2 \r\n \r\n 3\r\n");
+        assert_eq!(head.values("a").collect::<Vec<_>>(), ["1"]);
+        assert_eq!(head.values("b").collect::<Vec<_>>(), ["2 3"]);
     }
 
     #[test]

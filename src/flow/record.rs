@@ -281,7 +281,7 @@ pub struct Body {
 impl Body {
     /// Bytes that were captured.
     pub fn captured(&self) -> u64 {
-        self.sent_ahead + self.tail.len() as u64
+        self.sent_ahead.saturating_add(self.tail.len() as u64)
     }
 
     /// Whether the captured copy is shorter than the body was.

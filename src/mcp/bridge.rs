@@ -20,6 +20,7 @@ use crate::mcp::version::Version;
 use client::{Reply, Target, read_reply};
 
 mod client;
+pub mod events;
 
 /// What listens at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,24 +18,24 @@ const EVENT_STREAM: &str = "text/event-stream";
 
 /// A request, whole.
 #[derive(Clone, Debug, Default)]
-pub(super) struct HttpRequest {
+pub struct HttpRequest {
     /// The method.
-    pub(super) method: String,
+    pub method: String,
     /// The path of the target, without a slash at its end.
-    pub(super) path: String,
+    pub path: String,
     /// What follows the question mark.
-    pub(super) query: String,
+    pub query: String,
     /// The host of a target in the absolute form.
-    pub(super) authority: Option<HostPort>,
+    pub authority: Option<HostPort>,
     /// The fields, their names in lower case.
     fields: Vec<(String, Vec<u8>)>,
     /// The body.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl HttpRequest {
     /// The values of a field, whose name is given in lower case.
-    pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         let named = self.fields.iter().filter(move |(field, _)| field == name);
         named.map(|(_, value)| value.as_slice())
     }
@@ -56,18 +56,18 @@ impl HttpRequest {
 
 /// An answer, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub struct Answer {
     /// The status.
-    pub(super) status: u16,
+    pub status: u16,
     /// Fields beside those of the body.
-    pub(super) fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(&'static str, String)>,
     /// The body.
-    pub(super) body: Body,
+    pub body: Body,
 }
 
 /// An answer's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub enum Body {
     /// None.
     Empty,
     /// JSON.
@@ -78,23 +78,23 @@ pub(super) enum Body {
 
 impl Answer {
     /// An answer without a body.
-    pub(super) fn empty(status: u16) -> Self {
+    pub fn empty(status: u16) -> Self {
         Answer { status, fields: Vec::new(), body: Body::Empty }
     }
 
     /// An answer in JSON.
-    pub(super) fn json(status: u16, json: String) -> Self {
+    pub fn json(status: u16, json: String) -> Self {
         Answer { status, fields: Vec::new(), body: Body::Json(json) }
     }
 
     /// An answer in words.
-    pub(super) fn text(status: u16, reason: &str) -> Self {
+    pub fn text(status: u16, reason: &str) -> Self {
         Answer { status, fields: Vec::new(), body: Body::Text(format!("flowtap: {reason}\n")) }
     }
 
     /// The answer with one more field.
     #[must_use]
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
@@ -131,7 +131,7 @@ struct Manner {
 
 /// The connection.
 #[derive(Debug)]
-pub(super) struct Conn {
+pub struct Conn {
     state: State,
     input: Vec<u8>,
     input_ended: bool,
@@ -152,7 +152,7 @@ pub(super) struct Conn {
 
 impl Conn {
     /// A connection that has just been accepted.
-    pub(super) fn new(now: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Conn {
             state: State::Head,
             input: Vec::new(),
@@ -169,12 +169,12 @@ impl Conn {
     }
 
     /// Whether more input can be taken.
-    pub(super) fn wants_input(&self) -> bool {
+    pub fn wants_input(&self) -> bool {
         !self.input_ended && self.input.len() < INPUT_BYTES
     }
 
     /// Takes input.
-    pub(super) fn receive(&mut self, bytes: &[u8], now: Instant) {
+    pub fn receive(&mut self, bytes: &[u8], now: Instant) {
         match &mut self.state {
             // No other request is served behind a stream.
             State::Stream => return,
@@ -192,18 +192,18 @@ impl Conn {
     }
 
     /// Takes the end of input.
-    pub(super) fn end_input(&mut self) {
+    pub fn end_input(&mut self) {
         self.input_ended = true;
     }
 
     /// Whether no more input comes.
-    pub(super) fn input_ended(&self) -> bool {
+    pub fn input_ended(&self) -> bool {
         self.input_ended
     }
 
     /// The next request that is whole. `judge` sees each once its head is there, and may answer
     /// it before its body comes; `room` is what all bodies may still take.
-    pub(super) fn next_request(
+    pub fn next_request(
         &mut self,
         judge: &dyn Fn(&HttpRequest) -> Result<(), Answer>,
         room: usize,
@@ -331,7 +331,7 @@ impl Conn {
         if matches!(length, BodyLength::Length(length) if length > MCP_BODY_BYTES as u64) {
             return Err((too_large(), true));
         }
-        if has_body && head.version == Version::Http11 && self.input.len() == head.len {
+        if has_body && head.version == Version::Http11 {
             self.agree_to_continue(head)?;
         }
         Ok((request, length))
@@ -342,7 +342,10 @@ impl Conn {
         match values(&head.fields, &self.input, "Expect").next() {
             None => Ok(()),
             Some(expected) if expected.eq_ignore_ascii_case(b"100-continue") => {
-                self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                // Who sends it already waits for nothing.
+                if self.input.len() == head.len {
+                    self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                }
                 Ok(())
             }
             Some(_) => Err((Answer::text(417, "only 100-continue can be expected"), true)),
@@ -367,7 +370,7 @@ impl Conn {
     }
 
     /// Bytes of a body that is being received.
-    pub(super) fn body_bytes(&self) -> usize {
+    pub fn body_bytes(&self) -> usize {
         match &self.state {
             State::Body(receiving) => receiving.request.body.len(),
             _ => 0,
@@ -375,12 +378,12 @@ impl Conn {
     }
 
     /// Fields for the answer that will come.
-    pub(super) fn expect_fields(&mut self, fields: Vec<(&'static str, String)>) {
+    pub fn expect_fields(&mut self, fields: Vec<(&'static str, String)>) {
         self.answer_fields = fields;
     }
 
     /// Answers the request that awaits it. Nothing happens if none does.
-    pub(super) fn answer(&mut self, answer: Answer, now: Instant) {
+    pub fn answer(&mut self, answer: Answer, now: Instant) {
         let State::Answer(manner) = self.state else { return };
         let close = manner.close || self.input_ended;
         let (content_type, body) = match &answer.body {
@@ -405,7 +408,7 @@ impl Conn {
     }
 
     /// Begins to answer the request with an event stream. Nothing happens if none waits.
-    pub(super) fn begin_stream(&mut self, now: Instant) {
+    pub fn begin_stream(&mut self, now: Instant) {
         if !matches!(self.state, State::Answer(_)) {
             return;
         }
@@ -421,17 +424,17 @@ impl Conn {
     }
 
     /// Whether an answer is awaited.
-    pub(super) fn awaits_answer(&self) -> bool {
+    pub fn awaits_answer(&self) -> bool {
         matches!(self.state, State::Answer(_))
     }
 
     /// Whether an event stream is under way.
-    pub(super) fn is_streaming(&self) -> bool {
+    pub fn is_streaming(&self) -> bool {
         matches!(self.state, State::Stream)
     }
 
     /// Sends an event; its data is one line. A client that lets too much wait is cut off.
-    pub(super) fn event(&mut self, name: &str, data: &str, now: Instant) {
+    pub fn event(&mut self, name: &str, data: &str, now: Instant) {
         if !self.is_streaming() {
             return;
         }
@@ -444,7 +447,7 @@ impl Conn {
     }
 
     /// Ends an event stream.
-    pub(super) fn end_stream(&mut self, now: Instant) {
+    pub fn end_stream(&mut self, now: Instant) {
         if self.is_streaming() {
             self.state = State::Closing(0);
             self.since = now;
@@ -458,17 +461,17 @@ impl Conn {
     }
 
     /// What the socket is to take.
-    pub(super) fn output(&self) -> &[u8] {
+    pub fn output(&self) -> &[u8] {
         self.output.get(self.written..).unwrap_or_default()
     }
 
     /// Bytes that the socket is to take.
-    pub(super) fn output_bytes(&self) -> usize {
+    pub fn output_bytes(&self) -> usize {
         self.output.len() - self.written
     }
 
     /// The socket has taken so many bytes.
-    pub(super) fn wrote(&mut self, bytes: usize, now: Instant) {
+    pub fn wrote(&mut self, bytes: usize, now: Instant) {
         self.written += bytes;
         self.moved = now;
         if self.written >= self.output.len() {
@@ -479,12 +482,12 @@ impl Conn {
     }
 
     /// Whether all was said and only the client's end is awaited.
-    pub(super) fn has_said_all(&self) -> bool {
+    pub fn has_said_all(&self) -> bool {
         matches!(self.state, State::Closing(_)) && self.output_bytes() == 0
     }
 
     /// Whether the connection has nothing more to do.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         let nothing_comes = self.input_ended && matches!(self.state, State::Head);
         self.cut
             || self.input_ended && self.has_said_all()
@@ -493,14 +496,14 @@ impl Conn {
 
     /// Since when it waits for a request, for the rest of one, or for its client to close; `None`
     /// while there is anything to do or to say.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
+    pub fn idle_since(&self) -> Option<Instant> {
         let waits = matches!(self.state, State::Head | State::Body(_) | State::Closing(_));
         (waits && self.output_bytes() == 0).then_some(self.since)
     }
 
     /// Looks at the time: speaks on a stream that was silent for long, and gives up what takes
     /// too long.
-    pub(super) fn tick(&mut self, timing: &Timing, now: Instant) {
+    pub fn tick(&mut self, timing: &Timing, now: Instant) {
         let lasts = now.saturating_duration_since(self.since);
         match &self.state {
             _ if self.output_bytes() > 0 => {

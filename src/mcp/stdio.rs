@@ -22,7 +22,7 @@ const SCOPE: u64 = 0;
 
 /// A line of input.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub enum Line {
     /// Its bytes, without its end.
     Bytes(Vec<u8>),
     /// It is longer than [`MCP_BODY_BYTES`].
@@ -31,7 +31,10 @@ pub(super) enum Line {
 
 impl Line {
     /// Its bytes; a line that is too long is no message.
-    pub(super) fn bytes(self) -> std::result::Result<Vec<u8>, RpcError> {
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub fn bytes(self) -> std::result::Result<Vec<u8>, RpcError> {
         match self {
             Line::Bytes(bytes) => Ok(bytes),
             Line::TooLong => {
@@ -156,7 +159,11 @@ fn send_lines(mut input: impl BufRead, sender: &Sender<Line>) {
     }
 }
 
-fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
+/// The next line, however long it is; `None` at the end of the input.
+///
+/// # Errors
+/// When the input cannot be read.
+pub fn next_line(input: &mut impl BufRead) -> std::io::Result<Option<Line>> {
     let mut line = Vec::new();
     let most = MCP_BODY_BYTES as u64 + 1;
     let mut length = input.by_ref().take(most).read_until(b'\n', &mut line)?;

@@ -304,7 +304,10 @@ impl Conn {
         let what = format!("request from {}", self.peer);
         cx.shared.notices.give(Notice::ExchangeFailed { what, reason: reason.to_owned() });
         self.record_head(reason, route, head_bytes, began, cx);
-        reply::write_error(self.client.output.storage(), status, reason, true, false);
+        let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
+        // An answer to HEAD has no body, not even one that says what is wrong (RFC 9110 9.3.2).
+        let head_only = head.trim_ascii_start().starts_with(b"HEAD ");
+        reply::write_error(self.client.output.storage(), status, reason, true, head_only);
         self.linger(cx);
     }
 

@@ -126,7 +126,7 @@ impl Authority {
         };
         let unreadable = |error: io::Error| format!("it cannot be read: {error}");
         let file = File::open(&path).map_err(|error| refuse(unreadable(error)))?;
-        let ca = ca_file::read(&file, now).map_err(refuse)?;
+        let ca = ca_file::read(&file, now).map_err(&refuse)?;
         let readable = match key_file::check(&path, &file) {
             Ok(()) => None,
             Err(Refused::Readable(why)) if origin == Origin::Named => Some(why),
@@ -135,8 +135,27 @@ impl Authority {
             }
             Err(Refused::Unreadable(error)) => return Err(refuse(unreadable(error))),
         };
-        let (signer, algorithm) =
-            signer(&*ca.key).ok_or_else(|| refuse("its key type is not supported".to_owned()))?;
+        let (signer, algorithm) = signer_of(&ca).map_err(&refuse)?;
+        Ok(Authority { readable, ..Self::with(path, origin, ca, signer, algorithm)? })
+    }
+
+    /// An authority that stands in no file: key and certificates as PEM text.
+    ///
+    /// # Errors
+    /// What would be wrong with a CA file of this text.
+    pub fn from_pem(text: &[u8]) -> Result<Authority> {
+        let ca = ca_file::parse(text, OffsetDateTime::now_utc()).map_err(Error::new)?;
+        let (signer, algorithm) = signer_of(&ca).map_err(Error::new)?;
+        Self::with(PathBuf::new(), Origin::Loaded, ca, signer, algorithm)
+    }
+
+    fn with(
+        path: PathBuf,
+        origin: Origin,
+        ca: CaFile,
+        signer: Box<dyn Signer>,
+        algorithm: AlgorithmIdentifier,
+    ) -> Result<Authority> {
         let (leaf_key, leaf_public_key) = leaf_key()?;
         // Clients have a self-issued CA in their store or will never trust it; what hangs below
         // another CA must be sent.
@@ -144,7 +163,7 @@ impl Authority {
         Ok(Authority {
             path,
             origin,
-            readable,
+            readable: None,
             ca,
             signer,
             algorithm,
@@ -298,6 +317,14 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
         "cannot write {}: {error}; choose a writable folder with --confdir",
         path.display()
     ))
+}
+
+fn signer_of(ca: &CaFile) -> std::result::Result<(Box<dyn Signer>, AlgorithmIdentifier), String> {
+    let found = signer(&*ca.key).ok_or("its key type is not supported")?;
+    // A damaged RSA key may still match its certificate.
+    let signed = found.0.sign(b"flowtap");
+    signed.map_err(|error| format!("its private key is damaged: it cannot sign ({error})"))?;
+    Ok(found)
 }
 
 /// How `key` signs certificates: the scheme that suits it, and its name in certificates.

@@ -117,6 +117,9 @@ impl Session {
         if self.peer_closed {
             return Ok(Received { peer_closed: true, ..Received::default() });
         }
+        if let Some(error) = &self.failed {
+            return Err(self.error(error));
+        }
         let was_handshaking = self.is_handshaking();
         let processed = self.process(ciphertext, plaintext);
         self.peer_closed = processed.peer_closed;
@@ -126,7 +129,7 @@ impl Session {
         }
         self.failed = self.failed.take().or(processed.error);
         if let Some(error) = &self.failed {
-            return Err(TlsError::from_rustls(error, matches!(self.endpoint, Endpoint::Server(_))));
+            return Err(self.error(error));
         }
         let rest = if self.peer_closed { &[] } else { rest };
         if rest.is_empty() {
@@ -139,6 +142,10 @@ impl Session {
             handshake_done: was_handshaking && !self.is_handshaking(),
             peer_closed: self.peer_closed,
         })
+    }
+
+    fn error(&self, error: &Error) -> TlsError {
+        TlsError::from_rustls(error, matches!(self.endpoint, Endpoint::Server(_)))
     }
 
     fn process(&mut self, ciphertext: &mut [u8], plaintext: &mut Vec<u8>) -> Processed {
@@ -162,7 +169,11 @@ impl Session {
         let written = self
             .endpoint
             .write(&Outgoing::Data(now), &mut self.pending, sealed, &mut self.output)
-            .map_err(|error| TlsError::other(format!("cannot encrypt: {error}")))?;
+            .map_err(|error| {
+                let told = TlsError::other(format!("cannot encrypt: {error}"));
+                self.failed = Some(error);
+                told
+            })?;
         let taken = if self.has_output() { 0 } else { now.len() };
         Ok(Sealed { taken, written })
     }
@@ -175,8 +186,10 @@ impl Session {
         }
         let mut alert = [0; SEALED_OVERHEAD_BYTES];
         let what = Outgoing::CloseNotify;
-        let written = self.endpoint.write(&what, &mut self.pending, &mut alert, &mut self.output);
-        self.queue(alert.get(..written.unwrap_or_default()).unwrap_or_default());
+        match self.endpoint.write(&what, &mut self.pending, &mut alert, &mut self.output) {
+            Ok(written) => self.queue(alert.get(..written).unwrap_or_default()),
+            Err(error) => self.failed = Some(error),
+        }
     }
 
     /// Queues ciphertext that [`Session::seal`] gave and the socket did not take.

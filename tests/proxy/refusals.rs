@@ -70,6 +70,20 @@ fn doubtful_requests_get_400_and_never_a_second_request() {
 }
 
 #[test]
+fn a_refusal_of_head_has_no_body() {
+    let tap = Flowtap::start(&[]);
+    for request in
+        ["HEAD /path HTTP/1.1\r\nHost: h\r\n\r\n", "\r\nHEAD x HTTP/1.1\r\na b: c\r\n\r\n"]
+    {
+        let mut client = Client::connect(tap.addr);
+        client.try_send(request);
+        let got = client.rest();
+        assert!(got.starts_with("HTTP/1.1 400 ") && got.contains("\r\nContent-Length: "), "{got}");
+        assert!(got.ends_with("\r\n\r\n"), "{got}");
+    }
+}
+
+#[test]
 fn malformed_request_lines_get_400() {
     let tap = Flowtap::start(&[]);
     for line in [

@@ -98,6 +98,18 @@ fn what_is_too_long_for_a_frame_has_none() {
 }
 
 #[test]
+fn sizes_of_a_damaged_entry_do_not_overflow() {
+    let mut exchange = exchange();
+    exchange.request.body.sent_ahead = u64::MAX;
+    exchange.request.body.tail = Bytes::from_static(b"x");
+    let mut out = Vec::new();
+    put_exchange(&mut out, &exchange);
+    let read = take_exchange(&out).unwrap();
+    assert_eq!(read.request.body.captured(), u64::MAX);
+    assert!(matches!(ended(&read), FlowEvent::Exchange(_)));
+}
+
+#[test]
 fn an_entry_cut_anywhere_is_no_entry() {
     let mut out = Vec::new();
     put_exchange(&mut out, &exchange());

@@ -9,32 +9,40 @@ use crate::flow::head::Field;
 /// A cookie, with the attributes that were given.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Cookie {
-    name: String,
-    value: String,
+pub struct Cookie {
+    /// The name; empty where there is none.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// Path.
     #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
+    pub path: Option<String>,
+    /// Domain.
     #[serde(skip_serializing_if = "Option::is_none")]
-    domain: Option<String>,
+    pub domain: Option<String>,
+    /// When it ends, as HAR has it, by Max-Age or Expires.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
+    pub expires: Option<String>,
+    /// HttpOnly.
     #[serde(skip_serializing_if = "Option::is_none")]
-    http_only: Option<bool>,
+    pub http_only: Option<bool>,
+    /// Secure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    secure: Option<bool>,
+    pub secure: Option<bool>,
+    /// SameSite.
     #[serde(skip_serializing_if = "Option::is_none")]
-    same_site: Option<String>,
+    pub same_site: Option<String>,
 }
 
 /// The cookies of a request.
-pub(super) fn sent(fields: &[Field]) -> Vec<Cookie> {
+pub fn sent(fields: &[Field]) -> Vec<Cookie> {
     let values = named(fields, "cookie").flat_map(|value| value.split(';'));
     values.map(str::trim).filter(|pair| !pair.is_empty()).map(cookie).collect()
 }
 
 /// The cookies of a response to a request that began at this time, in microseconds since the
 /// Unix epoch.
-pub(super) fn received(fields: &[Field], began_us: u64) -> Vec<Cookie> {
+pub fn received(fields: &[Field], began_us: u64) -> Vec<Cookie> {
     named(fields, "set-cookie").map(|value| set(value, began_us)).collect()
 }
 

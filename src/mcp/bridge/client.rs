@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::http::body::{BodyReader, response_length};
 use crate::http::head::{HeadReader, Parsed, ResponseHead, values};
 use crate::limits::{MCP_PROBE_TIMEOUT, MCP_REPLY_BYTES, READ_BYTES};
+use crate::mcp::bridge::events::EventReader;
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -168,43 +169,6 @@ impl Source {
     }
 }
 
-/// Reads events as flowtap writes them: a name, and data of one line.
-#[derive(Debug, Default)]
-struct EventReader {
-    line: Vec<u8>,
-    data: String,
-    has_reply: bool,
-}
-
-impl EventReader {
-    fn take(&mut self, piece: &[u8], message: &mut dyn FnMut(&str)) {
-        for part in piece.split_inclusive(|&byte| byte == b'\n') {
-            self.line.extend_from_slice(part);
-            if self.line.ends_with(b"\n") {
-                let line = std::mem::take(&mut self.line);
-                self.take_line(&String::from_utf8_lossy(&line), message);
-            }
-        }
-    }
-
-    fn take_line(&mut self, line: &str, message: &mut dyn FnMut(&str)) {
-        let line = line.trim_end_matches(['\r', '\n']);
-        if let Some(data) = line.strip_prefix("data:") {
-            self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
-        } else if line.is_empty() && !self.data.is_empty() {
-            let data = std::mem::take(&mut self.data);
-            // Notifications have a method, and replies have none.
-            self.has_reply |= serde_json::from_str::<serde_json::Value>(&data)
-                .is_ok_and(|message| message.get("method").is_none());
-            message(&data);
-        }
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.line.len() + self.data.len()
-    }
-}
-
 /// A value as a field can hold it: as it is, or in base64.
 pub(super) fn field_value(value: &str) -> String {
     let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
@@ -224,20 +188,5 @@ mod tests {
         assert_eq!(field_value(" padded "), "=?base64?IHBhZGRlZCA=?=");
         assert_eq!(field_value("a\r\nb"), "=?base64?YQ0KYg==?=");
         assert_eq!(field_value("=?base64?literal?="), "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=");
-    }
-
-    #[test]
-    fn events_are_read_from_any_pieces() {
-        let stream =
-            b": ping\n\nevent: message\ndata: {\"method\":1}\n\nevent: message\ndata: {}\n\n";
-        for size in [1, 7, stream.len()] {
-            let mut reader = EventReader::default();
-            let mut seen = Vec::new();
-            for piece in stream.chunks(size) {
-                reader.take(piece, &mut |json| seen.push(json.to_owned()));
-            }
-            assert_eq!(seen, ["{\"method\":1}", "{}"]);
-            assert!(reader.has_reply);
-        }
     }
 }

@@ -47,6 +47,25 @@ fn requests_come_out_the_same_however_their_bytes_are_split() {
 }
 
 #[test]
+fn what_is_expected_is_judged_the_same_with_and_without_the_body() {
+    let now = Instant::now();
+    for (expected, body, status) in [
+        ("100-continue", "", "HTTP/1.1 100 "),
+        ("100-continue", "abc", ""),
+        ("something", "", "HTTP/1.1 417 "),
+        ("something", "abc", "HTTP/1.1 417 "),
+    ] {
+        let mut conn = Conn::new(now);
+        let request = format!("{HEAD}Expect: {expected}\r\nContent-Length: 3\r\n\r\n{body}");
+        conn.receive(request.as_bytes(), now);
+        let whole = conn.next_request(&allow, MCP_BODIES_BYTES, now).is_some();
+        assert_eq!(whole, expected == "100-continue" && !body.is_empty());
+        let output = String::from_utf8_lossy(conn.output()).into_owned();
+        assert!(output.starts_with(status) && output.is_empty() == status.is_empty(), "{output}");
+    }
+}
+
+#[test]
 fn what_is_cut_short_ends_without_an_answer() {
     for cut in ["POST /mcp", HEAD, &format!("{HEAD}Content-Length: 3\r\n\r\nab")] {
         let (bodies, output, over) = converse(std::iter::once(cut.as_bytes()));

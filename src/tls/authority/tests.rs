@@ -43,6 +43,16 @@ fn check_leaf(authority: Authority, folder: &Path) {
 }
 
 #[test]
+fn a_key_that_cannot_sign_is_refused_at_once() {
+    let text = include_bytes!("../../../fuzz/corpus/authority_pem/damaged_rsa");
+    // One backend sees it when it reads the key, and one only when it signs.
+    match Authority::from_pem(text).map_err(|error| error.to_string()) {
+        Ok(authority) => drop(authority.mint(&LeafNames::for_host("a.example").unwrap()).unwrap()),
+        Err(error) => assert!(error.starts_with("its private key "), "{error}"),
+    }
+}
+
+#[test]
 fn a_first_start_makes_a_ca() {
     let home = TempDir::new().unwrap();
     let folder = home.path().join("conf");
@@ -169,13 +179,13 @@ fn a_key_that_others_can_read_is_refused_wherever_it_comes_from() {
         file: None,
         home: Some(home.path()),
     };
-    for (path, open) in [
-        (&own, &(|| open_in(&confdir)) as &dyn Fn() -> Result<Authority>),
-        (&own, &(|| open_file(&own))),
-        (&theirs, &(|| Authority::open(&of_mitmproxy))),
+    for (mode, path, open) in [
+        (0o644, &own, &(|| open_in(&confdir)) as &dyn Fn() -> Result<Authority>),
+        (0o622, &own, &(|| open_file(&own))),
+        (0o640, &theirs, &(|| Authority::open(&of_mitmproxy))),
     ] {
-        open().unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(open().unwrap().readable_by_others(), None);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         let error = open().unwrap_err().to_string();
         let command = format!("chmod 600 {}", path.display());
         assert!(error.contains("not safe") && error.ends_with(&command), "{error}");
@@ -183,6 +193,10 @@ fn a_key_that_others_can_read_is_refused_wherever_it_comes_from() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
         open().unwrap();
     }
+    // Who named the file may have had it mounted so.
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(open_file(&own).unwrap().readable_by_others().is_some_and(|it| it.contains("chmod")));
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o600)).unwrap();
     // The mode of the file protects it in a folder that others can look into.
     fs::set_permissions(&confdir, fs::Permissions::from_mode(0o755)).unwrap();
     open_in(&confdir).unwrap();
