@@ -7,6 +7,7 @@ use std::time::Instant;
 use flowtap::capture::entry::take_ended;
 use flowtap::flow::record::{FlowEvent, TlsFacts};
 use flowtap::hosts::HostRules;
+use flowtap::http::body::{BodyLength, BodyReader};
 use flowtap::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES, READ_BYTES};
 use flowtap::notice::Notices;
 use flowtap::options::{Options, SharedOptions};
@@ -56,6 +57,10 @@ fn is_sound(client: &[u8], servers: &[&[u8]]) -> bool {
     let mut rest = client;
     while !rest.is_empty() {
         let Reading::Whole(message) = rfc9112::request(rest) else { return false };
+        let chunked = matches!(message.head.request_ends(), Ok(Ends::Chunked));
+        if chunked && is_refused_at_its_end(&rest[message.head.length..message.length]) {
+            return false;
+        }
         rest = &rest[message.length..];
     }
     servers.iter().all(|answer| {
@@ -67,11 +72,19 @@ fn is_sound(client: &[u8], servers: &[&[u8]]) -> bool {
                 (_, Reading::Whole(message)) if message.head.start[1].starts_with(b"1") => {
                     rest = &rest[message.length..];
                 }
-                (Ok(Ends::Chunked), whole) => return matches!(whole, Reading::Whole(_)),
+                (Ok(Ends::Chunked), Reading::Whole(message)) => {
+                    return !is_refused_at_its_end(&rest[message.head.length..message.length]);
+                }
+                (Ok(Ends::Chunked), _) => return false,
                 (ends, _) => return ends.is_ok(),
             }
         }
     })
+}
+
+/// Whether a chunked body that is well-formed has an extension or a trailer field that is not taken.
+fn is_refused_at_its_end(body: &[u8]) -> bool {
+    BodyReader::new(BodyLength::Chunked).advance(body, &mut |_| ()).is_err()
 }
 
 fn text(bytes: &[u8]) -> String {
