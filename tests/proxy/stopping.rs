@@ -131,7 +131,7 @@ fn says_stopped(what: &Value) {
 
 fn ends_well(signal: Signal) {
     let origin = never_done();
-    let mut tap = Setup::with_mcp().args(["--loops", "1"]).start();
+    let mut tap = Setup::with_mcp().args(["--loops", "1"]).hearing_hangups().start();
     let mut agent = Agent::of(&tap);
     let clients = begin_all(&tap, &mut agent, &origin);
     let agents = begin_mcp(&tap);
@@ -204,7 +204,7 @@ fn a_terminal_that_closes_twice_is_no_impatience() {
         let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
         stream.say(OK.as_bytes());
     });
-    let mut tap = Flowtap::start(&[]);
+    let mut tap = Setup::proxy().hearing_hangups().start();
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/"));
     origin.wait_for(b"\r\n\r\n");

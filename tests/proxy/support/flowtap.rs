@@ -129,9 +129,19 @@ impl Setup {
     }
 
     /// Lets it have so many open files and no more.
-    pub(crate) fn with_open_files(mut self, most: u32) -> Self {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""));
+    pub(crate) fn with_open_files(self, most: u32) -> Self {
+        self.run_by("sh", &["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
+    }
+
+    /// Starts it so that hang-ups reach it, also where the tests run under `nohup`.
+    pub(crate) fn hearing_hangups(self) -> Self {
+        self.run_by("env", &["--default-signal=HUP"])
+    }
+
+    /// Has it started by another program, in whose place it comes.
+    fn run_by(mut self, program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments);
         command.arg(self.command.get_program()).args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
             match value {
@@ -151,19 +161,8 @@ impl Setup {
     }
 
     /// Starts it under this umask, in octal.
-    pub(crate) fn umask(mut self, mask: &str) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("umask {mask} && exec \"$0\" \"$@\"")]);
-        command.arg(self.command.get_program()).args(self.command.get_args());
-        for (name, value) in self.command.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        command.current_dir(self.dir.path());
-        self.command = command;
-        self
+    pub(crate) fn umask(self, mask: &str) -> Self {
+        self.run_by("sh", &["-c", &format!("umask {mask} && exec \"$0\" \"$@\"")])
     }
 
     /// Its folder.
