@@ -55,8 +55,10 @@ fn serve(
         };
         let case = &cases(CORPUS)[number];
         let bytes = Words::new("", "").bytes(&case.sent, false);
-        let pieces = if bytewise && bytes.len() < 2_000 { 1 } else { bytes.len() };
-        bytes.chunks(pieces).for_each(|piece| stream.say(piece));
+        let single = if bytewise && bytes.len() < 2_000 { single_bytes(case, &bytes) } else { 0 };
+        let (first, rest) = bytes.split_at(single);
+        first.chunks(1).for_each(|byte| stream.say(byte));
+        stream.say(rest);
         match (case.then, mode) {
             (Then::Keeps, _) => {}
             (Then::Closes, _) => {
@@ -81,6 +83,17 @@ fn serve(
             return;
         }
     }
+}
+
+/// How many of the bytes may come one by one. What follows a whole answer comes with its last byte:
+/// had it come later, the connection could have been given to the next request in between.
+fn single_bytes(case: &Case, bytes: &[u8]) -> usize {
+    if !case.drops {
+        return bytes.len();
+    }
+    let passed = Words::new("", "").bytes(case.got.as_ref().unwrap_or(&case.sent), false);
+    let same = passed.iter().zip(bytes).take_while(|(one, other)| one == other).count();
+    same.saturating_sub(1)
 }
 
 struct Stage {
