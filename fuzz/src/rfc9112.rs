@@ -248,9 +248,7 @@ fn chunks(bytes: &[u8], content: &mut Vec<u8>) -> Reading<usize> {
         let rest = &bytes[at..];
         let digits = rest.iter().take_while(|b| b.is_ascii_hexdigit()).count();
         let Some(line) = find(rest, b"\r\n") else { return Reading::Part };
-        let extension = trimmed_start(&rest[digits.min(line)..line]);
-        let has_extension = digits < line;
-        if digits == 0 || (has_extension && !extension.starts_with(b";")) || !is_text(extension) {
+        if digits == 0 || !are_extensions(&rest[digits.min(line)..line]) {
             return Reading::Wrong("chunk size line");
         }
         let text = String::from_utf8_lossy(&rest[..digits]);
@@ -283,11 +281,59 @@ fn chunks(bytes: &[u8], content: &mut Vec<u8>) -> Reading<usize> {
     }
 }
 
-fn trimmed_start(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = text {
-        text = rest;
+/// Chunk extensions (section 7.1.1): names, some with a value, each behind a semicolon.
+fn are_extensions(text: &[u8]) -> bool {
+    let Some(parts) = divided(text, b';') else { return false };
+    let ends_with_blank = text.ends_with(b" ") || text.ends_with(b"\t");
+    let is_extension = |part: &&[u8]| match divided(part, b'=').as_deref() {
+        Some([name]) => is_token(trimmed(name)),
+        Some([name, value]) => is_token(trimmed(name)) && is_value(trimmed(value)),
+        _ => false,
+    };
+    is_text(text)
+        && !ends_with_blank
+        && trimmed(parts[0]).is_empty()
+        && parts[1..].iter().all(is_extension)
+}
+
+/// A token or a quoted string.
+fn is_value(text: &[u8]) -> bool {
+    let is_quoted = text.starts_with(b"\"") && text.len() > 1 && {
+        // The quote at the end is the first that can be one.
+        let inner = &text[1..text.len() - 1];
+        text.ends_with(b"\"") && divided(text, b'"').is_some() && !has_quote(inner)
+    };
+    is_quoted || is_token(text)
+}
+
+/// Whether there is a quote that no backslash is before.
+fn has_quote(text: &[u8]) -> bool {
+    let mut escaped = false;
+    text.iter().any(|&byte| {
+        let is_quote = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        is_quote
+    })
+}
+
+/// The parts between separators that are not in a quoted string; nothing where one is open.
+fn divided(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if byte == separator && !quoted => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
     }
-    text
+    parts.push(&text[start..]);
+    (!quoted).then_some(parts)
 }
 
 fn body<'a>(
