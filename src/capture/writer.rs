@@ -428,7 +428,9 @@ impl Writer {
             self.suspend_on(checked);
         }
         let mut open = self.websockets.flows();
-        let has_more = self.unflushed.flows() > 0 || !open.is_empty();
+        // Without a first segment there would be no bundle, not even one of nothing.
+        let has_none = self.part == 1 && self.flushed.flows() == 0 && self.check().is_err();
+        let has_more = has_none || self.unflushed.flows() > 0 || !open.is_empty();
         let may_try = self.is_suspended() && !self.suspension.is_for_good();
         if may_try && has_more && self.take_up_again(Room::ForTheRest).is_ok() {
             self.suspension.end();
