@@ -459,8 +459,7 @@ impl Writer {
     fn give_last_to_packer(&mut self, now: u64) {
         if self.part > 1 && self.flushed.flows() == 0 {
             // The folder may be kept, and this says nothing.
-            let _ = std::fs::remove_file(self.folder.segment(self.part));
-            return;
+            return self.folder.discard(&self.folder.segment(self.part));
         }
         if self.suspension.is_for_good() {
             return self.give_to_packer(false);
