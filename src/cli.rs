@@ -44,8 +44,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
             }
-            Command::Export => export::run(&settings::export(flags, arguments)?),
-            Command::Recover => recover::run(&settings::recover(flags, arguments)?),
+            Command::Export => {
+                proxy::outlive_file_limit();
+                export::run(&settings::export(flags, arguments)?)
+            }
+            Command::Recover => {
+                proxy::outlive_file_limit();
+                recover::run(&settings::recover(flags, arguments)?)
+            }
         },
     }
 }

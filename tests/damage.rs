@@ -10,8 +10,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flowtap::capture::entry::ended;
+use flowtap::capture::entry::{SegmentHeader, ended};
+use flowtap::capture::journal::{JournalFolder, SegmentWriter};
 use flowtap::flow::record::*;
+use flowtap::limits::BODY_BLOCK_BYTES;
+use flowtap::notice::Notice;
 
 use capture::{Capture, base64, exchange, send, websocket};
 
@@ -153,3 +156,60 @@ fn a_folder_that_vanished_holds_nothing() {
     assert!(!error.contains("kept"), "{error}");
     fs::remove_file(&folder).unwrap();
 }
+
+/// Whoever removes the journal of a capture that runs and starts another to the same output has
+/// two, of which the second has the place.
+#[test]
+fn what_another_capture_has_in_the_place_of_the_journal_stays() {
+    for part_traces in [1, 9] {
+        let capture = Capture::start(part_traces);
+        let folder = capture.folder.path().to_owned();
+        send(&capture, (1..=2).map(small).collect());
+        let last = journal(&folder, if part_traces == 1 { "segment-0002.flj" } else { FIRST });
+        wait_for(&last, b"POST /2 ");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while part_traces == 1 && journal(&folder, FIRST).exists() {
+            assert!(Instant::now() < deadline);
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        let body = vec![7; BODY_BLOCK_BYTES];
+        let block = BodyBlock { flow: FlowId(3), side: Side::Response, data: body.into() };
+        send(&capture, vec![FlowEvent::Body(block)]);
+        wait_for(&journal(&folder, LARGE), &[7; 100]);
+        let output = folder.join("capture.zip");
+        // The first makes its journal again as soon as it can.
+        let other = loop {
+            let _ = fs::remove_dir_all(journal(&folder, ""));
+            if let Ok((other, _)) = JournalFolder::create(&output) {
+                break other;
+            }
+        };
+        for part in 1..=2 {
+            let header = SegmentHeader {
+                series: "other".into(),
+                part,
+                created_us: 1,
+                app: "other".into(),
+                file_name: "capture.zip".into(),
+            };
+            SegmentWriter::create(&other.segment(part), &header).unwrap();
+        }
+        fs::write(journal(&folder, LARGE), "other").unwrap();
+        let told = capture.notices.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(matches!(told, Notice::CaptureSuspended(_)), "{told:?}");
+        let mut flow = exchange(3);
+        let size = BODY_BLOCK_BYTES as u64;
+        let body = Body { sent_ahead: size, size, ..Body::default() };
+        flow.response = Some(Message { body, ..exchange(3).response.unwrap() });
+        send(&capture, vec![ended(&flow)]);
+        let (_folder, _, summary) = capture.finish_with_error();
+        let error = summary.error.unwrap();
+        assert_eq!(summary.traces, if part_traces == 1 { 1 } else { 0 });
+        assert_eq!(summary.lost, 3 - summary.traces, "{error}");
+        assert!(other.segment(1).exists() && other.segment(2).exists(), "{error}");
+        assert_eq!(fs::read(journal(&folder, LARGE)).unwrap(), b"other");
+    }
+}
+
+const FIRST: &str = "segment-0001.flj";
+const LARGE: &str = "flow-3-response.body";

@@ -533,6 +533,30 @@ fn another_output_can_be_chosen() {
 }
 
 #[test]
+fn an_output_in_no_folder_is_named_and_costs_nothing() {
+    let capture = Capture::start(9);
+    send(&capture, vec![small(1)]);
+    let folder = killed(capture, 1);
+    let output = folder.path().join("none/mine.zip");
+    let origin = folder.path().join("capture.zip");
+    let error = recover(&journal(folder.path()), &origin, &output).unwrap_err().to_string();
+    assert!(error.contains("mine.zip: there is no folder"), "{error}");
+    assert_eq!(recover_in(folder.path()).unwrap().traces, 1);
+}
+
+#[test]
+fn parts_that_were_moved_are_told_of_in_one_sentence() {
+    let capture = Capture::start(9);
+    send(&capture, vec![small(1)]);
+    let folder = killed(capture, 1);
+    fs::rename(segment(folder.path(), 1), segment(folder.path(), 2_000)).unwrap();
+    let recovered = recover_in(folder.path()).unwrap();
+    let [note] = &recovered.notes[..] else { panic!("{} notes", recovered.notes.len()) };
+    assert!(note.starts_with("1999 parts from 1 to 1999 are not there; "), "{note}");
+    assert!(note.ends_with("capture.zip"), "{note}");
+}
+
+#[test]
 fn a_capture_that_lives_is_refused_and_two_at_once_do_no_harm() {
     let capture = Capture::start(9);
     send(&capture, vec![small(1)]);

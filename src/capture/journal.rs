@@ -104,12 +104,12 @@ impl JournalFolder {
             _ => {}
         }
         let again = private::create_new(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => io::Error::other("another capture has taken its place"),
+            io::ErrorKind::AlreadyExists => taken(),
             _ => error,
         })?;
         // Whoever found the new lock first has looked, and found nobody.
         if let Err(TryLockError::WouldBlock) = again.try_lock() {
-            return Err(io::Error::other("another capture has taken its place"));
+            return Err(taken());
         }
         *lock = again;
         Ok(())
@@ -195,8 +195,27 @@ impl JournalFolder {
         self.path.join("packer.tmp")
     }
 
-    /// Removes it with all that is in it.
+    /// Refused where the folder is that of another capture, as after it was removed.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path.join(LOCK);
+        match path.exists() && !private::is_at(&lock, &path).unwrap_or(true) {
+            true => Err(taken()),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes a file that nobody needs, unless it is one of another capture.
+    pub(super) fn discard(&self, path: &Path) {
+        if self.check().is_ok() {
+            // What cannot be removed goes with the folder.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Removes it with all that is in it, unless it is that of another capture.
     pub fn remove(&self) -> io::Result<()> {
+        self.check()?;
         std::fs::remove_dir_all(&self.path)
     }
 }
@@ -245,6 +264,10 @@ fn is_unfinished(path: &Path) -> bool {
 fn in_use(output: &Path) -> io::Error {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     io::Error::other(format!("another flowtap is writing {name}"))
+}
+
+fn taken() -> io::Error {
+    io::Error::other("another capture has taken its place")
 }
 
 /// A path with something behind its file name.
@@ -467,9 +490,15 @@ mod tests {
         std::fs::write(&path, "flows").unwrap();
         let refused = || mine.restore().unwrap_err().to_string();
         assert_eq!(refused(), "another capture has taken its place");
+        let removed = || {
+            mine.discard(&path);
+            mine.remove().unwrap_err().to_string()
+        };
+        assert_eq!(removed(), "another capture has taken its place");
         // Nor is that of one that has ended badly.
         drop(other);
         assert_eq!(refused(), "another capture has taken its place");
+        assert_eq!(removed(), "another capture has taken its place");
         assert_eq!(std::fs::read(path).unwrap(), b"flows");
     }
 

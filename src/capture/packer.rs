@@ -258,7 +258,8 @@ impl<'a> Desk<'a> {
 
     /// Begins a part; `None` when its segment cannot be read or no file can be made for it.
     fn begin(&self, job: Job) -> Option<Begun> {
-        match guarded(|| Packing::begin(job.part, &self.places.folder)) {
+        let folder = &self.places.folder;
+        match guarded(|| folder.check().and_then(|()| Packing::begin(job.part, folder))) {
             Ok(packing) => Some((job, Box::new(packing))),
             Err(error) => {
                 self.settle(job, Err(error));
@@ -347,7 +348,7 @@ impl<'a> Desk<'a> {
     /// be tried again.
     fn settle(&self, job: Job, result: io::Result<Finished>) -> bool {
         match result {
-            Err(error) if open_segment(&self.places.folder.segment(job.part)).is_ok() => {
+            Err(error) if self.can_be_read(&job) => {
                 self.put_aside(job, error);
                 false
             }
@@ -357,6 +358,11 @@ impl<'a> Desk<'a> {
                 self.place_in_order(&mut order)
             }
         }
+    }
+
+    fn can_be_read(&self, job: &Job) -> bool {
+        let folder = &self.places.folder;
+        folder.check().is_ok() && open_segment(&folder.segment(job.part)).is_ok()
     }
 
     /// Keeps a segment to be packed later: while the capture goes on with the next, and else at
@@ -374,15 +380,15 @@ impl<'a> Desk<'a> {
             let can_be_tried = result.is_ok();
             let placed = result.and_then(|finished| self.place(&job, finished, packed));
             if let Err(error) = placed {
-                let segment = self.places.folder.segment(job.part);
-                let is_lost = open_segment(&segment).is_err();
+                let is_lost = !self.can_be_read(&job);
                 if can_be_tried && !is_lost {
                     self.put_aside(job, error);
                     return false;
                 }
                 // The segment stays in the journal; the next part may be more lucky.
                 packed.lost += if is_lost { job.flows } else { 0 };
-                packed.segment_left |= segment.exists();
+                let folder = &self.places.folder;
+                packed.segment_left |= folder.segment(job.part).exists() && folder.check().is_ok();
                 packed.error.get_or_insert((job.path, error));
             }
             *next += 1;
@@ -404,8 +410,7 @@ impl<'a> Desk<'a> {
         let whole = lost == 0 && read.damaged == 0 && !(torn && job.finished);
         if whole {
             for file in read.used.iter().chain([&self.places.folder.segment(job.part)]) {
-                // What cannot be removed goes with the folder.
-                let _ = std::fs::remove_file(file);
+                self.places.folder.discard(file);
             }
         }
         packed.lost += lost;

@@ -97,6 +97,11 @@ pub struct Recovered {
 /// rest.
 pub fn recover(journal: &Path, origin: &Path, output: &Path) -> Result<Recovered> {
     let shown = journal.display();
+    let into = output.parent().filter(|into| !into.as_os_str().is_empty());
+    if let Some(into) = into.filter(|into| !into.is_dir()) {
+        let (output, into) = (output.display(), into.display());
+        return Err(Error::new(format!("cannot write {output}: there is no folder {into}")));
+    }
     let folder = JournalFolder::take_over(journal)
         .map_err(|error| Error::new(format!("cannot recover {shown}: {error}")))?;
     let remains = Remains::of(&folder)
@@ -397,6 +402,7 @@ impl Recovery {
             self.recovered.notes.push(why);
         }
         let last = self.last_part();
+        let mut missing = Vec::new();
         for part in 1.. {
             if let Some((path, stats)) = self.shelf.find(part) {
                 let recovered = &mut self.recovered;
@@ -407,16 +413,29 @@ impl Recovery {
             } else if part > last {
                 break;
             } else if !self.remains.segments.contains(&part) {
-                let was = part_path(&self.shelf.origin, part);
-                let was = was.display();
-                let note = format!("part {part} is not there; the capture had put it to {was}");
-                self.recovered.notes.push(note);
+                missing.push(part);
             }
         }
+        self.tell_missing(&missing);
         for name in &self.remains.strange {
             let name = name.to_string_lossy();
             self.recovered.failures.push(format!("{name} is no file of a capture"));
         }
+    }
+
+    /// Tells of parts that somebody has moved, however many, in one sentence.
+    fn tell_missing(&mut self, parts: &[u32]) {
+        let [first, more @ ..] = parts else { return };
+        let was = part_path(&self.shelf.origin, *first);
+        let was = was.display();
+        self.recovered.notes.push(match more.last() {
+            None => format!("part {first} is not there; the capture had put it to {was}"),
+            Some(last) => format!(
+                "{} parts from {first} to {last} are not there; the capture had put the first of \
+                 them to {was}",
+                parts.len()
+            ),
+        });
     }
 
     /// Removes the journal, all of which stands in bundles.

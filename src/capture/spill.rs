@@ -102,8 +102,7 @@ impl SpillFiles {
     pub(super) fn tear(&mut self, folder: &JournalFolder, name: SpillFile) {
         self.open.remove(&name);
         if self.held.insert(name, None) != Some(None) {
-            // What cannot be removed goes with the folder.
-            let _ = std::fs::remove_file(name.path(folder));
+            folder.discard(&name.path(folder));
         }
     }
 
@@ -130,8 +129,7 @@ impl SpillFiles {
     /// Closes and removes a file that nobody needs.
     pub(super) fn remove(&mut self, folder: &JournalFolder, name: SpillFile) {
         self.close(name);
-        // What cannot be removed goes with the folder.
-        let _ = std::fs::remove_file(name.path(folder));
+        folder.discard(&name.path(folder));
     }
 }
 

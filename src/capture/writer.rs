@@ -428,7 +428,9 @@ impl Writer {
             self.suspend_on(checked);
         }
         let mut open = self.websockets.flows();
-        let has_more = self.unflushed.flows() > 0 || !open.is_empty();
+        // Without a first segment there would be no bundle, not even one of nothing.
+        let has_none = self.part == 1 && self.flushed.flows() == 0 && self.check().is_err();
+        let has_more = has_none || self.unflushed.flows() > 0 || !open.is_empty();
         let may_try = self.is_suspended() && !self.suspension.is_for_good();
         if may_try && has_more && self.take_up_again(Room::ForTheRest).is_ok() {
             self.suspension.end();
@@ -457,8 +459,7 @@ impl Writer {
     fn give_last_to_packer(&mut self, now: u64) {
         if self.part > 1 && self.flushed.flows() == 0 {
             // The folder may be kept, and this says nothing.
-            let _ = std::fs::remove_file(self.folder.segment(self.part));
-            return;
+            return self.folder.discard(&self.folder.segment(self.part));
         }
         if self.suspension.is_for_good() {
             return self.give_to_packer(false);

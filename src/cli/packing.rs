@@ -31,8 +31,8 @@ pub(super) fn attend(
         let words = format!("packing: {} of {} flows", progress.packed, progress.recorded);
         if signals.try_iter().any(|stop| stop == Stop::Asked) {
             status.line(&format!(
-                "{words}; the bundle is whole at the end of it. If flowtap is killed before, the \
-                 flows are in the folder .journal beside the bundle"
+                "{words}; the bundle is whole at the end of it. If flowtap is killed before, \
+                 flowtap recover makes the rest of it"
             ));
         } else if patience.is_over(now, progress) {
             told = now;

@@ -125,9 +125,9 @@ fn end(
 
 /// Has a write past the process's limit on the size of files fail, as on a full disk; its signal
 /// would end the process.
-fn outlive_file_limit() {
+pub(super) fn outlive_file_limit() {
     #[cfg(unix)]
-    // Where it cannot be caught, the limit ends the capture as it ends other programs.
+    // Where it cannot be caught, the limit ends flowtap as it ends other programs.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 

@@ -121,7 +121,7 @@ fn on_a_full_disk_nothing_is_lost_and_the_same_command_goes_on() {
     let segment = folder.join("capture.zip.journal/segment-0001.flj");
     let before = fs::read(&segment).unwrap();
     // A limit on the size of files ends writes as a full disk does.
-    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" recover capture.zip";
+    let script = "ulimit -c 0; ulimit -f 0; exec \"$0\" recover capture.zip";
     let mut shell = Command::new("sh");
     shell.current_dir(folder).args(["-c", script]).arg(env!("CARGO_BIN_EXE_flowtap"));
     let ran = said(shell.output().unwrap());

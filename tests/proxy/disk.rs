@@ -281,6 +281,17 @@ fn a_journal_that_is_removed_is_made_again() {
 }
 
 #[test]
+fn a_journal_that_is_removed_just_before_the_end_of_an_empty_capture_is_made_again() {
+    let mut tap = Setup::proxy().start();
+    let output = tap.folder().join("capture.zip");
+    std::fs::remove_dir_all(journal(&output)).unwrap();
+    let ended = interrupt(&mut tap);
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(Bundle::read(&output).traces().len(), 0);
+    assert!(!journal(&output).exists());
+}
+
+#[test]
 fn an_output_folder_that_is_removed_is_made_again() {
     goes_on_without("");
 }
