@@ -547,6 +547,22 @@ fn an_output_in_no_folder_is_named_and_costs_nothing() {
 }
 
 #[test]
+fn pipes_and_folders_among_the_segments_are_passed_over() {
+    let capture = Capture::start(9);
+    send(&capture, vec![small(1)]);
+    let folder = killed(capture, 1);
+    fs::create_dir(segment(folder.path(), 2)).unwrap();
+    let pipe = segment(folder.path(), 3);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (tell, told) = std::sync::mpsc::channel();
+    let path = folder.path().to_owned();
+    std::thread::spawn(move || tell.send(recover_in(&path)));
+    let recovered = told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
+    assert_eq!((recovered.traces, recovered.failures.len()), (1, 2), "{recovered:?}");
+    assert!(pipe.exists());
+}
+
+#[test]
 fn parts_that_were_moved_are_told_of_in_one_sentence() {
     let capture = Capture::start(9);
     send(&capture, vec![small(1)]);

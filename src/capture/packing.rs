@@ -294,5 +294,9 @@ pub(super) fn salvage(path: &Path) -> io::Result<Frames> {
 }
 
 fn open(path: &Path) -> io::Result<BufReader<File>> {
+    // Opening a named pipe would wait for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     Ok(BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, File::open(path)?))
 }

@@ -32,8 +32,11 @@ impl Remains {
     pub(super) fn of(folder: &JournalFolder) -> io::Result<Self> {
         let mut remains = Remains::default();
         for entry in std::fs::read_dir(folder.path())? {
-            let name = entry?.file_name();
-            let known = name.to_str().is_some_and(|name| remains.add(folder, name));
+            let entry = entry?;
+            let name = entry.file_name();
+            // Opening a named pipe would wait for ever.
+            let is_file = entry.file_type()?.is_file();
+            let known = is_file && name.to_str().is_some_and(|name| remains.add(folder, name));
             if !known {
                 remains.strange.push(name);
             }
