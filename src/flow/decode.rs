@@ -4,7 +4,7 @@
 //! input, after every coding of a stack, so that a bomb ends early. There is no clock: bounded
 //! bytes bound the time as well.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -109,6 +109,9 @@ impl std::error::Error for DecodeError {}
 
 /// Undoes `codings` (the one applied last is undone first) and writes the result to `sink`; gives
 /// the number of bytes written. After an error `sink` has an unspecified part of them.
+///
+/// What stands behind the end of a coding counts for nothing, but must be in the codings that it is
+/// inside of: whether a body is sound does not depend on the pieces in which it is read.
 pub fn decode(
     codings: &[Coding],
     source: &mut dyn Read,
@@ -117,12 +120,19 @@ pub fn decode(
 ) -> Result<u64, DecodeError> {
     let spent = Rc::new(Spent::default());
     let wire = Counted { source, spent: spent.clone() };
-    let mut reader: Box<dyn Read + '_> = Box::new(wire);
+    let mut reader = Layer::new(wire);
+    let mut inside = Vec::new();
     for coding in codings.iter().rev() {
+        inside.push(reader.clone());
         let layer = undo(*coding, reader);
-        reader = Box::new(Capped { layer, given: 0, caps, spent: spent.clone() });
+        reader = Layer::new(Capped { layer, given: 0, caps, spent: spent.clone() });
     }
-    copy(reader.as_mut(), sink, &spent)
+    let written = copy(&mut reader, sink, &spent)?;
+    // The first is the wire, in which anything may stand.
+    for layer in inside.iter_mut().skip(1).rev() {
+        copy(layer, &mut io::sink(), &spent)?;
+    }
+    Ok(written)
 }
 
 /// Inflates one message of permessage-deflate (RFC 7692 section 7.2.2) with the history that
@@ -206,7 +216,23 @@ fn read_guarded(reader: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn undo<'a>(coding: Coding, source: Box<dyn Read + 'a>) -> Box<dyn Read + 'a> {
+/// What is read by the coding outside of it, and behind the end of that by [`decode`].
+#[derive(Clone)]
+struct Layer<'a>(Rc<RefCell<dyn Read + 'a>>);
+
+impl<'a> Layer<'a> {
+    fn new(reader: impl Read + 'a) -> Self {
+        Layer(Rc::new(RefCell::new(reader)))
+    }
+}
+
+impl Read for Layer<'_> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(target)
+    }
+}
+
+fn undo<'a>(coding: Coding, source: Layer<'a>) -> Box<dyn Read + 'a> {
     let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, source);
     match coding {
         Coding::Gzip => Box::new(MultiGzDecoder::new(source)),

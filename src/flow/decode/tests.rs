@@ -74,6 +74,22 @@ fn every_coding_and_stack_is_undone() {
 }
 
 #[test]
+fn what_stands_behind_the_end_of_a_stacked_coding_must_be_sound() {
+    let both = [Coding::Brotli, Coding::Gzip];
+    let brotli = &include_bytes!("../../../tests/data/fox.br")[..];
+    // What is inside can be undone without the check at gzip's end.
+    let sound = gzip(brotli);
+    assert_eq!(undone(&both, &sound).unwrap(), TEXT.repeat(40));
+    for cut in 1..=8 {
+        let result = undone(&both, &sound[..sound.len() - cut]);
+        assert!(matches!(result, Err(DecodeError::Malformed)), "{cut}: {result:?}");
+    }
+    let bomb = gzip(&[brotli, &vec![0; 2 * DECODED_FREE_BYTES as usize]].concat());
+    let result = undone(&both, &bomb);
+    assert!(matches!(result, Err(DecodeError::PastCaps)), "{result:?}");
+}
+
+#[test]
 fn brotli_and_zstd_made_by_their_own_tools_are_undone() {
     let expected = TEXT.repeat(40);
     let brotli = include_bytes!("../../../tests/data/fox.br");
