@@ -26,7 +26,7 @@ fn coded_bodies_decode_within_the_caps() {
         let stack = if choice & 16 == 0 { &stack[..1] } else { &stack[..] };
         let caps = Caps { bytes: 1 << 20, ratio: 200, free_bytes: 1 << 16 };
         let result = decode(stack, &mut body, &mut Vec::new(), caps);
-        let whole = !name.contains("cut") && !name.contains("bomb");
+        let whole = !["cut", "bomb", "malformed"].iter().any(|flaw| name.contains(flaw));
         assert_eq!(result.is_ok(), whole, "{name}: {result:?}");
     }
 }
