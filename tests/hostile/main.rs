@@ -10,7 +10,7 @@ mod heads;
 mod measure;
 mod records;
 #[path = "../proxy/support/mod.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the tests of the proxy use all of it")]
 mod support;
 mod tls;
 mod websockets;

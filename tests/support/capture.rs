@@ -1,7 +1,8 @@
 //! A recorder in a temporary folder, and flows to give to it.
 //!
-//! Each test binary uses a part of it, and clippy takes support of tests for production code.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+//! Clippy takes support of tests for production code.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![expect(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::Write;
 use std::path::Path;
