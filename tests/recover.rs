@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowtap::capture::entry::ended;
 use flowtap::capture::frame::FRAME_HEADER_BYTES;
@@ -30,27 +30,10 @@ use tempfile::TempDir;
 
 use random::{Random, bytes};
 
-use capture::{Capture, at, base64, check, exchange, send, websocket};
-
-fn small(id: u64) -> FlowEvent {
-    ended(&exchange(id))
-}
+use capture::{Capture, at, base64, check, exchange, holds, names, send, small, wait, websocket};
 
 fn journal(folder: &Path) -> PathBuf {
     folder.join("capture.zip.journal")
-}
-
-/// Waits until a condition holds.
-fn wait(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-fn holds(path: &Path, bytes: &[u8]) -> bool {
-    fs::read(path).is_ok_and(|held| held.windows(bytes.len()).any(|part| part == bytes))
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -99,14 +82,6 @@ fn recover_in(folder: &Path) -> Result<Recovered, String> {
         !is_locked(&recovered)
     });
     recovered
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// The requests' paths in all parts, each of which is a whole bundle.
