@@ -10,7 +10,7 @@
 #[path = "support/capture.rs"]
 mod capture;
 #[path = "crash/random.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the crash test takes chances too")]
 mod random;
 
 use std::collections::BTreeSet;
