@@ -10,6 +10,8 @@ mod frame;
 mod frame_reader;
 mod kills;
 mod load;
+#[path = "../support/processors.rs"]
+mod processors;
 mod random;
 #[expect(dead_code, reason = "the tests of the proxy use all of it")]
 #[path = "../proxy/support/mod.rs"]
