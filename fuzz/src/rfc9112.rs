@@ -1,7 +1,8 @@
 //! A second, independent reading of HTTP/1 framing, written from RFC 9112 and sharing nothing
 //! with `flowtap::http`. It is short and slow, reads whole messages only, and takes nothing that
 //! the RFC does not define, but for a status line that ends behind its code (section 4 wants a
-//! space there, which many servers leave out).
+//! space there, which many servers leave out) and for any target without blanks and control
+//! characters (section 3.2 has URIs there; clients send other bytes as they are).
 
 /// What there is of a message at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -193,6 +194,11 @@ impl<'a> Head<'a> {
         all.map(trimmed).filter(|it| !it.is_empty()).map(<[u8]>::to_ascii_lowercase).collect()
     }
 
+    /// A response begins with it, and no method can look like it.
+    fn version(&self) -> &'a [u8] {
+        if is_version(self.start[0]) { self.start[0] } else { self.start[2] }
+    }
+
     /// What Transfer-Encoding and Content-Length say (sections 6.1 to 6.3).
     fn declared(&self) -> Result<Option<Ends>, &'static str> {
         let codings = self.elements("Transfer-Encoding");
@@ -200,6 +206,9 @@ impl<'a> Head<'a> {
         let lengths: Vec<&[u8]> = self.values("Content-Length").collect();
         if is_coded && !lengths.is_empty() {
             return Err("Content-Length beside Transfer-Encoding");
+        }
+        if is_coded && self.version() == b"HTTP/1.0" {
+            return Err("Transfer-Encoding in HTTP/1.0");
         }
         if is_coded {
             let chunked = codings.iter().filter(|coding| same(coding, "chunked")).count();
