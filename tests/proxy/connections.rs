@@ -1,8 +1,6 @@
 //! As many connections as there may be, and one more.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,7 +9,7 @@ use crate::support::agent::Agent;
 use crate::support::client::Client;
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::Origin;
-use crate::support::{DEADLINE, get, read_head};
+use crate::support::{DEADLINE, get};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// How long an answer has to fail to come for its connection to count as waiting.
@@ -122,13 +120,7 @@ fn clients_beyond_the_limit_of_open_files_wait() {
 #[test]
 fn a_server_for_which_no_descriptor_is_left_is_503() {
     let tap = Setup::proxy().args(["--loops", "1"]).with_open_files(48).start();
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Arc::new(Origin::start(move |_, stream| {
-        read_head(stream);
-        let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
-        stream.say(OK.as_bytes());
-    }));
+    let (go, origin) = Origin::answers_when_told(OK);
     let mut clients: Vec<_> = (0..21).map(|_| Client::connect(tap.addr)).collect();
     for client in &mut clients {
         client.send(get(origin.addr, "/"));
