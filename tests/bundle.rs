@@ -6,16 +6,15 @@
 mod capture;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use flate2::{Compress, Compression, FlushCompress};
 use flowtap::capture::entry::ended;
 use flowtap::flow::record::*;
 use flowtap::notice::Notice;
 
-use capture::{Capture, at, base64, exchange, gzip, lines, send};
+use capture::{Capture, at, base64, exchange, gzip, holds, lines, names, send, small, wait};
 
 #[test]
 fn a_capture_of_nothing_is_a_valid_bundle() {
@@ -309,7 +308,7 @@ fn messages_behind_one_that_is_past_the_caps_are_inflated() {
 fn the_next_part_begins_at_the_limit() {
     let capture = Capture::start(3);
     for id in 1..=7 {
-        send(&capture, vec![ended(&exchange(id))]);
+        send(&capture, vec![small(id)]);
     }
     send(&capture, vec![open(8, None), close(8)]);
     let (listings, summary) = capture.finish();
@@ -358,7 +357,7 @@ fn more_entries_than_a_plain_zip_can_count_are_all_there() {
 fn the_real_limit_holds() {
     let capture = Capture::start(flowtap::limits::PART_TRACES);
     for batch in 0..200_u64 {
-        let flow = |id| ended(&exchange(batch * 51 + id));
+        let flow = |id| small(batch * 51 + id);
         send(&capture, (1..=51).map(flow).collect());
     }
     let (listings, summary) = capture.finish();
@@ -368,28 +367,16 @@ fn the_real_limit_holds() {
     assert_eq!(listings[1]["traces"].as_array().unwrap().len(), 201);
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-fn small(ids: std::ops::RangeInclusive<u64>) -> Vec<FlowEvent> {
-    ids.map(|id| ended(&exchange(id))).collect()
-}
-
 #[test]
 fn later_parts_of_the_capture_that_is_replaced_go() {
     let first = Capture::start(1);
-    send(&first, small(1..=4));
+    send(&first, (1..=4).map(small).collect());
     let (folder, listings, _) = first.finish_in_place();
     let series = |listing: &serde_json::Value| listing["manifest"]["series_id"].clone();
     assert!(listings.iter().all(|part| series(part) == series(&listings[0])));
     assert_eq!(listings[3]["manifest"]["part_number"], 4);
     let second = Capture::start_in(folder, 2);
-    send(&second, small(1..=3));
+    send(&second, (1..=3).map(small).collect());
     let (folder, second, _) = second.finish_in_place();
     assert_eq!(names(folder.path()), ["capture-0002.zip", "capture.zip"]);
     assert_ne!(series(&second[0]), series(&listings[0]));
@@ -400,20 +387,20 @@ fn later_parts_of_the_capture_that_is_replaced_go() {
 fn parts_of_others_stay_or_are_moved_aside() {
     // A capture that has the name of a part, and a file that is no bundle at all.
     let other = Capture::start_as(tempfile::tempdir().unwrap(), "capture-0002.zip", 10);
-    send(&other, small(1..=3));
+    send(&other, (1..=3).map(small).collect());
     let (folder, ..) = other.finish_in_place();
     let other = fs::read(folder.path().join("capture-0002.zip")).unwrap();
     fs::write(folder.path().join("capture-0003.zip"), "mine").unwrap();
     fs::write(folder.path().join("capture-0003.zip.old"), "older").unwrap();
 
     let one = Capture::start_in(folder, 10);
-    send(&one, small(1..=1));
+    send(&one, (1..=1).map(small).collect());
     let (folder, ..) = one.finish_in_place();
     assert!(fs::read(folder.path().join("capture-0002.zip")).unwrap() == other);
 
     let three = Capture::start_in(folder, 1);
     let notices = three.notices.clone();
-    send(&three, small(1..=3));
+    send(&three, (1..=3).map(small).collect());
     let (folder, listings, _) = three.finish_in_place();
     assert_eq!(listings.len(), 3);
     assert!(fs::read(folder.path().join("capture-0002.zip.old")).unwrap() == other);
@@ -430,7 +417,7 @@ fn parts_of_others_stay_or_are_moved_aside() {
 #[test]
 fn while_a_capture_goes_on_no_part_of_the_former_stands_behind_its_own() {
     let first = Capture::start(1);
-    send(&first, small(1..=3));
+    send(&first, (1..=3).map(small).collect());
     let (folder, ..) = first.finish_in_place();
     let old: Vec<_> = ["capture.zip", "capture-0002.zip", "capture-0003.zip"]
         .map(|name| fs::read(folder.path().join(name)).unwrap())
@@ -438,12 +425,9 @@ fn while_a_capture_goes_on_no_part_of_the_former_stands_behind_its_own() {
     let second = Capture::start_in(folder, 1);
     assert!(fs::read(second.folder.path().join("capture.zip")).unwrap() == old[0]);
     // The second flow ends the first part, which is packed while the capture goes on.
-    send(&second, small(1..=2));
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while fs::read(second.folder.path().join("capture.zip")).unwrap() == old[0] {
-        assert!(Instant::now() < deadline);
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
+    send(&second, (1..=2).map(small).collect());
+    let first_part = second.folder.path().join("capture.zip");
+    wait("the first part is packed", || fs::read(&first_part).unwrap() != old[0]);
     assert_eq!(names(second.folder.path()), ["capture.zip", "capture.zip.journal"]);
     for (number, old) in old.iter().enumerate() {
         let kept = format!("capture.zip.journal/replaced-{:04}.zip", number + 1);
@@ -469,7 +453,7 @@ fn an_unfinished_journal_stays_and_is_told_of() {
 #[test]
 fn a_second_capture_to_the_same_output_is_refused() {
     let capture = Capture::start(10);
-    send(&capture, vec![ended(&exchange(1))]);
+    send(&capture, vec![small(1)]);
     let error = capture::refused(&capture.folder.path().join("capture.zip"));
     assert!(error.contains("another flowtap is writing capture.zip"), "{error}");
     assert!(!error.contains('\n'));
@@ -481,13 +465,9 @@ fn a_second_capture_to_the_same_output_is_refused() {
 #[test]
 fn flows_are_in_the_journal_before_the_capture_ends() {
     let capture = Capture::start(10);
-    send(&capture, vec![ended(&exchange(77))]);
+    send(&capture, vec![small(77)]);
     let segment = capture.folder.path().join("capture.zip.journal/segment-0001.flj");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !fs::read(&segment).unwrap().windows(8).any(|bytes| bytes == b"POST /77") {
-        assert!(Instant::now() < deadline);
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+    wait("the flow is written", || holds(&segment, b"POST /77"));
     capture.finish();
 }
 

@@ -8,7 +8,7 @@ mod capture;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowtap::capture::entry::{SegmentHeader, ended};
 use flowtap::capture::journal::{JournalFolder, SegmentWriter};
@@ -16,11 +16,7 @@ use flowtap::flow::record::*;
 use flowtap::limits::BODY_BLOCK_BYTES;
 use flowtap::notice::Notice;
 
-use capture::{Capture, base64, exchange, send, websocket};
-
-fn small(id: u64) -> FlowEvent {
-    ended(&exchange(id))
-}
+use capture::{Capture, base64, exchange, holds, send, small, wait, websocket};
 
 /// A file of the journal.
 fn journal(folder: &Path, name: &str) -> PathBuf {
@@ -29,12 +25,7 @@ fn journal(folder: &Path, name: &str) -> PathBuf {
 
 /// Waits until the recorder has written `bytes` to a file of the journal.
 fn wait_for(path: &Path, bytes: &[u8]) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let holds = |held: Vec<u8>| held.windows(bytes.len()).any(|part| part == bytes);
-    while !fs::read(path).is_ok_and(holds) {
-        assert!(Instant::now() < deadline);
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+    wait("it is written", || holds(path, bytes));
 }
 
 /// Damages the byte at `place`.
@@ -167,11 +158,7 @@ fn what_another_capture_has_in_the_place_of_the_journal_stays() {
         send(&capture, (1..=2).map(small).collect());
         let last = journal(&folder, if part_traces == 1 { "segment-0002.flj" } else { FIRST });
         wait_for(&last, b"POST /2 ");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while part_traces == 1 && journal(&folder, FIRST).exists() {
-            assert!(Instant::now() < deadline);
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
+        wait("what was packed is gone", || part_traces != 1 || !journal(&folder, FIRST).exists());
         let body = vec![7; BODY_BLOCK_BYTES];
         let block = BodyBlock { flow: FlowId(3), side: Side::Response, data: body.into() };
         send(&capture, vec![FlowEvent::Body(block)]);

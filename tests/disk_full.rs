@@ -20,7 +20,7 @@ use flowtap::notice::Notice;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 
-use capture::{Capture, at, base64, exchange, send, text_body, websocket};
+use capture::{Capture, at, base64, exchange, send, small, text_body, websocket};
 
 /// Set in the child process.
 const LIMITED: &str = "FLOWTAP_TEST_LIMITED";
@@ -78,10 +78,6 @@ fn compressed(id: u64, payload: Vec<u8>) -> FlowEvent {
         time_us: at(id),
         payload: payload.into(),
     })
-}
-
-fn small(id: u64) -> FlowEvent {
-    ended(&exchange(id))
 }
 
 #[test]

@@ -10,14 +10,14 @@
 #[path = "support/capture.rs"]
 mod capture;
 #[path = "crash/random.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the crash test takes chances too")]
 mod random;
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowtap::capture::entry::ended;
 use flowtap::capture::frame::FRAME_HEADER_BYTES;
@@ -30,27 +30,10 @@ use tempfile::TempDir;
 
 use random::{Random, bytes};
 
-use capture::{Capture, at, base64, check, exchange, send, websocket};
-
-fn small(id: u64) -> FlowEvent {
-    ended(&exchange(id))
-}
+use capture::{Capture, at, base64, check, exchange, holds, names, send, small, wait, websocket};
 
 fn journal(folder: &Path) -> PathBuf {
     folder.join("capture.zip.journal")
-}
-
-/// Waits until a condition holds.
-fn wait(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-fn holds(path: &Path, bytes: &[u8]) -> bool {
-    fs::read(path).is_ok_and(|held| held.windows(bytes.len()).any(|part| part == bytes))
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -88,25 +71,22 @@ fn try_to_recover(folder: &Path) -> Result<Recovered, String> {
 /// Recovers what no living capture has. A program that another test starts at the same time has
 /// this process's descriptors, locks among them, until it is in its place.
 fn recover_in(folder: &Path) -> Result<Recovered, String> {
-    let mut recovered = try_to_recover(folder);
+    unlocked(|| try_to_recover(folder))
+}
+
+/// What a recovery comes to when nobody holds the lock any more.
+fn unlocked(recover: impl Fn() -> Result<Recovered, String>) -> Result<Recovered, String> {
+    let mut recovered = recover();
     let is_locked = |it: &Result<_, String>| {
         it.as_ref().is_err_and(|error| error.contains("its capture is still running"))
     };
     wait("nobody holds the lock of a capture that has ended", || {
         if is_locked(&recovered) {
-            recovered = try_to_recover(folder);
+            recovered = recover();
         }
         !is_locked(&recovered)
     });
     recovered
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// The requests' paths in all parts, each of which is a whole bundle.
@@ -522,11 +502,16 @@ fn each_of_several_journals_gets_its_own_bundle() {
     let second = folder.path().join("capture.zip.journal-2");
     fs::rename(journal(other.path()), &second).unwrap();
     let output = folder.path().join("capture.zip");
-    let found = find(&output).unwrap();
+    let mut found = find(&output).unwrap();
+    wait("nobody holds a lock", || {
+        found = find(&output).unwrap();
+        found.live.is_empty()
+    });
     assert_eq!(found.journals, [journal(folder.path()), second.clone()]);
     assert_eq!(found.output, Some(output.canonicalize().unwrap_or(output.clone())));
     assert_eq!(find(&second).unwrap().output, Some(output.clone()));
-    let bundles = found.journals.iter().map(|path| recover(path, &output, &output).unwrap());
+    let try_one = |path| recover(path, &output, &output).map_err(|error| error.to_string());
+    let bundles = found.journals.iter().map(|path| unlocked(|| try_one(path)).unwrap());
     let bundles: Vec<_> = bundles.collect();
     assert_eq!(bundles[0].paths, [output]);
     assert_eq!(bundles[1].paths, [folder.path().join("capture-recovered.zip")]);

@@ -6,8 +6,14 @@
 
 #[path = "../benches/soak/mod.rs"]
 mod soak;
-#[path = "../benches/support/mod.rs"]
-mod support;
+#[path = "../benches/support"]
+#[expect(dead_code, reason = "other benchmarks look at more")]
+mod support {
+    pub(crate) mod flowtap;
+    pub(crate) mod head;
+    pub(crate) mod system;
+    pub(crate) mod tls;
+}
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use super::wire::{Head, SILENCE, Wire};
 use super::world::{Dice, Outcome, World, at, status};
 
 const VERSION: &str = "2025-06-18";
-/// Between two looks at what is held.
+/// Between two looks at what is held: no tool waits for a flow that comes or goes.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How long connections are made eagerly.

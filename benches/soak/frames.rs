@@ -4,6 +4,8 @@ use std::io;
 
 use flate2::{Compress, Compression, FlushCompress};
 
+use super::frame::frame;
+use super::frame_reader::read_frame;
 use super::wire::{Head, Wire};
 
 const TEXT: u8 = 1;
@@ -13,50 +15,6 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
 const COMPRESSED: u8 = 0x40;
-/// Any mask but zero shows whether masking is undone.
-const MASK: [u8; 4] = [0x11, 0x82, 0x33, 0xf4];
-
-/// The first byte of a frame, and its payload unmasked.
-type Frame = (u8, Vec<u8>);
-
-fn frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
-    let mut bytes = vec![first];
-    let mask_bit = if masked { 0x80 } else { 0 };
-    match payload.len() {
-        length @ ..=125 => bytes.push(mask_bit | length as u8),
-        length @ 126..=65_535 => {
-            bytes.push(mask_bit | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(mask_bit | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    if masked {
-        bytes.extend(MASK);
-        bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    } else {
-        bytes.extend(payload);
-    }
-    bytes
-}
-
-fn read(wire: &mut Wire) -> io::Result<Frame> {
-    let head = wire.take(2)?;
-    let length = match head[1] & 0x7f {
-        126 => wire.take(2)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-        127 => wire.take(8)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-        length => usize::from(length),
-    };
-    let mask = if head[1] & 0x80 == 0 { vec![0; 4] } else { wire.take(4)? };
-    let mut payload = wire.take(length)?;
-    for (byte, mask) in payload.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= mask;
-    }
-    Ok((head[0], payload))
-}
-
 /// The origin's side: sends every message back, as compressed as it came.
 pub(crate) fn serve(mut wire: Wire, head: &Head) -> io::Result<()> {
     let deflates = head.field("sec-websocket-extensions").is_some();
@@ -66,7 +24,7 @@ pub(crate) fn serve(mut wire: Wire, head: &Head) -> io::Result<()> {
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n{extensions}\r\n"
     ))?;
     loop {
-        let (first, payload) = read(&mut wire)?;
+        let (first, payload) = read_frame(|count| wire.take(count))?;
         let answer = if first & 0x0f == PING { FINAL | PONG } else { first };
         wire.send(frame(answer, &payload, false))?;
         if first & 0x0f == CLOSE {
@@ -143,7 +101,7 @@ impl Socket {
     }
 
     fn await_frame(&mut self, first: u8, payload: &[u8]) -> io::Result<()> {
-        let (own_first, own_payload) = read(&mut self.wire)?;
+        let (own_first, own_payload) = read_frame(|count| self.wire.take(count))?;
         if own_first != first || own_payload != payload {
             return Err(io::Error::other("another frame came back"));
         }

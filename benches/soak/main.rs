@@ -11,8 +11,14 @@
 
 #[path = "mod.rs"]
 mod soak;
-#[path = "../support/mod.rs"]
-mod support;
+#[path = "../support"]
+#[expect(dead_code, reason = "other benchmarks look at more")]
+mod support {
+    pub(crate) mod flowtap;
+    pub(crate) mod head;
+    pub(crate) mod system;
+    pub(crate) mod tls;
+}
 
 use std::process::ExitCode;
 use std::time::Duration;

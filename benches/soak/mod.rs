@@ -4,6 +4,10 @@
 mod agents;
 mod bodies;
 pub(crate) mod flat;
+#[path = "../../tests/support/frame.rs"]
+mod frame;
+#[path = "../../tests/support/frame_reader.rs"]
+mod frame_reader;
 mod frames;
 mod holding;
 mod ledger;

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::bodies::Body;
 use super::frames;
 use super::wire::{Head, Wire};
+use crate::support::tls;
 
-/// Between the pieces of a body that drips.
+// Delays are what the clients ask for, and make the traffic what it is; nobody waits for them to
+// have passed. Each is short, so that a run that ends is not held up.
+/// Between the pieces of a body that drips, or that is taken in sips.
 const DRIP: Duration = Duration::from_millis(50);
 /// Between events of a stream.
 const EVENT: Duration = Duration::from_millis(200);
@@ -73,8 +75,8 @@ impl Origin {
     pub(crate) fn start() -> Origin {
         // The address is for requests that are sent again: tools go where CONNECT went.
         let names = [format!("*.{HOSTS}"), format!("*.{PASSED_HOSTS}"), "127.0.0.1".to_owned()];
-        let (secure, certificate_pem) = certificate(names.to_vec());
-        let (untrusted, _) = certificate(names.to_vec());
+        let (secure, certificate_pem) = tls::server(names.to_vec());
+        let (untrusted, _) = tls::server(names.to_vec());
         let open = Arc::new(Open::default());
         let listen = |tls: Option<Arc<ServerConfig>>, serve: fn(Wire) -> io::Result<()>| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -106,19 +108,6 @@ impl Origin {
             let _ = tcp.shutdown(Shutdown::Both);
         }
     }
-}
-
-/// A certificate for these names, and it as PEM.
-fn certificate(names: Vec<String>) -> (Arc<ServerConfig>, String) {
-    let made = rcgen::generate_simple_self_signed(names).expect("a key");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = ServerConfig::builder_with_provider(::flowtap::tls::provider::provider())
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .expect("a key that fits");
-    (Arc::new(tls), made.cert.pem())
 }
 
 fn accept(

@@ -11,6 +11,8 @@ use crate::support::system::Process;
 
 /// Between two probes.
 const PROBES: Duration = Duration::from_millis(100);
+/// Between two looks at what is still open: the system tells nobody when a process closes something.
+const LOOKS: Duration = Duration::from_millis(100);
 /// Bytes of a probe's answer.
 const PROBE_BYTES: usize = 100;
 
@@ -126,6 +128,6 @@ pub(crate) fn wait(
         if until(&sample) || Instant::now() > end {
             return sample;
         }
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(LOOKS);
     }
 }

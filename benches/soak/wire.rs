@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::load::head_end;
+use crate::support::head::head_end;
 
 /// How long a peer may be silent before that counts as a failure.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);

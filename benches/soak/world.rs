@@ -3,21 +3,19 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::bodies::Body;
 use super::ledger::Ledger;
 use super::origin::{HOSTS, Origin};
 use super::wire::{Head, Wire};
 use crate::support::flowtap::Flowtap;
+use crate::support::tls;
 
 /// What went wrong, in words.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -26,8 +24,6 @@ pub(crate) type Outcome<T = ()> = Result<T, String>;
 const KNOWN_HOSTS: u64 = 50;
 /// How far behind its rate the traffic may be before it gives up catching up.
 const BEHIND: Duration = Duration::from_secs(1);
-/// Whoever pauses looks so often whether the traffic ends.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Random numbers of one thread, always the same ones.
 pub(crate) struct Dice(u64);
@@ -66,32 +62,20 @@ pub(crate) struct World {
     pub(crate) direct: Arc<ClientConfig>,
     /// Trusts nobody.
     pub(crate) distrusting: Arc<ClientConfig>,
-    ends: AtomicBool,
+    /// Whether the traffic has ended, for which pauses are cut short.
+    ends: Mutex<bool>,
+    ended: Condvar,
     hosts: AtomicU64,
     pace: Mutex<Instant>,
     interval: Duration,
-}
-
-fn client(certificate: Option<&[u8]>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    if let Some(pem) = certificate {
-        roots.add(CertificateDer::from_pem_slice(pem).expect("PEM")).expect("a certificate");
-    }
-    let provider = ::flowtap::tls::provider::provider();
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // Some sessions are resumed, and most are not.
-    config.resumption = Resumption::in_memory_sessions(8);
-    Arc::new(config)
 }
 
 impl World {
     /// Clients of this proxy, at so many requests a second together.
     pub(crate) fn new(flowtap: &Flowtap, origin: Origin, rate: f64) -> World {
         let ca = fs::read(flowtap.ca()).expect("flowtap's CA");
+        // Some sessions are resumed, and most are not.
+        let client = |trusted| tls::client(trusted, Resumption::in_memory_sessions(8));
         World {
             proxy: flowtap.address,
             mcp: flowtap.mcp.expect("it serves MCP"),
@@ -99,7 +83,8 @@ impl World {
             trusting: client(Some(&ca)),
             direct: client(Some(origin.certificate_pem.as_bytes())),
             distrusting: client(None),
-            ends: AtomicBool::new(false),
+            ends: Mutex::new(false),
+            ended: Condvar::new(),
             hosts: AtomicU64::new(KNOWN_HOSTS),
             pace: Mutex::new(Instant::now()),
             interval: Duration::from_secs_f64(1.0 / rate),
@@ -107,27 +92,25 @@ impl World {
         }
     }
 
+    fn ends(&self) -> MutexGuard<'_, bool> {
+        self.ends.lock().expect("no thread panics with it")
+    }
+
     /// Ends the traffic.
     pub(crate) fn end(&self) {
-        self.ends.store(true, Ordering::Relaxed);
+        *self.ends() = true;
+        self.ended.notify_all();
     }
 
     /// Whether the traffic goes on.
     pub(crate) fn goes_on(&self) -> bool {
-        !self.ends.load(Ordering::Relaxed)
+        !*self.ends()
     }
 
     /// Waits for so long, or until the traffic ends; whether it goes on.
     pub(crate) fn pause(&self, length: Duration) -> bool {
-        let until = Instant::now() + length;
-        while self.goes_on() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            thread::sleep(left.min(LOOK));
-        }
-        false
+        let waited = self.ended.wait_timeout_while(self.ends(), length, |ends| !*ends);
+        !*waited.expect("no thread panics with it").0
     }
 
     /// Waits until the next request is due; whether the traffic goes on.

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
 use super::system::{Cpu, Process};
 
-/// How often a flowtap that ends is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often the times and the memory of a flowtap that ends are looked at: some are gone with it.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// Bytes that are kept of what it prints last.
 const SAID_BYTES: usize = 4 * 1024;
 
@@ -166,14 +167,13 @@ impl Flowtap {
         let (process, began) = (self.process(), Instant::now());
         kill_process(signalled.pid(), signal).expect("it runs");
         let (mut cpu, mut peak_kib) = (process.cpu(), 0);
-        // It is not reaped yet then: its times are complete and can be read.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        while waitid(WaitId::Pid(process.pid()), options).expect("a child").is_none() {
+        // It is not reaped yet when it has ended: its times are complete then and can be read.
+        let end = pidfd_open(process.pid(), PidfdFlags::empty()).expect("a child");
+        while poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&LOOK)).expect("a child") == 0 {
             if let Some(peak) = process.memory_kib("VmHWM") {
                 // A thread that has ended is not there any more.
                 (cpu, peak_kib) = (cpu.latest(process.cpu()), peak);
             }
-            thread::sleep(LOOK);
         }
         cpu.all = process.cpu().all;
         let took = began.elapsed();

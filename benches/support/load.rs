@@ -13,13 +13,14 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Poll};
 use rustls::client::Resumption;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
 
 use super::flowtap::Flowtap;
+use super::head::head_end;
 use super::link::{Link, READ_BYTES, wait};
 use super::origin::{Origins, host_name};
+use super::tls;
 
 /// How long an answer may take.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -41,29 +42,17 @@ impl Target {
     /// handshake.
     pub(crate) fn new(flowtap: &Flowtap, secure: bool, origins: &Origins) -> Target {
         let trusted = secure.then(|| fs::read(flowtap.ca()).expect("flowtap's CA"));
-        let tls = trusted.map(|pem| client_config(&pem));
+        let tls = trusted.map(|pem| tls::client(Some(&pem), Resumption::disabled()));
         let origin = format!("127.0.0.1:{}", origins.port(secure));
         Target { proxy: Some(flowtap.address), origin, tls }
     }
 
     /// The origin with TLS, without a flowtap.
     pub(crate) fn direct(origins: &Origins) -> Target {
-        let tls = Some(client_config(origins.certificate_pem.as_bytes()));
+        let trusted = Some(origins.certificate_pem.as_bytes());
+        let tls = Some(tls::client(trusted, Resumption::disabled()));
         Target { proxy: None, origin: format!("127.0.0.1:{}", origins.port(true)), tls }
     }
-}
-
-fn client_config(trusted: &[u8]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(trusted).expect("PEM")).expect("a certificate");
-    let provider = ::flowtap::tls::provider::provider();
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    Arc::new(config)
 }
 
 /// What is asked.
@@ -303,11 +292,6 @@ fn request(target: &str, host: &str) -> Vec<u8> {
 
 fn broken(what: &str) -> io::Error {
     io::Error::other(what)
-}
-
-/// Where the head ends that begins here.
-pub(crate) fn head_end(bytes: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }
 
 /// The length of the body behind the head of an answer, which must be a good one.

@@ -6,11 +6,11 @@ use std::thread;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection};
 
+use super::head::head_end;
 use super::link::{Link, READ_BYTES, wait};
-use super::load::head_end;
+use super::tls;
 
 /// The names that the origin with TLS has, beside its address, so that no resolver is needed.
 pub(crate) fn host_name(number: u64) -> String {
@@ -42,15 +42,7 @@ impl Origins {
 
 /// Starts both, on one thread.
 pub(crate) fn start() -> Origins {
-    let names = ["*.bench.localhost".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).expect("a key");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let tls = ServerConfig::builder_with_provider(::flowtap::tls::provider::provider())
-        .with_safe_default_protocol_versions()
-        .expect("TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .expect("a key that fits");
+    let (tls, certificate_pem) = tls::server(vec!["*.bench.localhost".to_owned()]);
     let poll = Poll::new().expect("a poller");
     let listen = |token| {
         let address = "127.0.0.1:0".parse().expect("an address");
@@ -60,13 +52,12 @@ pub(crate) fn start() -> Origins {
     };
     let (plain, secure) = (listen(PLAIN), listen(SECURE));
     let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
-    let origins =
-        Origins { plain: port(&plain), secure: port(&secure), certificate_pem: made.cert.pem() };
+    let origins = Origins { plain: port(&plain), secure: port(&secure), certificate_pem };
     let origin = Origin {
         poll,
         plain,
         secure,
-        tls: Arc::new(tls),
+        tls,
         clients: Vec::new(),
         free: Vec::new(),
         scratch: vec![0; READ_BYTES],

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::bench::{Bench, Cost, median, print_row};
 use crate::scenarios::KEEP_ALIVE;
 use crate::support::flowtap::{Flowtap, Setup};
-use crate::support::load::head_end;
+use crate::support::head::head_end;
 
 /// How often an agent lists flows.
 const PERIOD: Duration = Duration::from_millis(100);

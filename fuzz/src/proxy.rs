@@ -7,7 +7,6 @@ use std::time::Instant;
 use flowtap::capture::entry::take_ended;
 use flowtap::flow::record::{FlowEvent, TlsFacts};
 use flowtap::hosts::HostRules;
-use flowtap::http::body::{BodyLength, BodyReader};
 use flowtap::limits::{BUFFER_HIGH_BYTES, INPUT_BYTES, READ_BYTES};
 use flowtap::notice::Notices;
 use flowtap::options::{Options, SharedOptions};
@@ -19,6 +18,7 @@ use flowtap::proxy::link::End;
 use flowtap::proxy::outbox::Outbox;
 use flowtap::stats::Stats;
 
+use super::http::why_not_taken;
 use super::rfc9112::{self, Ends, Message, Reading};
 
 /// What divides the input: the plan, the client's bytes, and a server's answers.
@@ -57,8 +57,7 @@ fn is_sound(client: &[u8], servers: &[&[u8]]) -> bool {
     let mut rest = client;
     while !rest.is_empty() {
         let Reading::Whole(message) = rfc9112::request(rest) else { return false };
-        let chunked = matches!(message.head.request_ends(), Ok(Ends::Chunked));
-        if chunked && is_refused_at_its_end(&rest[message.head.length..message.length]) {
+        if is_refused_at_its_end(&message) {
             return false;
         }
         rest = &rest[message.length..];
@@ -73,7 +72,7 @@ fn is_sound(client: &[u8], servers: &[&[u8]]) -> bool {
                     rest = &rest[message.length..];
                 }
                 (Ok(Ends::Chunked), Reading::Whole(message)) => {
-                    return !is_refused_at_its_end(&rest[message.head.length..message.length]);
+                    return !is_refused_at_its_end(&message);
                 }
                 (Ok(Ends::Chunked), _) => return false,
                 (ends, _) => return ends.is_ok(),
@@ -82,9 +81,9 @@ fn is_sound(client: &[u8], servers: &[&[u8]]) -> bool {
     })
 }
 
-/// Whether a chunked body that is well-formed has an extension or a trailer field that is not taken.
-fn is_refused_at_its_end(body: &[u8]) -> bool {
-    BodyReader::new(BodyLength::Chunked).advance(body, &mut |_| ()).is_err()
+/// Whether the message is well-formed and has a chunk or a trailer field that is not taken.
+fn is_refused_at_its_end(message: &Message<'_>) -> bool {
+    message.chunks.as_ref().is_some_and(|chunks| !why_not_taken(chunks).is_empty())
 }
 
 fn text(bytes: &[u8]) -> String {

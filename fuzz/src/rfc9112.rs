@@ -1,7 +1,8 @@
 //! A second, independent reading of HTTP/1 framing, written from RFC 9112 and sharing nothing
 //! with `flowtap::http`. It is short and slow, reads whole messages only, and takes nothing that
 //! the RFC does not define, but for a status line that ends behind its code (section 4 wants a
-//! space there, which many servers leave out).
+//! space there, which many servers leave out) and for any target without blanks and control
+//! characters (section 3.2 has URIs there; clients send other bytes as they are).
 
 /// What there is of a message at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,8 +49,21 @@ pub struct Message<'a> {
     pub head: Head<'a>,
     /// Its body with the chunked coding undone.
     pub body: Vec<u8>,
+    /// What stood around a chunked body.
+    pub chunks: Option<Chunks<'a>>,
     /// Bytes of all of it.
     pub length: usize,
+}
+
+/// What stands around the content of a chunked body.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Chunks<'a> {
+    /// The lines with the sizes and the extensions, without their ends.
+    pub lines: Vec<&'a [u8]>,
+    /// The trailer section.
+    pub trailers: Fields<'a>,
+    /// Bytes of the trailer section with its blank line.
+    pub trailer_bytes: usize,
 }
 
 fn is_token(text: &[u8]) -> bool {
@@ -180,6 +194,11 @@ impl<'a> Head<'a> {
         all.map(trimmed).filter(|it| !it.is_empty()).map(<[u8]>::to_ascii_lowercase).collect()
     }
 
+    /// A response begins with it, and no method can look like it.
+    fn version(&self) -> &'a [u8] {
+        if is_version(self.start[0]) { self.start[0] } else { self.start[2] }
+    }
+
     /// What Transfer-Encoding and Content-Length say (sections 6.1 to 6.3).
     fn declared(&self) -> Result<Option<Ends>, &'static str> {
         let codings = self.elements("Transfer-Encoding");
@@ -187,6 +206,9 @@ impl<'a> Head<'a> {
         let lengths: Vec<&[u8]> = self.values("Content-Length").collect();
         if is_coded && !lengths.is_empty() {
             return Err("Content-Length beside Transfer-Encoding");
+        }
+        if is_coded && self.version() == b"HTTP/1.0" {
+            return Err("Transfer-Encoding in HTTP/1.0");
         }
         if is_coded {
             let chunked = codings.iter().filter(|coding| same(coding, "chunked")).count();
@@ -224,11 +246,12 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A chunked body with its trailer section (section 7.1): its content and its length.
-pub fn chunked(bytes: &[u8]) -> Reading<(Vec<u8>, usize)> {
-    let mut content = Vec::new();
-    match chunks(bytes, &mut content) {
-        Reading::Whole(length) => Reading::Whole((content, length)),
+/// A chunked body with its trailer section (section 7.1): its content, what stood around it, and
+/// its length.
+pub fn chunked(bytes: &[u8]) -> Reading<(Vec<u8>, Chunks<'_>, usize)> {
+    let (mut content, mut around) = (Vec::new(), Chunks::default());
+    match chunks(bytes, &mut content, &mut around) {
+        Reading::Whole(length) => Reading::Whole((content, around, length)),
         Reading::Part => Reading::Part,
         Reading::Wrong(why) => Reading::Wrong(why),
     }
@@ -237,12 +260,13 @@ pub fn chunked(bytes: &[u8]) -> Reading<(Vec<u8>, usize)> {
 /// What can be read of a chunked body that may be cut anywhere.
 pub fn chunked_so_far(bytes: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
-    let _ = chunks(bytes, &mut content);
+    let _ = chunks(bytes, &mut content, &mut Chunks::default());
     content
 }
 
-/// The length of a chunked body whose content is appended to `content`, as far as it is there.
-fn chunks(bytes: &[u8], content: &mut Vec<u8>) -> Reading<usize> {
+/// The length of a chunked body whose content is appended to `content`, and what stands around it
+/// put into `around`, as far as it is there.
+fn chunks<'a>(bytes: &'a [u8], content: &mut Vec<u8>, around: &mut Chunks<'a>) -> Reading<usize> {
     let mut at = 0;
     loop {
         let rest = &bytes[at..];
@@ -255,11 +279,15 @@ fn chunks(bytes: &[u8], content: &mut Vec<u8>) -> Reading<usize> {
         let Ok(size) = u64::from_str_radix(&text, 16) else {
             return Reading::Wrong("chunk size too large");
         };
+        around.lines.push(&rest[..line]);
         at += line + 2;
         if size == 0 {
             return match section(bytes, at) {
                 Reading::Whole((lines, end)) => match fields(&lines) {
-                    Ok(_) => Reading::Whole(end),
+                    Ok(trailers) => {
+                        (around.trailers, around.trailer_bytes) = (trailers, end - at);
+                        Reading::Whole(end)
+                    }
                     Err(why) => Reading::Wrong(why),
                 },
                 Reading::Part => Reading::Part,
@@ -337,27 +365,27 @@ fn divided(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
 }
 
 fn body<'a>(
-    bytes: &[u8],
+    bytes: &'a [u8],
     head: Head<'a>,
     ends: Result<Ends, &'static str>,
 ) -> Reading<Message<'a>> {
     let rest = &bytes[head.length..];
-    let (content, length) = match ends {
+    let (content, chunks, length) = match ends {
         Err(why) => return Reading::Wrong(why),
-        Ok(Ends::None) => (Vec::new(), 0),
-        Ok(Ends::WithConnection) => (rest.to_vec(), rest.len()),
+        Ok(Ends::None) => (Vec::new(), None, 0),
+        Ok(Ends::WithConnection) => (rest.to_vec(), None, rest.len()),
         Ok(Ends::After(count)) => {
             let content = usize::try_from(count).ok().and_then(|count| rest.get(..count));
             let Some(content) = content else { return Reading::Part };
-            (content.to_vec(), content.len())
+            (content.to_vec(), None, content.len())
         }
         Ok(Ends::Chunked) => match chunked(rest) {
-            Reading::Whole(whole) => whole,
+            Reading::Whole((content, chunks, length)) => (content, Some(chunks), length),
             Reading::Part => return Reading::Part,
             Reading::Wrong(why) => return Reading::Wrong(why),
         },
     };
-    Reading::Whole(Message { length: head.length + length, head, body: content })
+    Reading::Whole(Message { length: head.length + length, head, body: content, chunks })
 }
 
 /// A request at the beginning of `bytes`.

@@ -19,8 +19,9 @@ use serde_json::Value;
 use crate::load::{Exchange, Load, Seen, origin, websocket_message};
 use crate::random::Random;
 use crate::support::bundle::{Bundle, fields};
-use crate::support::flowtap::{Flowtap, Setup, Turns};
+use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::tls::test_ca;
+use crate::turns::{STARVED, Waits};
 
 /// What may be lost.
 const SECOND: Duration = Duration::from_secs(1);
@@ -166,51 +167,6 @@ fn round(seed: u64, (plain, tls): (std::net::SocketAddr, std::net::SocketAddr)) 
     let seen = std::mem::take(&mut *load.seen.lock().unwrap());
     check(&paths, &seen, killed, seed, &mut sums);
     sums
-}
-
-/// What a thread may wait for a processor before a kill; with more, the round is not judged by
-/// what should have been written.
-const STARVED: Duration = Duration::from_millis(250);
-
-/// How the threads of a proxy had processors, as the system tells.
-#[derive(Default)]
-struct Waits(Vec<(Instant, BTreeMap<PathBuf, Turns>)>);
-
-impl Waits {
-    /// Watches a proxy for some milliseconds.
-    fn watch(&mut self, tap: &Flowtap, milliseconds: u64) {
-        let end = Instant::now() + Duration::from_millis(milliseconds);
-        loop {
-            self.0.push((Instant::now(), tap.processor_turns()));
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            std::thread::park_timeout(left.min(Duration::from_millis(50)));
-        }
-    }
-
-    /// About the longest that one thread has waited for one turn in the last two seconds before
-    /// this moment.
-    fn before(&self, moment: Instant) -> Duration {
-        let age = |at: Instant| moment.saturating_duration_since(at);
-        let recent: Vec<_> = self.0.iter().filter(|(at, _)| age(*at) < 2 * SECOND).collect();
-        let mut longest = Duration::ZERO;
-        for (from, to) in recent.iter().flat_map(|from| recent.iter().map(move |to| (from, to))) {
-            let span = to.0.saturating_duration_since(from.0);
-            for (thread, now) in to.1.iter().filter(|_| span >= STARVED) {
-                let Some(then) = from.1.get(thread) else { continue };
-                let turns = now.turns - then.turns;
-                longest = longest.max(match turns {
-                    // A wait is counted when it is over.
-                    0 if now.is_runnable && then.is_runnable => span,
-                    0 => Duration::ZERO,
-                    turns => Duration::from_nanos((now.waited_ns - then.waited_ns) / turns),
-                });
-            }
-        }
-        longest
-    }
 }
 
 const OLDER: &[u8] = b"the user's older file";

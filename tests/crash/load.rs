@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::frame::frame;
+use crate::frame_reader::read_frame;
 use crate::random::{Random, bytes};
 use crate::support::tls::{certificate_in, client_config, handshake};
 use crate::support::{DEADLINE, ReadWrite};
@@ -143,49 +145,14 @@ fn websocket_messages(id: u64) -> u64 {
 }
 
 fn write_frame(stream: &mut Stream, (first, payload): &Message, masked: bool) -> io::Result<()> {
-    let mut bytes = vec![*first];
-    let mask_bit = if masked { 0x80 } else { 0 };
-    match payload.len() {
-        length @ ..=125 => bytes.push(mask_bit | length as u8),
-        length @ 126..=65_535 => {
-            bytes.push(mask_bit | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(mask_bit | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    if masked {
-        // A mask of zeros is a mask too.
-        bytes.extend([0; 4]);
-    }
-    bytes.extend(payload);
-    say(stream, &bytes)
+    say(stream, &frame(*first, payload, masked))
 }
 
-fn read_frame(stream: &mut Stream) -> io::Result<Message> {
-    let mut start = [0; 2];
-    stream.read_exact(&mut start)?;
-    let length = match start[1] & 0x7f {
-        126 => {
-            let mut length = [0; 2];
-            stream.read_exact(&mut length)?;
-            u16::from_be_bytes(length) as usize
-        }
-        127 => {
-            let mut length = [0; 8];
-            stream.read_exact(&mut length)?;
-            u64::from_be_bytes(length) as usize
-        }
-        length => length as usize,
-    };
-    if start[1] & 0x80 != 0 {
-        stream.read_exact(&mut [0; 4])?;
-    }
-    let mut payload = vec![0; length];
-    stream.read_exact(&mut payload)?;
-    Ok((start[0], payload))
+fn next_frame(stream: &mut Stream) -> io::Result<Message> {
+    read_frame(|count| {
+        let mut bytes = vec![0; count];
+        stream.read_exact(&mut bytes).map(|()| bytes)
+    })
 }
 
 fn set_up(tcp: &TcpStream) {
@@ -227,7 +194,7 @@ fn serve(mut stream: Stream) -> io::Result<()> {
                  Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
             say(&mut stream, accepted.as_bytes())?;
             loop {
-                let message = read_frame(&mut stream)?;
+                let message = next_frame(&mut stream)?;
                 write_frame(&mut stream, &message, false)?;
                 if message.0 == 0x88 {
                     return Ok(());
@@ -357,7 +324,7 @@ impl Load {
         for number in 1..=websocket_messages(id) {
             let message = websocket_message(id, number);
             write_frame(&mut stream, &message, true)?;
-            assert!(read_frame(&mut stream)? == message, "{id} {number}");
+            assert!(next_frame(&mut stream)? == message, "{id} {number}");
             self.seen.lock().unwrap().messages.push((id, number, Instant::now()));
             std::thread::park_timeout(THOUGHT);
         }

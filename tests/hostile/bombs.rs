@@ -90,6 +90,7 @@ fn relay(coding: &str, bomb: &[u8]) {
     assert!(kept.len() <= 64 << 20, "{coding}: {} bytes are kept", kept.len());
     assert!(kept == bomb, "{coding}: it is kept neither as it came nor as it decodes");
     let most = peak.join().unwrap();
+    assert!(most > 0, "{coding}: it ended before its memory was looked at");
     assert!(most <= MOST_KIB, "{coding}: {most} KiB");
 }
 

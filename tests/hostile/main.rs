@@ -8,9 +8,12 @@ mod bombs;
 mod crowd;
 mod heads;
 mod measure;
+#[path = "../support/processors.rs"]
+#[expect(dead_code, reason = "the crash test looks at more")]
+mod processors;
 mod records;
 #[path = "../proxy/support/mod.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the tests of the proxy use all of it")]
 mod support;
 mod tls;
 mod websockets;

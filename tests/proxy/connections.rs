@@ -1,8 +1,6 @@
 //! As many connections as there may be, and one more.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,11 +9,13 @@ use crate::support::agent::Agent;
 use crate::support::client::Client;
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::Origin;
-use crate::support::{DEADLINE, get, read_head};
+use crate::support::{DEADLINE, get};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// How long an answer has to fail to come for its connection to count as waiting.
 const WAITS: Duration = Duration::from_millis(500);
+/// How long to look for an answer that may not be there.
+const SOON: Duration = Duration::from_millis(1);
 
 /// A client that has asked for a page of the proxy's own.
 fn asking(tap: &Flowtap) -> Client {
@@ -100,13 +100,14 @@ fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
 #[test]
 fn clients_beyond_the_limit_of_open_files_wait() {
     let mut tap = Setup::proxy().args(["--loops", "2"]).with_open_files(64).start();
-    let mut clients: Vec<_> = (0..60).map(|_| asking(&tap)).collect();
+    let clients: Vec<_> = (0..60).map(|_| asking(&tap)).collect();
     let line = tap.err_line("warning: 28 sockets are open");
     assert!(line.contains("ulimit -n"), "{line}");
-    let served = clients.iter_mut().take_while(|client| client.answers_within(WAITS)).count();
-    assert_eq!(served, 28, "of 64 descriptors half are kept, and an eighth of the rest");
+    // Of 64 descriptors half are kept, and an eighth of the rest.
+    let (served, waiting) = clients.split_at(28);
+    assert!(served.iter().all(|client| client.answers_within(DEADLINE)));
     let before = tap.cpu_time();
-    assert!(!clients[served].answers_within(WAITS));
+    assert!(!waiting[0].answers_within(WAITS));
     assert!(tap.cpu_time() - before < WAITS / 2, "it spins while clients wait");
     // Each that goes makes room for one that waits.
     for mut client in clients {
@@ -119,41 +120,30 @@ fn clients_beyond_the_limit_of_open_files_wait() {
 #[test]
 fn a_server_for_which_no_descriptor_is_left_is_503() {
     let tap = Setup::proxy().args(["--loops", "1"]).with_open_files(48).start();
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Arc::new(Origin::start(move |_, stream| {
-        read_head(stream);
-        let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
-        stream.say(OK.as_bytes());
-    }));
+    let (go, origin) = Origin::answers_when_told(OK);
     let mut clients: Vec<_> = (0..21).map(|_| Client::connect(tap.addr)).collect();
-    let (mut answered, mut refused) = (0, 0);
     for client in &mut clients {
         client.send(get(origin.addr, "/"));
     }
-    // All have asked before any is answered; then each of the others has its server.
-    let unanswered: Vec<_> = clients
-        .iter_mut()
-        .filter_map(|client| {
-            if !client.answers_within(WAITS / 5) {
-                return Some(client);
-            }
-            let (head, body) = client.response();
-            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
-            let body = String::from_utf8(body).unwrap();
-            assert!(body.contains("open files"), "{body}");
-            refused += 1;
-            None
-        })
-        .collect();
-    for _ in &unanswered {
-        go.send(()).unwrap();
+    // Each has been refused, or has its server, which answers nobody before that.
+    let is_refused = |client: &&mut Client| client.answers_within(SOON);
+    let asked = || origin.seen().matches("\r\n\r\n").count();
+    let end = Instant::now() + DEADLINE;
+    while clients.iter_mut().filter(is_refused).count() + asked() < clients.len() {
+        assert!(Instant::now() < end, "somebody is neither refused nor passed on");
     }
-    for client in unanswered {
+    let (refused, served): (Vec<_>, Vec<_>) = clients.iter_mut().partition(is_refused);
+    assert!(!refused.is_empty() && !served.is_empty(), "{} {}", refused.len(), served.len());
+    for client in refused {
+        let (head, body) = client.response();
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.contains("open files"), "{body}");
+    }
+    (0..served.len()).for_each(|_| go.send(()).unwrap());
+    for client in served {
         assert_eq!(client.response().1, b"ok");
-        answered += 1;
     }
-    assert!(answered > 0 && refused > 0, "{answered} {refused}");
     // Those who were refused are served now: idle connections make room for others.
     for client in &mut clients {
         go.send(()).unwrap();

@@ -114,7 +114,9 @@ fn doubtful_response_heads_become_502_and_their_connection_is_closed() {
         assert_eq!(body.lines().count(), 1, "{shown:?} gave {body:?}");
         assert_eq!(told.recv_timeout(DEADLINE), Ok(true), "{shown:?}: still connected");
     }
-    for trace in tap.stop().bundle.traces() {
+    let traces = tap.stop().bundle.traces();
+    assert_eq!(traces.len(), RESPONSE_HEADS.len());
+    for trace in traces {
         assert!(trace["error"].is_string(), "{trace}");
     }
 }

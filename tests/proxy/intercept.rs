@@ -1,5 +1,7 @@
 //! Live traffic that is held: on real connections, decided about by an agent.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
@@ -193,8 +195,11 @@ fn a_held_flow_goes_on_by_itself_in_the_end() {
     let (tap, mut agent) = holding("~q");
     agent.call("set_option", json!({"key": "intercept_timeout", "value": 1}));
     let mut client = Client::connect(tap.addr);
+    let asked = Instant::now();
     client.send(get(origin.addr, "/"));
     assert_eq!(client.response().1, b"ok");
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_secs(1), "it was held for no more than {took:?}");
 }
 
 #[test]

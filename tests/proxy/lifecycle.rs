@@ -1,7 +1,5 @@
 //! Start and end of the program.
 
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use flowtap::limits::LINGER_TIMEOUT;
@@ -11,9 +9,9 @@ use tempfile::TempDir;
 use crate::support::bundle::Bundle;
 use crate::support::client::Client;
 use crate::support::flowtap::{Ended, Flowtap, Setup};
+use crate::support::get;
 use crate::support::origin::Origin;
 use crate::support::tls::test_ca;
-use crate::support::{DEADLINE, get, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -36,21 +34,9 @@ fn both_signals_end_with_a_whole_bundle_a_summary_and_status_0() {
     }
 }
 
-/// An origin that answers when it is told to.
-fn held() -> (std::sync::mpsc::Sender<()>, Origin) {
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let origin = Origin::start(move |_, stream| {
-        read_head(stream);
-        let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
-        stream.say(OK.as_bytes());
-    });
-    (go, origin)
-}
-
 #[test]
 fn an_exchange_under_way_may_end_after_the_signal() {
-    let (go, origin) = held();
+    let (go, origin) = Origin::answers_when_told(OK);
     let mut tap = Flowtap::start(&[]);
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/"));
@@ -66,7 +52,7 @@ fn an_exchange_under_way_may_end_after_the_signal() {
 
 #[test]
 fn a_second_signal_stops_at_once_and_the_bundle_is_whole() {
-    let (_go, origin) = held();
+    let (_go, origin) = Origin::answers_when_told(OK);
     let mut tap = Flowtap::start(&[]);
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/"));
@@ -80,7 +66,7 @@ fn a_second_signal_stops_at_once_and_the_bundle_is_whole() {
 
 #[test]
 fn stopping_waits_for_no_client_to_close() {
-    let (go, origin) = held();
+    let (go, origin) = Origin::answers_when_told(OK);
     let mut tap = Flowtap::start(&[]);
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/").repeat(2));

@@ -14,12 +14,13 @@ mod discover;
 mod disk;
 mod edges;
 mod ends;
+#[path = "../support/frame.rs"]
+mod frame;
 mod framing;
 mod hosts;
 mod intercept;
 mod lifecycle;
 mod limits;
-
 mod masking;
 mod memory;
 mod options;
@@ -35,5 +36,4 @@ mod support;
 mod tls;
 mod upgrade;
 mod waits;
-
 mod websocket;

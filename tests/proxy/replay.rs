@@ -132,19 +132,13 @@ fn a_copy_is_a_flow_of_its_own_and_sends_nothing() {
 
 #[test]
 fn a_flow_shows_up_before_its_answer_and_is_there_at_once_when_it_ends() {
-    let release = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(release.1);
-    let origin = Origin::start(move |_, stream| {
-        read_head(stream);
-        gate.lock().unwrap().recv().unwrap();
-        stream.say(OK.as_bytes());
-    });
+    let (go, origin) = Origin::answers_when_told(OK);
     let tap = Setup::with_mcp().start();
     let mut agent = Agent::of(&tap);
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/slow"));
     agent.wait("get_flows", &json!({"filter": "~q"}), |list| list["total"] == 1);
-    release.0.send(()).unwrap();
+    go.send(()).unwrap();
     client.response();
     let begun = std::time::Instant::now();
     agent.wait("get_flows", &json!({"filter": "~s"}), |list| list["total"] == 1);

@@ -197,13 +197,7 @@ fn a_second_signal_does_not_wait_for_anything() {
 
 #[test]
 fn a_terminal_that_closes_twice_is_no_impatience() {
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let origin = Origin::start(move |_, stream| {
-        read_head(stream);
-        let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
-        stream.say(OK.as_bytes());
-    });
+    let (go, origin) = Origin::answers_when_told(OK);
     let mut tap = Setup::proxy().hearing_hangups().start();
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/"));

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use flate2::{Compress, Compression, FlushCompress};
 
+use crate::frame::frame;
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
@@ -34,31 +35,6 @@ fn handshake(target: &str, host: &str, extra: &str) -> String {
         "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
     )
-}
-
-/// A frame; masked with a mask that is not zero if it comes from a client.
-fn frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
-    let mut bytes = vec![first];
-    let mask_bit = if masked { 0x80 } else { 0 };
-    match payload.len() {
-        length @ ..=125 => bytes.push(mask_bit | length as u8),
-        length @ 126..=65_535 => {
-            bytes.push(mask_bit | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(mask_bit | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    if masked {
-        let mask = [0x11, 0x82, 0x33, 0xf4];
-        bytes.extend(mask);
-        bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    } else {
-        bytes.extend(payload);
-    }
-    bytes
 }
 
 type Messages = Vec<(String, String, Vec<u8>)>;

@@ -11,5 +11,5 @@ mod requests;
 mod responses;
 mod server;
 #[path = "../proxy/support/mod.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the tests of the proxy use all of it")]
 mod support;

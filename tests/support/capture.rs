@@ -1,17 +1,20 @@
 //! A recorder in a temporary folder, and flows to give to it.
 //!
-//! Each test binary uses a part of it, and clippy takes support of tests for production code.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+//! Clippy takes support of tests for production code.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![expect(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use flowtap::capture::entry::ended;
 use flowtap::capture::queue::{FlowSender, SendError, queue};
 use flowtap::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
 use flowtap::flow::record::*;
@@ -99,6 +102,29 @@ pub(crate) fn send(capture: &Capture, mut batch: Vec<FlowEvent>) {
     }
 }
 
+/// Waits until a condition holds.
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Whether a file is there and has these bytes.
+pub(crate) fn holds(path: &Path, bytes: &[u8]) -> bool {
+    std::fs::read(path).is_ok_and(|held| held.windows(bytes.len()).any(|part| part == bytes))
+}
+
+/// What a folder has, in order.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
 /// Runs the independent reader on a bundle.
 pub(crate) fn check(path: &Path) -> Value {
     let checker = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/check_bundle.py");
@@ -157,6 +183,11 @@ pub(crate) fn exchange(id: u64) -> Exchange {
         error: None,
         intervention: Intervention::default(),
     }
+}
+
+/// The end of a small exchange.
+pub(crate) fn small(id: u64) -> FlowEvent {
+    ended(&exchange(id))
 }
 
 /// A body that travels in its flow.

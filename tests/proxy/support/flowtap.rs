@@ -1,6 +1,5 @@
 //! Starts the program under test and stops it.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -35,18 +34,6 @@ pub(crate) struct Flowtap {
     pub(crate) addr: SocketAddr,
     /// Where it serves MCP.
     pub(crate) mcp: Option<SocketAddr>,
-}
-
-/// How a thread has had a processor.
-#[allow(dead_code, reason = "only tests/crash looks at it")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Turns {
-    /// How long it has waited for one.
-    pub(crate) waited_ns: u64,
-    /// How often it was given one.
-    pub(crate) turns: u64,
-    /// Whether it wants one or has it, or waits for a disk.
-    pub(crate) is_runnable: bool,
 }
 
 /// Which stream a line came from.
@@ -290,27 +277,6 @@ impl Flowtap {
         // User and system time in hundredths of a second, the 14th and 15th field of proc(5).
         let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
         Duration::from_millis(ticks.sum::<u64>() * 10)
-    }
-
-    /// How its loops and its recorder have had processors, by thread; none where the system does
-    /// not tell.
-    #[allow(dead_code, reason = "only tests/crash looks at it")]
-    pub(crate) fn processor_turns(&self) -> BTreeMap<PathBuf, Turns> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let threads = tasks.into_iter().flatten().flatten().map(|entry| entry.path());
-        let turns = |thread: PathBuf| {
-            let read = |name: &str| std::fs::read_to_string(thread.join(name)).ok();
-            let name = read("comm")?;
-            let counts = read("schedstat")?;
-            let mut counts = counts.split_whitespace().skip(1).map(str::parse);
-            let (waited_ns, turns) = (counts.next()?.ok()?, counts.next()?.ok()?);
-            let stat = read("stat")?;
-            let is_runnable = stat.contains(") R ") || stat.contains(") D ");
-            let turns = Turns { waited_ns, turns, is_runnable };
-            let counts = name.starts_with("loop") || name.starts_with("recorder");
-            counts.then_some((thread, turns))
-        };
-        threads.filter_map(turns).collect()
     }
 
     /// How many sockets each of its loops polls.

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -90,6 +91,18 @@ impl Origin {
     /// Answers every request head with `reply` until the client closes.
     pub(crate) fn answers(reply: impl Into<Vec<u8>>) -> Self {
         Self::start(answering(reply))
+    }
+
+    /// Answers the first request head of each connection, each when it is told to.
+    pub(crate) fn answers_when_told(reply: &'static str) -> (Sender<()>, Self) {
+        let (go, wait) = channel::<()>();
+        let wait = Mutex::new(wait);
+        let origin = Self::start(move |_, stream| {
+            read_head(stream);
+            let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
+            stream.say(reply.as_bytes());
+        });
+        (go, origin)
     }
 
     /// As [`Origin::answers`], inside TLS.
