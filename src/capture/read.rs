@@ -167,6 +167,9 @@ pub struct Trace {
     pub server: Option<Server>,
     /// Why the exchange failed.
     pub error: Option<String>,
+    /// Whether a tool sent the request.
+    #[serde(deserialize_with = "if_fitting")]
+    pub replayed: bool,
 }
 
 /// A WebSocket connection.

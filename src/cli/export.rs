@@ -15,9 +15,10 @@ use crate::flow::redact::Redactor;
 pub fn run(settings: &Export) -> Result<()> {
     let redactor = if settings.redact { Redactor::default() } else { Redactor::off() };
     let bundle = settings.bundle.as_path();
+    let filter = settings.filter.as_ref();
     let Some(file) = &settings.har else {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        say(&export(bundle, &mut out, &redactor)?, "-");
+        say(&export(bundle, &mut out, &redactor, filter)?, "-");
         return Ok(());
     };
     let is_bundle = |bundle| file.canonicalize().is_ok_and(|file| file == bundle);
@@ -25,7 +26,7 @@ pub fn run(settings: &Export) -> Result<()> {
         let file = file.display();
         return Err(Error::usage(format!("--har {file} would replace the bundle itself")));
     }
-    let exported = write_whole(file, |out| export(bundle, out, &redactor))?;
+    let exported = write_whole(file, |out| export(bundle, out, &redactor, filter))?;
     say(&exported, &file.display().to_string());
     Ok(())
 }
