@@ -3,6 +3,7 @@
 mod archive;
 mod backlog;
 pub mod bundle;
+pub(crate) mod check;
 pub mod entry;
 pub mod export;
 pub(crate) mod flow;
