@@ -232,7 +232,7 @@ pub fn journals(output: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Whether the journal's capture lives, or is being recovered.
 pub fn is_live(path: &Path) -> bool {
-    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
+    let Ok(lock) = private::open(&path.join(LOCK)) else { return false };
     matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 

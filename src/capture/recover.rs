@@ -5,7 +5,6 @@
 //! the part stands in its place, so that recovering can be cut short anywhere and begun again.
 //! Nothing that belongs to another capture is written over or removed.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::capture::journal::{self, JournalFolder};
 use crate::capture::packing::{
     Beginning, Finished, Packing, SegmentRead, beginning, salvage, scan,
 };
+use crate::capture::private;
 use crate::capture::read::{Bundle, ManifestStats};
 use crate::capture::remains::{self, Remains};
 use crate::capture::shelf::{Shelf, put_back, sync_folder};
@@ -150,7 +150,7 @@ fn first_header(folder: &JournalFolder, remains: &Remains, output: &Path) -> Res
         // The same bytes give the same series, so that a second try finds what the first has made.
         let mut bytes = Vec::new();
         if let Some(part) = remains.segments.first() {
-            let file = File::open(folder.segment(*part));
+            let file = private::open(&folder.segment(*part));
             let _ = file.and_then(|file| file.take(SERIES_BYTES).read_to_end(&mut bytes));
         }
         let words = [1_u8, 2, 3, 4].map(|salt| {
