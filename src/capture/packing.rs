@@ -119,7 +119,7 @@ impl Packing {
         Ok(Packing {
             header,
             frames,
-            part: BundleWriter::create(folder.packed(part))?,
+            part: BundleWriter::create(folder, part)?,
             spool: Spool::new(with_suffix(&folder.temporary(), &format!("-{part:04}"))),
             json: Json::default(),
             read: SegmentRead::new(),

@@ -257,8 +257,8 @@ impl Ending {
         });
         packed.segment_left |= written.last_kept;
         let reasons = reasons(&self.folder, &written, &packed);
-        let older_kept = self.folder.replaced(1).exists();
-        if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || older_kept) {
+        let keeps_older = older_kept(&self.folder).is_some();
+        if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || keeps_older) {
             // All that was recorded stands in its place; what cannot be removed is litter.
             let _ = self.folder.remove();
         }
@@ -306,11 +306,16 @@ fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<St
     } else if packed.error.is_some() && !folder.path().exists() {
         reasons.push(format!("{journal} is gone"));
     }
-    let older = folder.replaced(1);
-    if !reasons.is_empty() && older.exists() {
+    if let Some(older) = older_kept(folder).filter(|_| !reasons.is_empty()) {
         reasons.push(format!("the older bundle is kept as {}", older.display()));
     }
     reasons
+}
+
+/// The first part of the older capture whose place this one took, as long as it is kept.
+fn older_kept(folder: &JournalFolder) -> Option<PathBuf> {
+    let older = folder.replaced(1);
+    (older.exists() && folder.check().is_ok()).then_some(older)
 }
 
 /// Now, in microseconds since the Unix epoch.

@@ -309,7 +309,7 @@ impl Recovery {
         match found {
             // What stands there was made of the same segment.
             Some((there, stats)) if has_more(&counts, &stats) => {
-                std::fs::rename(file.path(), there)?;
+                file.move_to(&there)?;
             }
             Some(_) => {}
             // Readers look for parts one after the other, so one between others stays.
@@ -352,7 +352,7 @@ impl Recovery {
     /// Moves a part to its place.
     fn put(&mut self, file: &Partial, part: u32) -> io::Result<()> {
         // Somebody may have taken the place meanwhile.
-        while !self.shelf.gather(file.path(), part)? {
+        while !self.shelf.gather(file.path()?, part)? {
             self.settle(part)?;
         }
         sync_folder(&self.shelf.base);
