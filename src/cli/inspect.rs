@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
 use crate::capture::read::{self, Bundle, Header, Message, Trace};
+use crate::cli::results;
 use crate::cli::words::{duration, size, visible};
 use crate::error::{Error, Result};
 use crate::limits::INSPECTED_BINARY_BYTES;
@@ -26,8 +27,7 @@ pub fn run(bundle: &Path, trace: Option<&str>, out: &mut dyn Write, colour: bool
     };
     match shown.and_then(|()| page.out.flush().map_err(Failure::Output)) {
         Ok(()) => Ok(()),
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(Failure::Output(error)) => Err(Error::new(format!("cannot write the output: {error}"))),
+        Err(Failure::Output(error)) => results::judge(Err(error)),
         Err(Failure::Bundle(error)) => Err(error),
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::recover::{Found, Recovered, find, recover};
+use crate::cli::results;
 use crate::cli::settings::Recover;
 use crate::error::{Error, Result};
 
@@ -36,6 +37,7 @@ pub fn run(settings: &Recover) -> Result<()> {
         match recover(journal, &origin, output) {
             Ok(recovered) => {
                 say(journal, &recovered);
+                failures.extend(give(&recovered.paths).err().map(|error| error.to_string()));
                 failures.extend(why_it_stays(journal, &recovered));
             }
             Err(error) => failures.push(error.to_string()),
@@ -85,13 +87,18 @@ fn say(journal: &Path, recovered: &Recovered) {
         text.push_str(&format!("note: {note}\n"));
     }
     tell(&text);
+}
+
+/// Prints the paths of a bundle, of which a failure tells the first.
+fn give(paths: &[PathBuf]) -> Result<()> {
+    let Some(first) = paths.first() else { return Ok(()) };
     let mut lines = Vec::new();
     for path in paths {
         lines.extend_from_slice(path.as_os_str().as_encoded_bytes());
         lines.push(b'\n');
     }
-    // A reader that has gone, as `head` does, is no failure.
-    let _ = io::stdout().write_all(&lines);
+    let named = |error| Error::new(format!("{error}; the bundle is {}", first.display()));
+    results::print(&lines).map_err(named)
 }
 
 fn tell(text: &str) {

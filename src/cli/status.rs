@@ -262,7 +262,10 @@ impl Status {
     }
 
     /// Prints one more result, the last, until it is read or `signals` tell of impatience.
-    pub(super) fn end_with<T>(self, result: String, signals: &Receiver<T>) {
-        self.printer.finish_with(result, signals);
+    ///
+    /// # Errors
+    /// When results are lost.
+    pub(super) fn end_with<T>(self, result: String, signals: &Receiver<T>) -> Result<()> {
+        self.printer.finish_with(result, signals)
     }
 }

@@ -134,3 +134,40 @@ fn on_a_full_disk_nothing_is_lost_and_the_same_command_goes_on() {
     assert!(ran.stderr.contains("1 flows were under way"), "{}", ran.stderr);
     Bundle::read(&folder.join("capture.zip")).trace_of("/one");
 }
+
+/// Runs flowtap in a folder, its results to where nobody takes them.
+#[cfg(target_os = "linux")]
+fn unheard(folder: &Path, arguments: &[&str], stdout: impl Into<std::process::Stdio>) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    command.current_dir(folder).args(arguments).stdout(stdout);
+    command.stderr(std::process::Stdio::piped());
+    said(command.spawn().unwrap().wait_with_output().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_is_lost_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let closed = || std::io::pipe().unwrap().1;
+    let [tap, other] = [killed(), killed()];
+    let ran = unheard(tap.folder(), &["recover", "capture.zip"], full());
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write the output: "), "{}", ran.stderr);
+    assert!(ran.stderr.trim().ends_with("; the bundle is capture.zip"), "{}", ran.stderr);
+    Bundle::read(&tap.folder().join("capture.zip")).trace_of("/one");
+    let ran = unheard(other.folder(), &["recover", "capture.zip"], closed());
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    let commands: [&[&str]; 4] = [
+        &["--version"],
+        &["recover", "--help"],
+        &["inspect", "capture.zip"],
+        &["export", "capture.zip", "--har", "-"],
+    ];
+    for arguments in commands {
+        let ran = unheard(tap.folder(), arguments, full());
+        assert_eq!(ran.status, Some(1), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("cannot write the "), "{arguments:?}: {}", ran.stderr);
+        let ran = unheard(tap.folder(), arguments, closed());
+        assert_eq!(ran.status, Some(0), "{arguments:?}: {}", ran.stderr);
+    }
+}
