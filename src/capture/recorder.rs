@@ -93,10 +93,7 @@ impl Recorder {
     ) -> Result<RecorderHandle> {
         let output = config.output.clone();
         let refused = |error: io::Error| refusal(&output, &error);
-        if output.file_name().is_none() || (output.exists() && !output.is_file()) {
-            // The bundle takes the place of what is there: never that of a folder or a device.
-            return Err(refusal(&output, &io::Error::other("it is not a regular file")));
-        }
+        check_output(&output)?;
         let (folder, unfinished) = JournalFolder::create(&output).map_err(refused)?;
         for path in unfinished {
             notices.give(Notice::Warning(format!(
@@ -131,6 +128,18 @@ impl Recorder {
             record_all(&mut writer, &flows, &watching);
             ending.finish(writer, &watching)
         })
+    }
+}
+
+/// Whether a bundle may stand at `output`: it takes the place of a file, never that of a folder or
+/// a device.
+///
+/// # Errors
+/// When it may not.
+pub fn check_output(output: &Path) -> Result<()> {
+    match output.file_name().is_none() || (output.exists() && !output.is_file()) {
+        true => Err(refusal(output, &io::Error::other("it is not a regular file"))),
+        false => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::capture::recorder::check_output;
 use crate::capture::recover::{Found, Recovered, find, recover};
 use crate::cli::results;
 use crate::cli::settings::Recover;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 /// When there is nothing to recover, or when something of it could not be recovered; what could
 /// stands all the same.
 pub fn run(settings: &Recover) -> Result<()> {
+    settings.output.as_deref().map_or(Ok(()), check_output)?;
     let Found { output: origin, journals, live } = find(&settings.file)?;
     let left_alone = |journal: &PathBuf| {
         let journal = journal.display();

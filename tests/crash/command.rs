@@ -171,3 +171,17 @@ fn a_result_that_is_lost_is_a_failure_and_a_reader_that_has_gone_is_none() {
         assert_eq!(ran.status, Some(0), "{arguments:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_folder_is_no_place_for_a_bundle() {
+    let tap = killed();
+    let folder = tap.folder();
+    fs::create_dir(folder.join("mine")).unwrap();
+    let before = fs::read_dir(folder).unwrap().count();
+    let ran = recover(folder, &["capture.zip", "-o", "mine"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    let refusal = "mine: it is not a regular file; choose another file with --output\n";
+    assert!(ran.stderr.ends_with(refusal), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), before);
+    assert_eq!(recover(folder, &["capture.zip"]).status, Some(0));
+}
