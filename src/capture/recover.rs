@@ -58,6 +58,9 @@ pub fn find(file: &Path) -> Result<Found> {
     let (live, journals): (Vec<_>, Vec<_>) =
         journal::journals(&output).partition(|path| journal::is_live(path));
     if live.is_empty() && journals.is_empty() {
+        if journal::output_of(file).is_some() && !file.exists() {
+            return Err(Error::new(format!("cannot recover {}: it is not there", file.display())));
+        }
         let (file, output) = (file.display(), output.display());
         return Err(Error::new(format!(
             "there is nothing to recover for {file}: no unfinished capture is in {output}.journal"

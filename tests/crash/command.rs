@@ -185,3 +185,13 @@ fn a_folder_is_no_place_for_a_bundle() {
     assert_eq!(fs::read_dir(folder).unwrap().count(), before);
     assert_eq!(recover(folder, &["capture.zip"]).status, Some(0));
 }
+
+#[test]
+fn a_journal_that_is_not_there_is_named_as_it_was_given() {
+    let tap = killed();
+    let folder = tap.folder();
+    assert_eq!(recover(folder, &["capture.zip.journal"]).status, Some(0));
+    let ran = recover(folder, &["capture.zip.journal"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "flowtap: cannot recover capture.zip.journal: it is not there\n");
+}
