@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::capture::check::{Report, check};
 use crate::capture::export::write_whole;
-use crate::cli::print;
+use crate::cli::results;
 use crate::cli::settings::{Check, Reports};
 use crate::cli::verdict;
 use crate::cli::words::visible;
@@ -17,9 +17,9 @@ use crate::notice::count;
 /// # Errors
 /// When a rule does not hold; when the bundle, or a flow of it, cannot be read; when a report
 /// cannot be written.
-pub fn run(settings: &Check) -> Result<()> {
+pub(super) fn run(settings: &Check) -> Result<()> {
     let report = judge(&settings.bundle, &settings.reports)?;
-    print(&verdict::text(&report))?;
+    results::print(verdict::text(&report).as_bytes())?;
     conclude(&report, &settings.reports)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn judge(bundle: &std::path::Path, reports: &Reports) -> Result<Repor
 /// Writes the reports that are wanted, and gives the verdict.
 pub(super) fn conclude(report: &Report, reports: &Reports) -> Result<()> {
     if reports.github {
-        print(&verdict::github(report))?;
+        results::print(verdict::github(report).as_bytes())?;
     }
     if let Some(file) = &reports.junit {
         let failed = |error| Error::new(format!("cannot write {}: {error}", file.display()));
@@ -41,7 +41,7 @@ pub(super) fn conclude(report: &Report, reports: &Reports) -> Result<()> {
     }
     if report.cut > 0 {
         let text = format!(
-            "warning: {} could be looked at in part only: bodies were cut, or could not be decoded\n",
+            "warning: {} could be looked at in part only: bodies were cut or not decoded\n",
             count(report.cut, "flow")
         );
         // There is nobody else to tell when standard error is closed.

@@ -23,6 +23,8 @@ pub enum Command {
     Discover,
     /// `flowtap inspect`
     Inspect,
+    /// `flowtap check`
+    Check,
     /// `flowtap export`
     Export,
     /// `flowtap recover`
@@ -36,6 +38,7 @@ impl Command {
         Command::Mcp,
         Command::Discover,
         Command::Inspect,
+        Command::Check,
         Command::Export,
         Command::Recover,
     ];
@@ -47,6 +50,7 @@ impl Command {
             Command::Mcp => &commands::MCP,
             Command::Discover => &commands::DISCOVER,
             Command::Inspect => &commands::INSPECT,
+            Command::Check => &commands::CHECK,
             Command::Export => &commands::EXPORT,
             Command::Recover => &commands::RECOVER,
         }
@@ -122,6 +126,14 @@ pub enum Id {
     Redact,
     /// `--filter`
     Filter,
+    /// `--fail-on`
+    FailOn,
+    /// `--require`
+    Require,
+    /// `--junit`
+    Junit,
+    /// `--github`
+    Github,
 }
 
 /// One flag.

@@ -13,10 +13,12 @@ use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
 
+mod check;
 mod export;
 mod inspect;
 mod recover;
 
+pub use check::{Check, Reports, check};
 pub use export::{Export, export};
 pub use inspect::{Inspect, inspect};
 pub use recover::{Recover, recover};

@@ -143,11 +143,8 @@ mod tests {
 
     fn report() -> Report {
         let rule = |kind, text: &str| Rule { kind, filter: Filter::parse(text).unwrap().unwrap() };
-        let outcome = |kind, text, matches, offences| Outcome {
-            rule: rule(kind, text),
-            matches,
-            offences,
-        };
+        let outcome =
+            |kind, text, matches, offences| Outcome { rule: rule(kind, text), matches, offences };
         let offence = Offence {
             place: "capture.zip t_0002".into(),
             method: "GET".into(),
@@ -181,7 +178,9 @@ mod tests {
     #[test]
     fn xml_is_well_formed_whatever_was_captured() {
         let xml = junit(&report());
-        assert!(xml.contains(r#"<testsuite name="flowtap check" tests="3" failures="2" errors="0">"#));
+        assert!(
+            xml.contains(r#"<testsuite name="flowtap check" tests="3" failures="2" errors="0">"#)
+        );
         assert!(xml.contains("?q=&lt;&quot;&amp;%,:\\x0a\\x1b[2J\u{fffd}"), "{xml}");
         assert!(xml.contains(r#"name="--fail-on '~c 500'"/>"#), "{xml}");
     }

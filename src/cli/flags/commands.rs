@@ -38,6 +38,16 @@ pub(super) const INSPECT: CommandText = CommandText {
     runs_program: false,
 };
 
+pub(super) const CHECK: CommandText = CommandText {
+    name: "check",
+    arguments: "[OPTIONS] BUNDLE",
+    about: "Fail with exit status 3 when a capture is not as it should be",
+    examples: "  flowtap check capture.zip --fail-on '~c 5..' --fail-on '!~d api.example.com'\n  \
+               flowtap check capture.zip --require '~m POST & ~u /login & ~c 200' \
+               --junit flowtap.xml",
+    runs_program: false,
+};
+
 pub(super) const EXPORT: CommandText = CommandText {
     name: "export",
     arguments: "[OPTIONS] BUNDLE",

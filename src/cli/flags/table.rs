@@ -5,6 +5,9 @@ use super::{Command, Flag, Id, Values};
 const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
 const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
 
+/// The commands that can check a capture.
+const CHECKS: &[Command] = &[Command::Check];
+
 /// All flags.
 pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Port, "port", "PORT")
@@ -119,4 +122,25 @@ pub const FLAGS: &[Flag] = &[
         .default("all")
         .about("Take only the flows that match, as '~d api.example.com & ~c 500'")
         .of(&[Command::Export]),
+    Flag::new(Id::FailOn, "fail-on", "FILTER")
+        .default("none")
+        .about("Fail when a flow matches, repeatable")
+        .repeats()
+        .of(CHECKS),
+    Flag::new(Id::Require, "require", "FILTER")
+        .default("none")
+        .about("Fail when no flow matches, repeatable")
+        .repeats()
+        .of(CHECKS),
+    Flag::new(Id::Junit, "junit", "FILE")
+        .default("none")
+        .about("Write what came of the checks here too, as JUnit XML")
+        .takes(Values::Files)
+        .of(CHECKS),
+    Flag::new(Id::Github, "github", "")
+        .about("Print what failed as annotations of GitHub Actions too")
+        .of(CHECKS),
+    Flag::new(Id::NoRedact, "no-redact", "")
+        .about("Show secrets in what is listed instead of ***")
+        .of(&[Command::Check]),
 ];
