@@ -1,12 +1,13 @@
 //! Words from and to the user: the flags, the commands, the live line and the summary.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use crate::error::Result;
 use crate::fault;
 
 mod agents;
+mod check;
 pub mod discover;
 pub mod export;
 pub mod flags;
@@ -18,22 +19,26 @@ mod packing;
 mod printer;
 pub mod proxy;
 pub mod recover;
+mod results;
 mod running;
 pub mod settings;
 pub mod status;
 mod stdio;
+mod verdict;
 pub mod words;
 
 use agents::Channel;
 use flags::{Command, Request};
 pub use printer::last_words;
 
+const VERSION: &str = concat!("flowtap ", env!("CARGO_PKG_VERSION"), "\n");
+
 /// Does what a command line, without the program's name, asks for.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
     fault::install_hook();
     match flags::parse(words)? {
-        Request::Help(command) => print(&flags::help(command)),
-        Request::Version => print(&format!("flowtap {}\n", env!("CARGO_PKG_VERSION"))),
+        Request::Help(command) => results::print(flags::help(command).as_bytes()),
+        Request::Version => results::print(VERSION.as_bytes()),
         Request::Run { command, flags, arguments } => match command {
             Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?, Channel::PortAlone),
             Command::Mcp => mcp::run(&settings::mcp(flags, arguments)?),
@@ -44,6 +49,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
             }
+            Command::Check => check::run(&settings::check(flags, arguments)?),
             Command::Export => {
                 proxy::outlive_file_limit();
                 export::run(&settings::export(flags, arguments)?)
@@ -54,10 +60,4 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
             }
         },
     }
-}
-
-/// Prints a result. A reader that has gone, as `head` does, is no failure.
-fn print(text: &str) -> Result<()> {
-    let _ = io::stdout().write_all(text.as_bytes());
-    Ok(())
 }

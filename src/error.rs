@@ -6,23 +6,34 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Error {
     message: String,
-    usage: bool,
+    status: u8,
 }
 
 impl Error {
     /// An error with this one-line message. It names what failed and what to do about it.
     pub fn new(message: impl Into<String>) -> Self {
-        Error { message: message.into(), usage: false }
+        Error { message: message.into(), status: 1 }
     }
 
     /// An error in how the command was called.
     pub fn usage(message: impl Into<String>) -> Self {
-        Error { message: message.into(), usage: true }
+        Error { message: message.into(), status: 2 }
     }
 
-    /// Whether the command was called wrongly: the exit status is 2 then, else 1.
+    /// Everything worked, and what was asked to be checked did not hold.
+    pub fn unmet(message: impl Into<String>) -> Self {
+        Error { message: message.into(), status: 3 }
+    }
+
+    /// The exit status: 2 when the command was called wrongly, 3 when a check did not hold, 1 when
+    /// it could not do its work.
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// Whether the command was called wrongly.
     pub fn is_usage(&self) -> bool {
-        self.usage
+        self.status == 2
     }
 }
 

@@ -360,6 +360,9 @@ pub const MASKED_CONTEXT_BYTES: usize = 512;
 /// takes some megabytes. Flows that began together stand in neighbouring parts.
 pub const EXPORT_PARTS: usize = 4;
 
+/// Flows that a report of a check lists for one rule; the others are counted.
+pub const CHECK_LISTED: usize = 100;
+
 // TLS.
 
 /// Leaf certificates that are kept.

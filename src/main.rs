@@ -6,10 +6,7 @@ fn main() -> ExitCode {
     let Err(error) = flowtap::cli::run(std::env::args_os().skip(1)) else {
         return ExitCode::SUCCESS;
     };
-    let (hint, status) = match error.is_usage() {
-        true => (" (flowtap --help tells more)", 2),
-        false => ("", 1),
-    };
+    let hint = if error.is_usage() { " (flowtap --help tells more)" } else { "" };
     flowtap::cli::last_words(format!("flowtap: {error}{hint}\n"));
-    ExitCode::from(status)
+    ExitCode::from(error.status())
 }

@@ -320,7 +320,7 @@ fn damage_costs_what_it_hits_and_keeps_the_journal() {
     for _ in 0..2 {
         let recovered = recover_in(folder.path()).unwrap();
         assert_eq!(requests(&recovered), ["1", "3", "4"]);
-        assert_eq!(recovered.failures, ["1 flows of segment-0001.flj could not be read back"]);
+        assert_eq!(recovered.failures, ["1 flow of segment-0001.flj could not be read back"]);
         assert_eq!(names(folder.path()), ["capture.zip", "capture.zip.journal"]);
         assert!(fs::read(&path).unwrap() == bytes);
     }
@@ -339,7 +339,7 @@ fn a_body_that_was_cut_short_is_marked_and_keeps_the_journal() {
     for _ in 0..2 {
         let recovered = recover_in(folder.path()).unwrap();
         assert_eq!(requests(&recovered), ["1", "2"]);
-        let failures = ["1 flows of segment-0001.flj could be read back in part only"];
+        let failures = ["1 flow of segment-0001.flj could be read back in part only"];
         assert_eq!(recovered.failures, failures);
         let response = &check(&recovered.paths[0])["traces"][0]["response"];
         assert_eq!(response["body_damaged"], true);
@@ -561,6 +561,63 @@ fn pipes_and_folders_among_the_segments_are_passed_over() {
     let recovered = told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     assert_eq!((recovered.traces, recovered.failures.len()), (1, 2), "{recovered:?}");
     assert!(pipe.exists());
+}
+
+#[test]
+fn neither_pipes_nor_links_are_taken_for_bodies_messages_or_locks() {
+    let capture = Capture::start(9);
+    for id in [1, 2] {
+        let mut large = exchange(id);
+        capture.respond(&mut large, "HTTP/1.1 200 OK\r\n\r\n", &[7; 300_000]);
+        send(&capture, vec![ended(&large)]);
+    }
+    send(&capture, websocket(3, &["whole"]));
+    send(&capture, websocket(4, &["whole"]));
+    send(&capture, vec![small(5)]);
+    let folder = killed(capture, 5);
+    let kept = |name: &str| journal(folder.path()).join(name);
+    let secret = folder.path().join("secret");
+    fs::write(&secret, b"a secret of another user".repeat(20_000)).unwrap();
+    let link = |name: &str, to: &Path| {
+        fs::remove_file(kept(name)).unwrap();
+        std::os::unix::fs::symlink(to, kept(name)).unwrap();
+    };
+    let pipe = |name: &str| {
+        fs::remove_file(kept(name)).unwrap();
+        assert!(Command::new("mkfifo").arg(kept(name)).status().unwrap().success());
+    };
+    fs::rename(kept("flow-4.ws"), folder.path().join("messages")).unwrap();
+    fs::write(kept("flow-4.ws"), "").unwrap();
+    pipe("flow-1-response.body");
+    link("flow-2-response.body", &secret);
+    pipe("flow-3.ws");
+    link("flow-4.ws", &folder.path().join("messages"));
+    let (tell, told) = std::sync::mpsc::channel();
+    let path = folder.path().to_owned();
+    std::thread::spawn(move || tell.send(recover_in(&path)));
+    let recovered = told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
+    assert_eq!((recovered.traces, recovered.websockets), (3, 0), "{recovered:?}");
+    assert!(recovered.failures.iter().any(|why| why.starts_with("2 flows")), "{recovered:?}");
+    for trace in [0, 1] {
+        let response = &check(&recovered.paths[0])["traces"][trace]["response"];
+        assert_eq!((&response["body_damaged"], &response["body_size"]), (&true.into(), &0.into()));
+    }
+
+    for lock in ["pipe", "link"] {
+        match lock {
+            "pipe" => pipe("lock"),
+            _ => link("lock", &folder.path().join("made by a link")),
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let path = folder.path().to_owned();
+        std::thread::spawn(move || {
+            let output = path.join("capture.zip");
+            tell.send((find(&output).is_ok(), try_to_recover(&path)))
+        });
+        let (_, tried) = told.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(tried.is_err(), "{tried:?}");
+    }
+    assert!(!folder.path().join("made by a link").exists());
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub fn bundle_read(data: &[u8]) {
         read_all(&mut bundle);
     }
     let mut out = Vec::new();
-    if let Ok(exported) = export(&PATH, &mut out, &Redactor::default()) {
+    if let Ok(exported) = export(&PATH, &mut out, &Redactor::default(), None) {
         let har: serde_json::Value = serde_json::from_slice(&out).unwrap_or_default();
         let entries = har["log"]["entries"].as_array().map(Vec::len);
         assert_eq!(entries.map(|count| count as u64), Some(exported.entries));

@@ -14,6 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::capture::archive::{Archive, EntryName, Method};
+use crate::capture::journal::JournalFolder;
 use crate::capture::json::{Json, put_padded};
 use crate::capture::private;
 use crate::capture::spool::{Held, Spool};
@@ -178,20 +179,34 @@ impl EntryName for Entry {
     }
 }
 
-/// The file that is written aside: litter unless it was renamed, since the journal has it all.
+/// The file that is written aside: litter unless it was moved, since the journal has it all.
 #[derive(Debug)]
-pub(super) struct Partial(PathBuf);
+pub(super) struct Partial {
+    folder: JournalFolder,
+    path: PathBuf,
+    is_moved: bool,
+}
 
 impl Partial {
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.0
+    /// Where it is, unless the folder is that of another capture.
+    pub(super) fn path(&self) -> io::Result<&Path> {
+        self.folder.check()?;
+        Ok(&self.path)
+    }
+
+    /// Moves it over what stands at `to`.
+    pub(super) fn move_to(mut self, to: &Path) -> io::Result<()> {
+        std::fs::rename(self.path()?, to)?;
+        self.is_moved = true;
+        Ok(())
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if !self.is_moved {
+            self.folder.discard(&self.path);
+        }
     }
 }
 
@@ -209,12 +224,13 @@ pub(super) struct BundleWriter {
 }
 
 impl BundleWriter {
-    /// Begins a part in the file `path`.
-    pub(super) fn create(path: PathBuf) -> io::Result<Self> {
-        let partial = Partial(path);
+    /// Begins a part in the journal's folder.
+    pub(super) fn create(folder: &JournalFolder, part: u32) -> io::Result<Self> {
+        let path = folder.packed(part);
+        let file = private::create(&path)?;
         Ok(BundleWriter {
-            archive: Archive::new(private::create(&partial.0)?, 0),
-            partial,
+            archive: Archive::new(file, 0),
+            partial: Partial { folder: folder.clone(), path, is_moved: false },
             counts: Counts::default(),
             events: Vec::new(),
             hosts: HashMap::new(),

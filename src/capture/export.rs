@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::capture::bundle::part_path;
-use crate::capture::har::{Log, source};
+use crate::capture::har::Log;
+use crate::capture::parts::Parts;
 use crate::capture::private;
-use crate::capture::read::{self, Bundle};
 use crate::error::{Error, Result};
+use crate::flow::filter::Filter;
 use crate::flow::redact::Redactor;
-use crate::limits::{ASIDE_FILES, EXPORT_PARTS};
+use crate::limits::ASIDE_FILES;
 
 /// What an export wrote.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,24 +23,26 @@ pub struct Exported {
 }
 
 /// Writes what a bundle holds as HAR, in the order in which it began. Where the bundle is the
-/// first part of a capture, the parts that follow it and stand beside it come with it.
+/// first part of a capture, the parts that follow it and stand beside it come with it. A filter
+/// leaves out what it does not match.
 ///
 /// # Errors
 /// When the bundle cannot be read or `out` cannot be written. A trace that cannot be read is left
 /// out, and told of in the result.
-pub fn export(bundle: &Path, out: &mut dyn Write, redactor: &Redactor) -> Result<Exported> {
+pub fn export(
+    bundle: &Path,
+    out: &mut dyn Write,
+    redactor: &Redactor,
+    filter: Option<&Filter>,
+) -> Result<Exported> {
     let mut parts = Parts::open(bundle)?;
-    let mut exported = Exported { parts: parts.paths.len(), ..Exported::default() };
-    let flows = parts.flows(&mut exported)?;
+    let mut exported = Exported { parts: parts.count(), ..Exported::default() };
+    let places = parts.places(&mut exported.left_out)?;
     let written = |error: io::Error| Error::new(format!("cannot write the HAR: {error}"));
     let mut log = Log::begin(out).map_err(written)?;
-    for flow in flows {
-        let part = parts.part(flow.part)?;
-        let read = match flow.is_socket {
-            true => source::of_websocket(part, &flow.id),
-            false => source::of_trace(part, &flow.id),
-        };
-        match read {
+    for place in places {
+        match parts.read(&place)? {
+            Ok(read) if filter.is_some_and(|filter| !read.matches(filter)) => {}
             Ok(read) => log.entry(&read, redactor).map_err(written)?,
             Err(error) => exported.left_out.push(error.to_string()),
         }
@@ -108,76 +110,4 @@ pub(super) fn create_aside(path: &Path) -> io::Result<(Aside, std::fs::File)> {
         }
     }
     Err(io::Error::other("too many files of unfinished exports stand beside it"))
-}
-
-/// A flow of one of the parts.
-#[derive(Debug)]
-struct Place {
-    began_ms: u64,
-    part: usize,
-    is_socket: bool,
-    id: String,
-}
-
-/// The parts of a capture, of which some are open.
-#[derive(Debug)]
-struct Parts {
-    paths: Vec<PathBuf>,
-    /// The ones that were used last, the latest one at the end.
-    open: Vec<(usize, Bundle)>,
-}
-
-impl Parts {
-    fn open(first: &Path) -> Result<Self> {
-        let mut paths = vec![first.to_owned()];
-        let opened = Bundle::open(first)?;
-        if let Some((series, 1)) = read::series(first) {
-            let following = (2..).map(|number| (part_path(first, number), number));
-            let follows = |(path, number): &(PathBuf, u32)| {
-                read::series(path).is_some_and(|found| found == (series.clone(), *number))
-            };
-            paths.extend(following.take_while(follows).map(|(path, _)| path));
-        }
-        Ok(Parts { paths, open: vec![(0, opened)] })
-    }
-
-    fn part(&mut self, number: usize) -> Result<&mut Bundle> {
-        let found = self.open.iter().position(|(open, _)| *open == number);
-        let part = match found {
-            Some(at) => self.open.remove(at),
-            None => {
-                let path = self.paths.get(number).map(PathBuf::as_path).unwrap_or(Path::new(""));
-                (number, Bundle::open(path)?)
-            }
-        };
-        if self.open.len() >= EXPORT_PARTS {
-            self.open.remove(0);
-        }
-        self.open.push(part);
-        let gone = || Error::new("the bundle cannot be read: a part of it is gone");
-        self.open.last_mut().map(|(_, part)| part).ok_or_else(gone)
-    }
-
-    /// All flows in the order in which they began.
-    fn flows(&mut self, exported: &mut Exported) -> Result<Vec<Place>> {
-        let mut flows = Vec::new();
-        for number in 0..self.paths.len() {
-            let part = self.part(number)?;
-            let traces = part.trace_ids().to_vec();
-            let sockets = part.websocket_ids().to_vec();
-            let ids = traces.into_iter().map(|id| (id, false));
-            for (id, is_socket) in ids.chain(sockets.into_iter().map(|id| (id, true))) {
-                let began = match is_socket {
-                    true => part.websocket(&id).map(|socket| socket.timestamp),
-                    false => part.trace(&id).map(|trace| trace.timestamp),
-                };
-                match began {
-                    Ok(began_ms) => flows.push(Place { began_ms, part: number, is_socket, id }),
-                    Err(error) => exported.left_out.push(error.to_string()),
-                }
-            }
-        }
-        flows.sort_by_key(|flow| flow.began_ms);
-        Ok(flows)
-    }
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::capture::flow::{self, Flow};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
 
 mod body;
 pub mod cookies;
 mod entry;
-pub(super) mod source;
 
 /// Writes flows as a HAR file, in the order in which they began; gives the number of entries.
 ///
@@ -29,15 +29,15 @@ pub fn write_har(
     let mut flows: Vec<_> = flows.collect();
     flows.sort_by_key(|flow| (flow.timing.began_us, flow.id));
     let mut log = Log::begin(out)?;
-    for flow in flows {
-        log.entry(&source::of_stored(&flow), redactor)?;
+    for stored in flows {
+        log.entry(&flow::of_stored(&stored), redactor)?;
     }
     log.end()
 }
 
 /// One flow as an entry of a HAR file.
-pub fn har_entry(flow: &StoredFlow, redactor: &Redactor) -> Value {
-    let entry = entry::Entry::new(&source::of_stored(flow), redactor);
+pub fn har_entry(stored: &StoredFlow, redactor: &Redactor) -> Value {
+    let entry = entry::Entry::new(&flow::of_stored(stored), redactor);
     // Only keys that are no text could fail, and there are none.
     serde_json::to_value(entry).unwrap_or_default()
 }
@@ -65,7 +65,7 @@ impl<'w> Log<'w> {
     }
 
     /// Writes an entry.
-    pub(super) fn entry(&mut self, flow: &source::Flow, redactor: &Redactor) -> io::Result<()> {
+    pub(super) fn entry(&mut self, flow: &Flow, redactor: &Redactor) -> io::Result<()> {
         self.out.write_all(if self.entries == 0 { b"\n" } else { b",\n" })?;
         self.entries += 1;
         Ok(serde_json::to_writer(&mut *self.out, &entry::Entry::new(flow, redactor))?)

@@ -34,7 +34,7 @@ const LOCK: &str = "lock";
 pub struct JournalFolder {
     path: PathBuf,
     /// Whoever holds the last copy keeps the lock; the system lets it go with a killed process.
-    lock: Arc<Mutex<File>>,
+    lock: Arc<Mutex<Arc<File>>>,
 }
 
 impl JournalFolder {
@@ -79,13 +79,17 @@ impl JournalFolder {
             Ok(()) | Err(TryLockError::Error(_)) => Ok(lock),
         });
         match locked {
-            Ok(lock) => Ok(JournalFolder { path, lock: Arc::new(Mutex::new(lock)) }),
+            Ok(lock) => Ok(JournalFolder::with(path, lock)),
             Err(error) => {
                 // Nothing is in it yet.
                 let _ = std::fs::remove_dir_all(&path);
                 Err(error)
             }
         }
+    }
+
+    fn with(path: PathBuf, lock: File) -> JournalFolder {
+        JournalFolder { path, lock: Arc::new(Mutex::new(Arc::new(lock))) }
     }
 
     /// Makes the folder again where it was removed, and locks it. Refused where there is one that
@@ -111,7 +115,7 @@ impl JournalFolder {
         if let Err(TryLockError::WouldBlock) = again.try_lock() {
             return Err(taken());
         }
-        *lock = again;
+        *lock = Arc::new(again);
         Ok(())
     }
 
@@ -143,7 +147,7 @@ impl JournalFolder {
         if !private::is_at(&lock, &name)? {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(JournalFolder { path: path.to_owned(), lock: Arc::new(Mutex::new(lock)) })
+        Ok(JournalFolder::with(path.to_owned(), lock))
     }
 
     /// Where it is.
@@ -197,7 +201,8 @@ impl JournalFolder {
 
     /// Refused where the folder is that of another capture, as after it was removed.
     pub(super) fn check(&self) -> io::Result<()> {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // The recorder does not wait for a look that a packer of low priority takes.
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let path = self.path.join(LOCK);
         match path.exists() && !private::is_at(&lock, &path).unwrap_or(true) {
             true => Err(taken()),
@@ -232,7 +237,7 @@ pub fn journals(output: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Whether the journal's capture lives, or is being recovered.
 pub fn is_live(path: &Path) -> bool {
-    let Ok(lock) = File::open(path.join(LOCK)) else { return false };
+    let Ok(lock) = private::open(&path.join(LOCK)) else { return false };
     matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 

@@ -400,7 +400,7 @@ impl<'a> Desk<'a> {
     /// read.
     fn place(&self, job: &Job, finished: Finished, packed: &mut Packed) -> io::Result<()> {
         let Finished { counts, file, read } = finished;
-        if let Err(error) = self.places.put(&file, job.part) {
+        if let Err(error) = self.places.put(file, job.part) {
             self.uncount(read.passed);
             return Err(error);
         }

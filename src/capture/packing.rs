@@ -11,6 +11,7 @@ use crate::capture::entry::{JOURNAL_VERSION, SegmentHeader, take_exchange, take_
 use crate::capture::frame::{FileEnd, FrameReader, FrameType};
 use crate::capture::journal::{JournalFolder, with_suffix};
 use crate::capture::json::Json;
+use crate::capture::private;
 use crate::capture::spool::Spool;
 use crate::capture::trace::{Workplace, write_trace};
 use crate::capture::websocket::{Ended, write_websocket};
@@ -118,7 +119,7 @@ impl Packing {
         Ok(Packing {
             header,
             frames,
-            part: BundleWriter::create(folder.packed(part))?,
+            part: BundleWriter::create(folder, part)?,
             spool: Spool::new(with_suffix(&folder.temporary(), &format!("-{part:04}"))),
             json: Json::default(),
             read: SegmentRead::new(),
@@ -294,9 +295,5 @@ pub(super) fn salvage(path: &Path) -> io::Result<Frames> {
 }
 
 fn open(path: &Path) -> io::Result<BufReader<File>> {
-    // Opening a named pipe would wait for ever.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    Ok(BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, File::open(path)?))
+    Ok(BufReader::with_capacity(JOURNAL_BUFFER_BYTES / 4, private::open(path)?))
 }

@@ -26,17 +26,18 @@ pub(super) struct Places {
 
 impl Places {
     /// Moves a whole part to its place. After an error what stood there is still there, or aside.
-    pub(super) fn put(&self, whole: &Partial, part: u32) -> io::Result<()> {
+    pub(super) fn put(&self, whole: Partial, part: u32) -> io::Result<()> {
+        self.folder.check()?;
         let path = part_path(&self.output, part);
         if part > 1 {
             self.move_aside(&path)?;
-            return std::fs::rename(whole.path(), path);
+            return whole.move_to(&path);
         }
         let mut moved = Vec::new();
         let put = self
             .retire(&mut moved)
             .and_then(|()| keep(&path, &self.keeper_of_first(), &mut moved))
-            .and_then(|()| std::fs::rename(whole.path(), &path));
+            .and_then(|()| whole.move_to(&path));
         if put.is_err() {
             for (from, to) in moved.iter().rev() {
                 // What cannot go back stays in the journal's folder.

@@ -1,4 +1,5 @@
-//! Files and folders that only their owner may read: captures hold secrets.
+//! Files and folders that only their owner may read: captures hold secrets. What is opened here is
+//! a regular file, whatever somebody has put under its name: a named pipe would be waited for.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -51,9 +52,48 @@ fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
-/// Opens a file for appending, and makes it where there is none.
+/// Opens a file of a journal for appending, and makes it where there is none.
 pub(super) fn append(path: &Path) -> io::Result<File> {
-    options().append(true).create(true).open(path)
+    regular(options().append(true).create(true), path, Links::Refused)
+}
+
+/// Opens a file of a journal for reading. Links are refused: whoever recovers the journal of
+/// another user would put what they lead to into the bundle.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().read(true), path, Links::Refused)
+}
+
+/// Opens a file for reading that a user has named, or that stands beside one.
+pub(super) fn open_named(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().read(true), path, Links::Followed)
+}
+
+/// What is done with a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Links {
+    Followed,
+    Refused,
+}
+
+fn regular(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        let refusal = if links == Links::Refused { OFlags::NOFOLLOW } else { OFlags::empty() };
+        // A regular file is never waited for, so this changes nothing about one.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY | refusal).bits().cast_signed();
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags);
+    }
+    let is_link = || path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let file = options.open(path).map_err(|error| match links {
+        Links::Refused if is_link() => not_regular(),
+        _ => error,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::other("it is not a regular file")
 }
 
 /// Makes a new folder with mode 0700.
@@ -71,4 +111,36 @@ fn folders() -> DirBuilder {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("file"), "x").unwrap();
+        std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("nothing"), path("dangling")).unwrap();
+        assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        let refused = "it is not a regular file";
+        let why = |opened: io::Result<File>| opened.err().map(|error| error.to_string());
+        for open_it in [open, append] {
+            assert_eq!(why(open_it(&path("file"))), None);
+            for name in ["link", "dangling"] {
+                assert_eq!(why(open_it(&path(name))).as_deref(), Some(refused), "{name}");
+            }
+            assert!(why(open_it(&path("pipe"))).is_some());
+            assert!(why(open_it(folder.path())).is_some());
+        }
+        assert!(!path("nothing").exists());
+        assert_eq!(why(open_named(&path("link"))), None);
+        assert_eq!(why(open_named(&path("pipe"))).as_deref(), Some(refused));
+        let missing = open(&path("nothing")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use zip::ZipArchive;
 
 use crate::capture::bundle::CAPTURE_METHOD;
+use crate::capture::private;
 use crate::capture::websocket::DAMAGED;
 use crate::error::{Error, Result};
 use crate::limits::{INSPECTED_ENTRY_BYTES, INSPECTED_JSON_BYTES};
@@ -167,6 +168,9 @@ pub struct Trace {
     pub server: Option<Server>,
     /// Why the exchange failed.
     pub error: Option<String>,
+    /// Whether a tool sent the request.
+    #[serde(deserialize_with = "if_fitting")]
+    pub replayed: bool,
 }
 
 /// A WebSocket connection.
@@ -261,7 +265,7 @@ impl Bundle {
     /// Opens a bundle. Fails with a reason when the file is not there or is no bundle.
     pub fn open(path: &Path) -> Result<Bundle> {
         let refused = |why: String| Error::new(format!("cannot read {}: {why}", path.display()));
-        let file = File::open(path).map_err(|error| refused(error.to_string()))?;
+        let file = private::open_named(path).map_err(|error| refused(error.to_string()))?;
         let mut zip = ZipArchive::new(BufReader::new(file))
             .map_err(|_| refused("it is not a capture bundle (no ZIP archive)".to_owned()))?;
         let manifest = read_json(&mut zip, "manifest.json").map_err(|error| {

@@ -21,7 +21,7 @@ use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::limits::{COLLECT_INTERVAL, JOURNAL_FLUSH};
-use crate::notice::{Notice, Notices};
+use crate::notice::{Notice, Notices, count, count_were};
 use crate::stats::Stats;
 
 /// What a recorder is to write.
@@ -93,10 +93,7 @@ impl Recorder {
     ) -> Result<RecorderHandle> {
         let output = config.output.clone();
         let refused = |error: io::Error| refusal(&output, &error);
-        if output.file_name().is_none() || (output.exists() && !output.is_file()) {
-            // The bundle takes the place of what is there: never that of a folder or a device.
-            return Err(refusal(&output, &io::Error::other("it is not a regular file")));
-        }
+        check_output(&output)?;
         let (folder, unfinished) = JournalFolder::create(&output).map_err(refused)?;
         for path in unfinished {
             notices.give(Notice::Warning(format!(
@@ -131,6 +128,18 @@ impl Recorder {
             record_all(&mut writer, &flows, &watching);
             ending.finish(writer, &watching)
         })
+    }
+}
+
+/// Whether a bundle may stand at `output`: it takes the place of a file, never that of a folder or
+/// a device.
+///
+/// # Errors
+/// When it may not.
+pub fn check_output(output: &Path) -> Result<()> {
+    match output.file_name().is_none() || (output.exists() && !output.is_file()) {
+        true => Err(refusal(output, &io::Error::other("it is not a regular file"))),
+        false => Ok(()),
     }
 }
 
@@ -257,8 +266,8 @@ impl Ending {
         });
         packed.segment_left |= written.last_kept;
         let reasons = reasons(&self.folder, &written, &packed);
-        let older_kept = self.folder.replaced(1).exists();
-        if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || older_kept) {
+        let keeps_older = older_kept(&self.folder).is_some();
+        if reasons.is_empty() || !(packed.segment_left || packed.error.is_some() || keeps_older) {
             // All that was recorded stands in its place; what cannot be removed is litter.
             let _ = self.folder.remove();
         }
@@ -282,21 +291,26 @@ fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<St
     let journal = folder.path().display();
     let mut reasons = Vec::new();
     if let Some(reason) = &written.failed {
-        let messages = match written.messages_lost {
-            0 => String::new(),
-            lost => format!(" and {lost} WebSocket messages"),
+        let lost = match written.messages_lost {
+            0 => count_were(written.lost, "flow"),
+            lost => format!(
+                "{} and {} were",
+                count(written.lost, "flow"),
+                count(lost, "WebSocket message")
+            ),
         };
-        reasons.push(format!("{} flows{messages} were lost: {reason}", written.lost));
+        reasons.push(format!("{lost} lost: {reason}"));
     }
     if let Some((path, error)) = &packed.error {
         reasons.push(format!("cannot write {}: {error}", path.display()));
     }
     if packed.lost > 0 {
-        reasons.push(format!("{} recorded flows could not be read back", packed.lost));
+        let lost = count(packed.lost, "recorded flow");
+        reasons.push(format!("{lost} could not be read back"));
     }
     if packed.damaged > 0 {
-        let damaged = packed.damaged;
-        reasons.push(format!("{damaged} flows could be read back in part only"));
+        let damaged = count(packed.damaged, "flow");
+        reasons.push(format!("{damaged} could be read back in part only"));
     }
     if packed.segment_left && reasons.is_empty() {
         reasons.push("the end of the journal could not be read back".to_owned());
@@ -306,11 +320,16 @@ fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<St
     } else if packed.error.is_some() && !folder.path().exists() {
         reasons.push(format!("{journal} is gone"));
     }
-    let older = folder.replaced(1);
-    if !reasons.is_empty() && older.exists() {
+    if let Some(older) = older_kept(folder).filter(|_| !reasons.is_empty()) {
         reasons.push(format!("the older bundle is kept as {}", older.display()));
     }
     reasons
+}
+
+/// The first part of the older capture whose place this one took, as long as it is kept.
+fn older_kept(folder: &JournalFolder) -> Option<PathBuf> {
+    let older = folder.replaced(1);
+    (older.exists() && folder.check().is_ok()).then_some(older)
 }
 
 /// Now, in microseconds since the Unix epoch.

@@ -5,7 +5,6 @@
 //! the part stands in its place, so that recovering can be cut short anywhere and begun again.
 //! Nothing that belongs to another capture is written over or removed.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use crate::capture::journal::{self, JournalFolder};
 use crate::capture::packing::{
     Beginning, Finished, Packing, SegmentRead, beginning, salvage, scan,
 };
+use crate::capture::private;
 use crate::capture::read::{Bundle, ManifestStats};
 use crate::capture::remains::{self, Remains};
 use crate::capture::shelf::{Shelf, put_back, sync_folder};
@@ -23,6 +23,7 @@ use crate::capture::websocket::has_handshake;
 use crate::error::{Error, Result};
 use crate::flow::record::FlowId;
 use crate::limits::{PART_MESSAGES, PART_TRACES};
+use crate::notice::count;
 
 /// The journals that a file leads to, and the bundle that their captures were to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub fn find(file: &Path) -> Result<Found> {
     let (live, journals): (Vec<_>, Vec<_>) =
         journal::journals(&output).partition(|path| journal::is_live(path));
     if live.is_empty() && journals.is_empty() {
+        if journal::output_of(file).is_some() && !file.exists() {
+            return Err(Error::new(format!("cannot recover {}: it is not there", file.display())));
+        }
         let (file, output) = (file.display(), output.display());
         return Err(Error::new(format!(
             "there is nothing to recover for {file}: no unfinished capture is in {output}.journal"
@@ -150,7 +154,7 @@ fn first_header(folder: &JournalFolder, remains: &Remains, output: &Path) -> Res
         // The same bytes give the same series, so that a second try finds what the first has made.
         let mut bytes = Vec::new();
         if let Some(part) = remains.segments.first() {
-            let file = File::open(folder.segment(*part));
+            let file = private::open(&folder.segment(*part));
             let _ = file.and_then(|file| file.take(SERIES_BYTES).read_to_end(&mut bytes));
         }
         let words = [1_u8, 2, 3, 4].map(|salt| {
@@ -309,7 +313,7 @@ impl Recovery {
         match found {
             // What stands there was made of the same segment.
             Some((there, stats)) if has_more(&counts, &stats) => {
-                std::fs::rename(file.path(), there)?;
+                file.move_to(&there)?;
             }
             Some(_) => {}
             // Readers look for parts one after the other, so one between others stays.
@@ -352,7 +356,7 @@ impl Recovery {
     /// Moves a part to its place.
     fn put(&mut self, file: &Partial, part: u32) -> io::Result<()> {
         // Somebody may have taken the place meanwhile.
-        while !self.shelf.gather(file.path(), part)? {
+        while !self.shelf.gather(file.path()?, part)? {
             self.settle(part)?;
         }
         sync_folder(&self.shelf.base);
@@ -364,10 +368,11 @@ impl Recovery {
         let segment = self.folder.segment(part);
         let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if lost > 0 {
-            self.fail(format!("{lost} flows of {name} could not be read back"));
+            self.fail(format!("{} of {name} could not be read back", count(lost, "flow")));
         }
         if damaged > 0 {
-            self.fail(format!("{damaged} flows of {name} could be read back in part only"));
+            let damaged = count(damaged, "flow");
+            self.fail(format!("{damaged} of {name} could be read back in part only"));
         }
         if lost_track {
             self.fail(format!("{name} is damaged, and may hold more flows than could be found"));

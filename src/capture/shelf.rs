@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::bundle::part_path;
 use crate::capture::export::create_aside;
 use crate::capture::journal::with_suffix;
+use crate::capture::private;
 use crate::capture::read::{self, ManifestStats};
 use crate::limits::{ASIDE_FILES, INFLATE_BUFFER_BYTES};
 
@@ -25,7 +26,7 @@ pub(super) fn put_new(from: &Path, to: &Path) -> io::Result<()> {
     }
     // There are no links here, or `to` is on another device.
     let (aside, mut file) = create_aside(to)?;
-    io::copy(&mut File::open(from)?, &mut file)?;
+    io::copy(&mut private::open_named(from)?, &mut file)?;
     file.sync_all()?;
     match std::fs::hard_link(aside.path(), to) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -196,7 +197,10 @@ pub(super) fn put_back(
 
 /// Whether two files have the same bytes.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let (Ok(mut one), Ok(mut other)) = (File::open(one), File::open(other)) else { return false };
+    let (Ok(mut one), Ok(mut other)) = (private::open_named(one), private::open_named(other))
+    else {
+        return false;
+    };
     let length = |file: &File| file.metadata().map(|facts| facts.len()).ok();
     if length(&one) != length(&other) {
         return false;

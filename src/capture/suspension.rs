@@ -91,6 +91,11 @@ impl Suspension {
         self.warn(now);
     }
 
+    /// The last try has failed, after the traffic has ended.
+    pub(super) fn ends_by(&mut self, reason: String) {
+        self.reason = Some(reason);
+    }
+
     /// Warns of what the user does not know, but not often.
     fn warn(&mut self, now: Instant) {
         let is_early =

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use crate::capture::bundle::{BundleWriter, Entry, Fate, FileKind, Id, Stored, method};
 use crate::capture::journal::JournalFolder;
 use crate::capture::json::Json;
+use crate::capture::private;
 use crate::capture::spool::Spool;
 use crate::flow::decode::{Caps, codings, decode};
 use crate::flow::head::{Field, HeadPiece, HeadText, UriKind, target_uri_pieces};
@@ -296,7 +297,7 @@ fn captured<'a>(
     if body.sent_ahead == 0 {
         return Box::new(tail);
     }
-    match File::open(folder.body(flow, side)) {
+    match private::open(&folder.body(flow, side)) {
         Ok(file) => Box::new(Exactly(file.take(body.sent_ahead)).chain(tail)),
         Err(error) => Box::new(Unreadable(error.kind())),
     }

@@ -10,6 +10,7 @@ use crate::capture::entry::{
 use crate::capture::frame::{FRAME_HEADER_BYTES, FileEnd, FrameReader, FrameType};
 use crate::capture::journal::JournalFolder;
 use crate::capture::json::Json;
+use crate::capture::private;
 use crate::capture::trace::{Workplace, put_fields};
 use crate::flow::decode::inflate::Inflate;
 use crate::flow::decode::{Caps, DecodeError, inflate_message};
@@ -35,7 +36,7 @@ pub(super) enum Ended {
 
 /// Whether the file of a connection has its handshake, without which the connection is lost.
 pub(super) fn has_handshake(folder: &JournalFolder, flow: FlowId) -> bool {
-    File::open(folder.websocket(flow)).is_ok_and(|file| {
+    private::open(&folder.websocket(flow)).is_ok_and(|file| {
         let mut frames = FrameReader::new(BufReader::new(file));
         match frames.next_frame() {
             Ok(Some((FrameType::WebSocketOpen, payload))) => take_open(payload).is_some(),
@@ -53,7 +54,7 @@ pub(super) fn write_websocket(
     ended: Ended,
 ) -> io::Result<(Fate, Option<(u64, u64)>)> {
     let path = place.folder.websocket(flow);
-    let (Ok(file), Ok(payloads)) = (File::open(&path), File::open(&path)) else {
+    let (Ok(file), Ok(payloads)) = (private::open(&path), private::open(&path)) else {
         return Ok((Fate::Lost, None));
     };
     let source = BufReader::with_capacity(JOURNAL_FRAME_BYTES / 8, file);

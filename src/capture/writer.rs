@@ -386,10 +386,14 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &io::Error) {
-        let reason = format!("cannot write {}: {error}", self.folder.path().display());
+        let reason = self.refusal(error);
         // What was removed can be made again without waiting for room.
         let soon = error.kind() == io::ErrorKind::NotFound;
         self.suspension.fail(Instant::now(), reason, soon);
+    }
+
+    fn refusal(&self, error: &io::Error) -> String {
+        format!("cannot write {}: {error}", self.folder.path().display())
     }
 
     /// Records nothing more, after a fault that has lost one event; whether it did before.
@@ -432,8 +436,11 @@ impl Writer {
         let has_none = self.part == 1 && self.flushed.flows() == 0 && self.check().is_err();
         let has_more = has_none || self.unflushed.flows() > 0 || !open.is_empty();
         let may_try = self.is_suspended() && !self.suspension.is_for_good();
-        if may_try && has_more && self.take_up_again(Room::ForTheRest).is_ok() {
-            self.suspension.end();
+        if may_try && has_more {
+            match self.take_up_again(Room::ForTheRest) {
+                Ok(()) => self.suspension.end(),
+                Err(error) => self.suspension.ends_by(self.refusal(&error)),
+            }
         }
         let now = self.now_us();
         open.sort_unstable();
@@ -496,4 +503,48 @@ fn begin_segment(
         file_name: name.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
     SegmentWriter::create(&folder.segment(part), &header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::entry::ended;
+    use crate::flow::record::{Exchange, FlowId, Intervention, Message, Scheme, Timing};
+
+    fn exchange() -> FlowEvent {
+        ended(&Exchange {
+            id: FlowId(1),
+            scheme: Scheme::Http,
+            target: None,
+            client: "127.0.0.1:1".parse().unwrap(),
+            client_tls: None,
+            upstream: None,
+            request: Message { head: "GET / HTTP/1.1\r\n\r\n".into(), ..Message::default() },
+            response: None,
+            timing: Timing::default(),
+            error: None,
+            intervention: Intervention::default(),
+        })
+    }
+
+    #[test]
+    fn the_end_tells_why_the_last_try_failed() {
+        let parent = tempfile::tempdir().unwrap();
+        let output = parent.path().join("c.zip");
+        let (folder, _) = JournalFolder::create(&output).unwrap();
+        let (jobs, _given) = crossbeam_channel::unbounded();
+        let stats = Arc::new(Stats::default());
+        let (notices, _) = Notices::channel(stats.clone());
+        let config = RecorderConfig { output: output.clone(), app: "a".into(), part_traces: 9 };
+        let path = folder.path().to_owned();
+        let shared = Arc::default();
+        let mut writer = Writer::start(config, folder, jobs, shared, stats, notices).unwrap();
+        writer.take(exchange());
+        std::fs::remove_dir_all(&path).unwrap();
+        let (_other, _) = JournalFolder::create(&output).unwrap();
+        let written = writer.finish();
+        let expected =
+            format!("cannot write {}: another capture has taken its place", path.display());
+        assert_eq!((written.lost, written.failed), (1, Some(expected)));
+    }
 }

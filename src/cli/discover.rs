@@ -20,7 +20,7 @@ use crate::tls::upstream::UpstreamTls;
 /// Runs until a signal stops it; prints hosts as they are first seen and the table at the end.
 ///
 /// # Errors
-/// When something keeps it from starting.
+/// When something keeps it from starting, or its results cannot be printed.
 pub fn run(config: &Config) -> Result<()> {
     let signals = running::signals()?;
     let stats = Arc::new(Stats::default());
@@ -53,8 +53,7 @@ pub fn run(config: &Config) -> Result<()> {
     };
     let result = running::attend(server, attended, &mut status);
     status.finish();
-    status.end_with(render(&discovered.table()), &signals);
-    result
+    result.and(status.end_with(render(&discovered.table()), &signals))
 }
 
 /// The table, and the line to type next.

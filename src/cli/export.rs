@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::capture::export::{Exported, export, write_whole};
+use crate::cli::results::Reader;
 use crate::cli::settings::Export;
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
@@ -15,17 +16,21 @@ use crate::flow::redact::Redactor;
 pub fn run(settings: &Export) -> Result<()> {
     let redactor = if settings.redact { Redactor::default() } else { Redactor::off() };
     let bundle = settings.bundle.as_path();
+    let filter = settings.filter.as_ref();
     let Some(file) = &settings.har else {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        say(&export(bundle, &mut out, &redactor)?, "-");
-        return Ok(());
+        let mut out = io::BufWriter::new(Reader::new(io::stdout().lock()));
+        let exported = export(bundle, &mut out, &redactor, filter);
+        return match exported {
+            Err(_) if out.get_ref().has_gone() => Ok(()),
+            exported => exported.map(|exported| say(&exported, "-")),
+        };
     };
     let is_bundle = |bundle| file.canonicalize().is_ok_and(|file| file == bundle);
     if bundle.canonicalize().is_ok_and(is_bundle) {
         let file = file.display();
         return Err(Error::usage(format!("--har {file} would replace the bundle itself")));
     }
-    let exported = write_whole(file, |out| export(bundle, out, &redactor))?;
+    let exported = write_whole(file, |out| export(bundle, out, &redactor, filter))?;
     say(&exported, &file.display().to_string());
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use crate::cli::results;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::limits::{PRINTED_BYTES, STOP_WORDS};
@@ -25,8 +26,8 @@ enum Text {
 pub(super) struct Printer {
     texts: Sender<Text>,
     waiting: Arc<AtomicUsize>,
-    /// Disconnected when all is printed and no more can come.
-    done: Receiver<()>,
+    /// Told when all is printed and no more can come: what kept a result from being printed first.
+    done: Receiver<io::Result<()>>,
     /// Disconnected when nobody reads standard output any more.
     unread: Receiver<()>,
 }
@@ -46,14 +47,14 @@ impl Printer {
     ) -> Result<Printer> {
         // Bounded by what waits in it.
         let (texts, taken) = unbounded();
-        let (printing, done) = bounded(0);
+        let (printed, done) = bounded(1);
         let (reading, unread) = bounded(0);
         let waiting = Arc::<AtomicUsize>::default();
         let rest = waiting.clone();
         let thread = thread::Builder::new().name("printer".to_owned());
         let run = move || {
-            let _printing: Sender<()> = printing;
-            print_all(&taken, &rest, errors, results, reading);
+            // Whoever does not wait for the end has no use for it.
+            let _ = printed.send(print_all(&taken, &rest, errors, results, reading));
         };
         thread
             .spawn(run)
@@ -98,19 +99,24 @@ impl Printer {
 
     /// Prints one more result, the last: it has the time that its reader needs, but at least
     /// [`STOP_WORDS`], until `signals` tell of impatience.
-    pub(super) fn finish_with<T>(self, text: String, signals: &Receiver<T>) {
+    ///
+    /// # Errors
+    /// When it, or a result before it, could not be printed to somebody who still reads.
+    pub(super) fn finish_with<T>(self, text: String, signals: &Receiver<T>) -> Result<()> {
         // However much waits, this is what was asked for.
         self.waiting.fetch_add(text.len(), Ordering::Relaxed);
         let _ = self.texts.send(Text::Result(text));
         drop(self.texts);
         // Signals that came before it are about what it sums up.
         signals.try_iter().for_each(drop);
-        if self.done.recv_timeout(STOP_WORDS) == Err(RecvTimeoutError::Timeout) {
-            crossbeam_channel::select! {
-                recv(self.done) -> _ => {}
-                recv(signals) -> _ => {}
-            }
-        }
+        let printed = match self.done.recv_timeout(STOP_WORDS) {
+            Err(RecvTimeoutError::Timeout) => crossbeam_channel::select! {
+                recv(self.done) -> printed => printed.ok(),
+                recv(signals) -> _ => None,
+            },
+            printed => printed.ok(),
+        };
+        results::judge(printed.unwrap_or(Ok(())))
     }
 }
 
@@ -120,9 +126,10 @@ fn print_all(
     mut errors: impl Write,
     mut results: impl Write,
     reading: Sender<()>,
-) {
+) -> io::Result<()> {
     fault::watch_thread();
     let mut reading = Some(reading);
+    let mut outcome = Ok(());
     for text in texts {
         let bytes = match &text {
             // There is nobody else to tell when standard error is closed.
@@ -134,15 +141,18 @@ fn print_all(
                 let printed = fault::catch(|| {
                     results.write_all(text.as_bytes()).and_then(|()| results.flush())
                 });
-                if !matches!(printed, Ok(Ok(()))) {
+                let printed = printed.unwrap_or_else(|fault| Err(io::Error::other(fault.reason())));
+                if printed.is_err() {
                     reading = None;
                 }
+                outcome = outcome.and(printed);
                 text.len()
             }
         };
         waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
     drop(reading);
+    outcome
 }
 
 /// Prints the last words of the program, unless nobody takes them within [`STOP_WORDS`].
@@ -219,7 +229,8 @@ mod tests {
             let (results, allow, taken) = slow();
             let printer = Printer::start_with(io::sink(), results).unwrap();
             signal.send("before the end").unwrap();
-            let ending = thread::spawn(move || printer.finish_with("all".to_owned(), &signals));
+            let ending =
+                thread::spawn(move || printer.finish_with("all".to_owned(), &signals).unwrap());
             while is_impatient && !ending.is_finished() {
                 let _ = signal.try_send("now");
                 thread::yield_now();
@@ -232,22 +243,26 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_nobody_reads_is_told() {
-        struct Closed;
-        impl Write for Closed {
+    fn a_result_that_nobody_reads_is_told_and_one_that_is_lost_is_a_failure() {
+        struct Refusing(io::ErrorKind);
+        impl Write for Refusing {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::BrokenPipe.into())
+                Err(self.0.into())
             }
 
             fn flush(&mut self) -> io::Result<()> {
                 Ok(())
             }
         }
-        let printer = Printer::start_with(Closed, Closed).unwrap();
-        assert!(printer.error("nobody reads this".to_owned()));
-        assert!(printer.result("nor this".to_owned()));
-        assert!(printer.unread().recv_timeout(Duration::from_secs(20)).is_err());
-        assert!(printer.error("it goes on".to_owned()));
-        printer.finish_with("the last".to_owned(), &crossbeam_channel::never::<()>());
+        for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::StorageFull] {
+            let printer = Printer::start_with(Refusing(kind), Refusing(kind)).unwrap();
+            assert!(printer.error("nobody reads this".to_owned()));
+            assert!(printer.result("nor this".to_owned()));
+            assert!(printer.unread().recv_timeout(Duration::from_secs(20)).is_err());
+            assert!(printer.error("it goes on".to_owned()));
+            let ended =
+                printer.finish_with("the last".to_owned(), &crossbeam_channel::never::<()>());
+            assert_eq!(ended.is_err(), kind != io::ErrorKind::BrokenPipe, "{ended:?}");
+        }
     }
 }

@@ -3,9 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::capture::recorder::check_output;
 use crate::capture::recover::{Found, Recovered, find, recover};
+use crate::cli::results;
 use crate::cli::settings::Recover;
 use crate::error::{Error, Result};
+use crate::notice::{count, count_were};
 
 /// Makes the bundles of all killed captures that a file leads to. Their paths go to the standard
 /// output, one to a line, and what there is to say of them to standard error.
@@ -14,6 +17,7 @@ use crate::error::{Error, Result};
 /// When there is nothing to recover, or when something of it could not be recovered; what could
 /// stands all the same.
 pub fn run(settings: &Recover) -> Result<()> {
+    settings.output.as_deref().map_or(Ok(()), check_output)?;
     let Found { output: origin, journals, live } = find(&settings.file)?;
     let left_alone = |journal: &PathBuf| {
         let journal = journal.display();
@@ -36,6 +40,7 @@ pub fn run(settings: &Recover) -> Result<()> {
         match recover(journal, &origin, output) {
             Ok(recovered) => {
                 say(journal, &recovered);
+                failures.extend(give(&recovered.paths).err().map(|error| error.to_string()));
                 failures.extend(why_it_stays(journal, &recovered));
             }
             Err(error) => failures.push(error.to_string()),
@@ -64,34 +69,42 @@ fn say(journal: &Path, recovered: &Recovered) {
         0 if recovered.failures.is_empty() => format!("{journal}: nothing was recorded in it"),
         0 => format!("{journal}: nothing of it could be read"),
         parts => format!(
-            "recovered {journal}: {traces} traces, {websockets} WebSocket connections, \
-             {messages} messages{}",
+            "recovered {journal}: {}, {}, {}{}",
+            count(*traces, "trace"),
+            count(*websockets, "WebSocket connection"),
+            count(*messages, "message"),
             if parts > 1 { format!(" in {parts} parts") } else { String::new() }
         ),
     };
     text.push('\n');
     if *open_websockets > 0 {
         text.push_str(&format!(
-            "{open_websockets} of the connections had not ended; their messages are there\n"
+            "{} had not ended; the messages until then are there\n",
+            count(*open_websockets, "connection")
         ));
     }
     if *under_way > 0 {
         text.push_str(&format!(
-            "{under_way} flows were under way: only pieces of them were written, and are not in \
-             the bundle\n"
+            "{} under way: only pieces were written, and are not in the bundle\n",
+            count_were(*under_way, "flow")
         ));
     }
     for note in &recovered.notes {
         text.push_str(&format!("note: {note}\n"));
     }
     tell(&text);
+}
+
+/// Prints the paths of a bundle, of which a failure tells the first.
+fn give(paths: &[PathBuf]) -> Result<()> {
+    let Some(first) = paths.first() else { return Ok(()) };
     let mut lines = Vec::new();
     for path in paths {
         lines.extend_from_slice(path.as_os_str().as_encoded_bytes());
         lines.push(b'\n');
     }
-    // A reader that has gone, as `head` does, is no failure.
-    let _ = io::stdout().write_all(&lines);
+    let named = |error| Error::new(format!("{error}; the bundle is {}", first.display()));
+    results::print(&lines).map_err(named)
 }
 
 fn tell(text: &str) {

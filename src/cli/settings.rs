@@ -8,39 +8,22 @@ use std::thread;
 use crate::cli::flags::Id;
 use crate::config::{Config, HostRules, McpConfig};
 use crate::error::{Error, Result};
+use crate::flow::filter::{Filter, FilterError};
 use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
 
-/// What `inspect` is to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspect {
-    /// The bundle.
-    pub bundle: PathBuf,
-    /// One trace or WebSocket connection of it.
-    pub trace: Option<String>,
-}
+mod check;
+mod export;
+mod inspect;
+mod recover;
 
-/// What `export` is to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Export {
-    /// The bundle.
-    pub bundle: PathBuf,
-    /// Where to; `None` for the standard output.
-    pub har: Option<PathBuf>,
-    /// Whether secrets are masked.
-    pub redact: bool,
-}
+pub use check::{Check, Reports, check};
+pub use export::{Export, export};
+pub use inspect::{Inspect, inspect};
+pub use recover::{Recover, recover};
 
-/// What `recover` is to make whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recover {
-    /// The output of a killed capture, or its journal.
-    pub file: PathBuf,
-    /// Where the bundle is wanted; `None` where the capture was to write it.
-    pub output: Option<PathBuf>,
-}
-
+/// Flags with their values, as they came; the value is empty for switches.
 type Flags = Vec<(Id, OsString)>;
 
 /// The settings of `proxy`.
@@ -98,7 +81,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             }
             Id::McpToken => mcp.token = Some(mcp_token("--mcp-token", &value)?),
             Id::NoMcp => serves_mcp = false,
-            Id::Trace | Id::Har | Id::Redact => {}
+            _ => return Err(Error::new("a flag of another command")),
         }
     }
     config.mcp = serves_mcp.then_some(mcp);
@@ -120,64 +103,6 @@ pub fn discover(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
         shared(&mut config, id, &value)?;
     }
     Ok(config)
-}
-
-/// The settings of `inspect`.
-pub fn inspect(flags: Flags, arguments: Vec<OsString>) -> Result<Inspect> {
-    let mut arguments = arguments.into_iter();
-    let Some(bundle) = arguments.next() else {
-        return Err(Error::usage("inspect needs a bundle: flowtap inspect capture.zip"));
-    };
-    none_left("inspect", arguments.as_slice())?;
-    let mut trace = None;
-    for (id, value) in flags {
-        if id == Id::Trace {
-            trace = Some(text("--trace", &value)?);
-        }
-    }
-    Ok(Inspect { bundle: PathBuf::from(bundle), trace })
-}
-
-/// The settings of `export`.
-pub fn export(flags: Flags, arguments: Vec<OsString>) -> Result<Export> {
-    const USAGE: &str = "flowtap export capture.zip --har capture.har";
-    let mut arguments = arguments.into_iter();
-    let Some(bundle) = arguments.next().map(PathBuf::from) else {
-        return Err(Error::usage(format!("export needs a bundle: {USAGE}")));
-    };
-    none_left("export", arguments.as_slice())?;
-    let (mut har, mut redact) = (None, false);
-    for (id, value) in flags {
-        match id {
-            Id::Har => har = Some(path("--har", value)?),
-            Id::Redact => redact = true,
-            _ => {}
-        }
-    }
-    let Some(har) = har else {
-        return Err(Error::usage(format!("export needs --har and a file: {USAGE}")));
-    };
-    Ok(Export { bundle, har: Some(har).filter(|har| har.as_os_str() != "-"), redact })
-}
-
-/// The settings of `recover`.
-pub fn recover(flags: Flags, arguments: Vec<OsString>) -> Result<Recover> {
-    let mut arguments = arguments.into_iter();
-    let Some(file) = arguments.next() else {
-        return Err(Error::usage(
-            "recover needs the file of a killed capture: flowtap recover capture.zip",
-        ));
-    };
-    none_left("recover", arguments.as_slice())?;
-    let file = path("recover", file)?;
-    let mut output = None;
-    for (id, value) in flags {
-        if id == Id::Output {
-            let given = path("--output", value)?;
-            output = Some(given.canonicalize().unwrap_or(given));
-        }
-    }
-    Ok(Recover { file, output })
 }
 
 fn defaults() -> Config {
@@ -270,6 +195,12 @@ fn path(flag: &str, value: OsString) -> Result<PathBuf> {
 
 fn pattern(value: &OsString) -> Result<HostPattern> {
     HostPattern::parse(&value.to_string_lossy()).map_err(|error| Error::usage(error.to_string()))
+}
+
+/// A filter expression; `None` where it is blank.
+fn filter(flag: &str, value: &OsString) -> Result<Option<Filter>> {
+    let refused = |error: FilterError| Error::usage(format!("{flag}: {error}"));
+    Filter::parse(&text(flag, value)?).map_err(refused)
 }
 
 fn number(flag: &str, value: &OsString, least: u64, most: u64) -> Result<u64> {
@@ -369,49 +300,6 @@ mod tests {
         assert_eq!(read("proxy --confdir /c").unwrap().max_flows, 1_000);
         let error = read("proxy --confdir /c --set antichache=true").unwrap_err().to_string();
         assert!(error.contains("did you mean anticache?"), "{error}");
-    }
-
-    #[test]
-    fn export_needs_a_bundle_and_a_file() {
-        let read = |line: &str| match crate::cli::flags::parse(
-            line.split_whitespace().map(OsString::from),
-        ) {
-            Ok(Request::Run { flags, arguments, .. }) => super::export(flags, arguments),
-            other => panic!("{other:?}"),
-        };
-        let file = read("export b.zip --har x.har").unwrap();
-        let expected = Export { bundle: "b.zip".into(), har: Some("x.har".into()), redact: false };
-        assert_eq!(file, expected);
-        let out = read("export --har - b.zip --redact").unwrap();
-        assert_eq!(out, Export { bundle: "b.zip".into(), har: None, redact: true });
-        for (line, named) in [
-            ("export --har x.har", "needs a bundle"),
-            ("export b.zip", "--har"),
-            ("export b.zip --har=", "--har"),
-            ("export b.zip c.zip --har x", "c.zip"),
-        ] {
-            let error = read(line).unwrap_err();
-            assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");
-        }
-    }
-
-    #[test]
-    fn recover_needs_a_file() {
-        let read = |line: &str| match parse(line.split_whitespace().map(OsString::from)) {
-            Ok(Request::Run { flags, arguments, .. }) => super::recover(flags, arguments),
-            other => panic!("{other:?}"),
-        };
-        let expected = Recover { file: "c.zip".into(), output: Some("/x/d.zip".into()) };
-        assert_eq!(read("recover c.zip -o /x/d.zip").unwrap(), expected);
-        assert_eq!(read("recover c.zip").unwrap().output, None);
-        for (line, named) in [
-            ("recover", "flowtap recover capture.zip"),
-            ("recover a b", "'b'"),
-            ("recover a -o=", "--output"),
-        ] {
-            let error = read(line).unwrap_err();
-            assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");
-        }
     }
 
     #[test]

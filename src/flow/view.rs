@@ -51,6 +51,8 @@ pub struct MessageView<'a> {
 pub enum BodyView<'a> {
     /// It, or as much of it as is kept, in pieces.
     Kept(&'a [Bytes]),
+    /// The same with its content coding undone.
+    Decoded(&'a [Bytes]),
     /// It is still to come: an answer that depends on it cannot be given yet.
     Awaited,
     /// It was not kept; it never matches.

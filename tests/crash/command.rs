@@ -64,7 +64,7 @@ fn the_paths_are_the_result_and_the_words_are_beside_them() {
     let folder = tap.folder();
     let ran = recover(folder, &["capture.zip"]);
     assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "capture.zip"), "{}", ran.stderr);
-    let expected = "recovered capture.zip.journal: 1 traces, 0 WebSocket connections, 0 messages\n";
+    let expected = "recovered capture.zip.journal: 1 trace, 0 WebSocket connections, 0 messages\n";
     assert_eq!(ran.stderr, expected);
     Bundle::read(&folder.join("capture.zip")).trace_of("/one");
     assert!(!folder.join("capture.zip.journal").exists());
@@ -131,6 +131,67 @@ fn on_a_full_disk_nothing_is_lost_and_the_same_command_goes_on() {
     assert!(!folder.join("capture.zip").exists());
     let ran = recover(folder, &["capture.zip"]);
     assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "capture.zip"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 flows were under way"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 flow was under way"), "{}", ran.stderr);
     Bundle::read(&folder.join("capture.zip")).trace_of("/one");
+}
+
+/// Runs flowtap in a folder, its results to where nobody takes them.
+#[cfg(target_os = "linux")]
+fn unheard(folder: &Path, arguments: &[&str], stdout: impl Into<std::process::Stdio>) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    command.current_dir(folder).args(arguments).stdout(stdout);
+    command.stderr(std::process::Stdio::piped());
+    said(command.spawn().unwrap().wait_with_output().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_is_lost_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let closed = || std::io::pipe().unwrap().1;
+    let [tap, other] = [killed(), killed()];
+    let ran = unheard(tap.folder(), &["recover", "capture.zip"], full());
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write the output: "), "{}", ran.stderr);
+    assert!(ran.stderr.trim().ends_with("; the bundle is capture.zip"), "{}", ran.stderr);
+    Bundle::read(&tap.folder().join("capture.zip")).trace_of("/one");
+    let ran = unheard(other.folder(), &["recover", "capture.zip"], closed());
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    let commands: [&[&str]; 4] = [
+        &["--version"],
+        &["recover", "--help"],
+        &["inspect", "capture.zip"],
+        &["export", "capture.zip", "--har", "-"],
+    ];
+    for arguments in commands {
+        let ran = unheard(tap.folder(), arguments, full());
+        assert_eq!(ran.status, Some(1), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("cannot write the "), "{arguments:?}: {}", ran.stderr);
+        let ran = unheard(tap.folder(), arguments, closed());
+        assert_eq!(ran.status, Some(0), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_folder_is_no_place_for_a_bundle() {
+    let tap = killed();
+    let folder = tap.folder();
+    fs::create_dir(folder.join("mine")).unwrap();
+    let before = fs::read_dir(folder).unwrap().count();
+    let ran = recover(folder, &["capture.zip", "-o", "mine"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    let refusal = "mine: it is not a regular file; choose another file with --output\n";
+    assert!(ran.stderr.ends_with(refusal), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(folder).unwrap().count(), before);
+    assert_eq!(recover(folder, &["capture.zip"]).status, Some(0));
+}
+
+#[test]
+fn a_journal_that_is_not_there_is_named_as_it_was_given() {
+    let tap = killed();
+    let folder = tap.folder();
+    assert_eq!(recover(folder, &["capture.zip.journal"]).status, Some(0));
+    let ran = recover(folder, &["capture.zip.journal"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "flowtap: cannot recover capture.zip.journal: it is not there\n");
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::capture::har::source::Body;
+use crate::capture::flow::Body;
 use crate::flow::charset::body_text;
 use crate::flow::redact::Redactor;
 

@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 
 use crate::capture::bundle::date_time;
+use crate::capture::flow::{self, Flow, Phases, SocketMessage};
 use crate::capture::har::body::BodyText;
 use crate::capture::har::cookies::{Cookie, received, sent};
-use crate::capture::har::source::{self, Flow, Phases, SocketMessage};
 use crate::flow::head::{Field, text};
 use crate::flow::query::{parameters, query};
 use crate::flow::redact::Redactor;
@@ -239,7 +239,7 @@ fn request(flow: &Flow, redactor: &Redactor) -> Request {
     }
 }
 
-fn post_data(message: &source::Message, redactor: &Redactor) -> Option<PostData> {
+fn post_data(message: &flow::Message, redactor: &Redactor) -> Option<PostData> {
     let body = &message.body;
     let is_there = !body.bytes.is_empty() || body.wire_bytes.is_some_and(|bytes| bytes > 0);
     is_there.then(|| {
@@ -275,7 +275,7 @@ fn response(flow: &Flow, redactor: &Redactor) -> Response {
     }
 }
 
-fn content(message: &source::Message, redactor: &Redactor) -> Content {
+fn content(message: &flow::Message, redactor: &Redactor) -> Content {
     let body = &message.body;
     let content_type = value(&message.fields, "content-type");
     let shown = BodyText::new(body, content_type, redactor);

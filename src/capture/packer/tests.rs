@@ -238,6 +238,31 @@ fn later_parts_that_are_done_make_room_for_the_first() {
 }
 
 #[test]
+fn what_another_capture_has_in_the_folder_that_it_took_over_is_left_alone() {
+    let journal = Journal::of(vec![3, 2]);
+    let places = &journal.places;
+    std::fs::write(journal.part(1), "older").unwrap();
+    let shared = Shared::default();
+    let desk = Desk::new(places, &shared, &Traffic::default);
+    desk.waiting.close();
+    // The second part is done and waits for the first, which is under way.
+    let mut jobs = journal.jobs();
+    let begun = desk.begin(jobs.next().unwrap()).unwrap();
+    desk.pack(jobs.next().unwrap());
+    std::fs::remove_dir_all(places.folder.path()).unwrap();
+    let (other, _) = JournalFolder::create(&places.output).unwrap();
+    let theirs = [other.packed(1), other.packed(2), other.segment(1), other.replaced(1)];
+    theirs.iter().for_each(|path| std::fs::write(path, "theirs").unwrap());
+    assert!(desk.go_on(begun));
+    drop(desk);
+    for path in theirs {
+        assert_eq!(std::fs::read(&path).unwrap(), b"theirs", "{}", path.display());
+    }
+    assert_eq!(std::fs::read(journal.part(1)).unwrap(), b"older");
+    assert!(!journal.part(2).exists());
+}
+
+#[test]
 fn a_fault_in_one_part_is_a_failure_of_that_part() {
     let journal = Journal::of(vec![3, 2, 1]);
     let shared = Shared::default();

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::net::Ipv6Addr;
 
+use bytes::Bytes;
+
 use crate::flow::decode::{Caps, codings, decode};
 use crate::flow::filter::head;
 use crate::flow::head::text;
@@ -63,6 +65,7 @@ impl<'a> Subject<'a> {
             BodyView::Kept(pieces) => {
                 Body::Bytes(made.get_or_init(|| decoded(message.head, pieces)))
             }
+            BodyView::Decoded(pieces) => Body::Bytes(made.get_or_init(|| joined(pieces))),
             BodyView::Awaited => Body::Awaited,
             BodyView::NotKept => Body::None,
         }
@@ -81,13 +84,17 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The bytes of a body without its content codings; with them where it cannot be decoded.
-fn decoded<'a>(head: &[u8], pieces: &'a [bytes::Bytes]) -> Cow<'a, [u8]> {
-    let raw = match pieces {
-        [] => Cow::Borrowed(&[][..]),
-        [piece] => Cow::Borrowed(&**piece),
+fn joined(pieces: &[Bytes]) -> Cow<'_, [u8]> {
+    match pieces {
+        [] => Cow::Borrowed(&[]),
+        [piece] => Cow::Borrowed(piece),
         pieces => Cow::Owned(pieces.concat()),
-    };
+    }
+}
+
+/// The bytes of a body without its content codings; with them where it cannot be decoded.
+fn decoded<'a>(head: &[u8], pieces: &'a [Bytes]) -> Cow<'a, [u8]> {
+    let raw = joined(pieces);
     let names = head::values(head, "content-encoding");
     // What is no text names no known coding.
     let names = names.map(|value| std::str::from_utf8(value).unwrap_or("?"));

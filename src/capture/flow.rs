@@ -1,4 +1,4 @@
-//! A flow in the one form that entries are made of, whether it was stored or stands in a bundle.
+//! A flow in the one form that exports are made of, whether it was stored or stands in a bundle.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -14,83 +14,85 @@ use crate::flow::stored::{StoredBody, StoredFlow, StoredMessage, StoredWebSocket
 
 /// A flow.
 #[derive(Debug, Default)]
-pub(in crate::capture) struct Flow {
+pub(crate) struct Flow {
     /// When it began, in microseconds since the Unix epoch.
-    pub(super) began_us: u64,
-    pub(super) method: String,
-    pub(super) url: String,
-    pub(super) request: Message,
-    pub(super) response: Option<Response>,
-    pub(super) timing: Phases,
-    pub(super) server: Option<Server>,
+    pub(crate) began_us: u64,
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) request: Message,
+    pub(crate) response: Option<Response>,
+    pub(crate) timing: Phases,
+    pub(crate) server: Option<Server>,
     /// Why it failed.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The messages of a WebSocket.
-    pub(super) messages: Option<Vec<SocketMessage>>,
+    pub(crate) messages: Option<Vec<SocketMessage>>,
+    /// Whether a tool sent it instead of a client.
+    pub(crate) replayed: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// As `HTTP/1.1`.
-    pub(super) version: String,
-    pub(super) fields: Vec<Field>,
+    pub(crate) version: String,
+    pub(crate) fields: Vec<Field>,
     /// Bytes of the head on the wire, where they are known.
-    pub(super) head_bytes: Option<u64>,
-    pub(super) body: Body,
+    pub(crate) head_bytes: Option<u64>,
+    pub(crate) body: Body,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) reason: String,
-    pub(super) message: Message,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) reason: String,
+    pub(crate) message: Message,
 }
 
 /// A body with its content coding undone, unless `coding` says otherwise.
 #[derive(Debug, Default)]
-pub(super) struct Body {
-    pub(super) bytes: Bytes,
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
     /// Bytes on the wire, where they are known.
-    pub(super) wire_bytes: Option<u64>,
+    pub(crate) wire_bytes: Option<u64>,
     /// Whether a content coding was undone.
-    pub(super) decoded: bool,
+    pub(crate) decoded: bool,
     /// The coding of a body that is here as it came.
-    pub(super) coding: Option<String>,
+    pub(crate) coding: Option<String>,
     /// Whether only its beginning is here.
-    pub(super) is_cut: bool,
+    pub(crate) is_cut: bool,
     /// What else is to be said of it.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// When the phases took place, in microseconds; 0 where one did not.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Phases {
-    pub(super) dns_us: u64,
+pub(crate) struct Phases {
+    pub(crate) dns_us: u64,
     /// TLS not included.
-    pub(super) connect_us: u64,
-    pub(super) tls_us: u64,
-    pub(super) send_us: u64,
-    pub(super) wait_us: u64,
-    pub(super) receive_us: u64,
-    pub(super) total_us: u64,
+    pub(crate) connect_us: u64,
+    pub(crate) tls_us: u64,
+    pub(crate) send_us: u64,
+    pub(crate) wait_us: u64,
+    pub(crate) receive_us: u64,
+    pub(crate) total_us: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) address: Option<IpAddr>,
-    pub(super) connection: u64,
+pub(crate) struct Server {
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) connection: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct SocketMessage {
-    pub(super) sent: bool,
-    pub(super) time_us: u64,
-    pub(super) is_text: bool,
-    pub(super) payload: Bytes,
+pub(crate) struct SocketMessage {
+    pub(crate) sent: bool,
+    pub(crate) time_us: u64,
+    pub(crate) is_text: bool,
+    pub(crate) payload: Bytes,
 }
 
 /// The form of a stored flow.
-pub(super) fn of_stored(flow: &StoredFlow) -> Flow {
+pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
     let head = HeadText::read(&flow.request.head);
     let kind = if flow.websocket.is_some() { UriKind::WebSocket } else { UriKind::Http };
     let (method, _, version) = head.request_line();
@@ -117,6 +119,7 @@ pub(super) fn of_stored(flow: &StoredFlow) -> Flow {
         messages: flow.websocket.as_ref().map(|websocket| {
             websocket.messages.iter().filter_map(|it| socket_message_of(it)).collect()
         }),
+        replayed: flow.intervention.replayed,
     }
 }
 
@@ -182,8 +185,8 @@ fn joined(pieces: &[Bytes]) -> Bytes {
 }
 
 /// The form of a bundle's trace. A body that cannot be read leaves a note in its place.
-pub(in crate::capture) fn of_trace(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
-    let read::Trace { timestamp, request, response, timing, server, error, .. } =
+pub(crate) fn of_trace(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
+    let read::Trace { timestamp, request, response, timing, server, error, replayed, .. } =
         bundle.trace(id)?;
     let (method, url) = (request.method.clone(), request.url.clone());
     let status = response.status;
@@ -213,6 +216,7 @@ pub(in crate::capture) fn of_trace(bundle: &mut read::Bundle, id: &str) -> Resul
         }),
         error,
         messages: None,
+        replayed,
     })
 }
 
@@ -256,7 +260,7 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message) -> Messag
 }
 
 /// The form of a bundle's WebSocket connection.
-pub(in crate::capture) fn of_websocket(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
+pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
     let socket = bundle.websocket(id)?;
     let mut messages = Vec::new();
     let mut number = 1;
@@ -297,5 +301,6 @@ pub(in crate::capture) fn of_websocket(bundle: &mut read::Bundle, id: &str) -> R
         server: None,
         error: socket.error,
         messages: Some(messages),
+        replayed: false,
     })
 }

@@ -1,0 +1,117 @@
+//! The flows of a capture, wherever they stand in its parts.
+
+use std::path::{Path, PathBuf};
+
+use crate::capture::bundle::part_path;
+use crate::capture::flow::{Flow, of_trace, of_websocket};
+use crate::capture::read::{self, Bundle};
+use crate::error::{Error, Result};
+use crate::limits::EXPORT_PARTS;
+
+/// Where a flow stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// When it began, in milliseconds since the Unix epoch.
+    pub(crate) began_ms: u64,
+    /// The part, counted from 0.
+    pub(crate) part: usize,
+    /// Whether it is a WebSocket connection.
+    pub(crate) is_socket: bool,
+    /// Its id in the part, as `t_0001` or `ws_0001`.
+    pub(crate) id: String,
+}
+
+/// The parts of a capture, of which some are open.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    paths: Vec<PathBuf>,
+    /// The ones that were used last, the latest one at the end.
+    open: Vec<(usize, Bundle)>,
+}
+
+impl Parts {
+    /// Opens a bundle. Where it is the first part of a capture, the parts that follow it and
+    /// stand beside it come with it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no bundle.
+    pub(crate) fn open(first: &Path) -> Result<Self> {
+        let mut paths = vec![first.to_owned()];
+        let opened = Bundle::open(first)?;
+        if let Some((series, 1)) = read::series(first) {
+            let following = (2..).map(|number| (part_path(first, number), number));
+            let follows = |(path, number): &(PathBuf, u32)| {
+                read::series(path).is_some_and(|found| found == (series.clone(), *number))
+            };
+            paths.extend(following.take_while(follows).map(|(path, _)| path));
+        }
+        Ok(Parts { paths, open: vec![(0, opened)] })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// The file of the part at `number`, counted from 0.
+    pub(crate) fn path(&self, number: usize) -> &Path {
+        self.paths.get(number).map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    /// The part at `number`, counted from 0.
+    ///
+    /// # Errors
+    /// When it can be read no more.
+    pub(crate) fn part(&mut self, number: usize) -> Result<&mut Bundle> {
+        let found = self.open.iter().position(|(open, _)| *open == number);
+        let part = match found {
+            Some(at) => self.open.remove(at),
+            None => (number, Bundle::open(self.path(number))?),
+        };
+        if self.open.len() >= EXPORT_PARTS {
+            self.open.remove(0);
+        }
+        self.open.push(part);
+        let gone = || Error::new("the bundle cannot be read: a part of it is gone");
+        self.open.last_mut().map(|(_, part)| part).ok_or_else(gone)
+    }
+
+    /// All flows in the order in which they began; of those that cannot be read, a line each is
+    /// added to `left_out`.
+    ///
+    /// # Errors
+    /// When a part can be read no more.
+    pub(crate) fn places(&mut self, left_out: &mut Vec<String>) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        for number in 0..self.count() {
+            let part = self.part(number)?;
+            let traces = part.trace_ids().to_vec();
+            let sockets = part.websocket_ids().to_vec();
+            let ids = traces.into_iter().map(|id| (id, false));
+            for (id, is_socket) in ids.chain(sockets.into_iter().map(|id| (id, true))) {
+                let began = match is_socket {
+                    true => part.websocket(&id).map(|socket| socket.timestamp),
+                    false => part.trace(&id).map(|trace| trace.timestamp),
+                };
+                match began {
+                    Ok(began_ms) => places.push(Place { began_ms, part: number, is_socket, id }),
+                    Err(error) => left_out.push(error.to_string()),
+                }
+            }
+        }
+        places.sort_by_key(|place| place.began_ms);
+        Ok(places)
+    }
+
+    /// The flow at a place, with its bodies; the inner error is that of this flow alone.
+    ///
+    /// # Errors
+    /// When the part can be read no more.
+    pub(crate) fn read(&mut self, place: &Place) -> Result<Result<Flow>> {
+        let part = self.part(place.part)?;
+        Ok(match place.is_socket {
+            true => of_websocket(part, &place.id),
+            false => of_trace(part, &place.id),
+        })
+    }
+}

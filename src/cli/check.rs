@@ -1,0 +1,58 @@
+//! `flowtap check`: whether a capture is as it should be.
+
+use std::io::Write as _;
+
+use crate::capture::check::{Report, check};
+use crate::capture::export::write_whole;
+use crate::cli::results;
+use crate::cli::settings::{Check, Reports};
+use crate::cli::verdict;
+use crate::cli::words::visible;
+use crate::error::{Error, Result};
+use crate::flow::redact::Redactor;
+use crate::notice::count;
+
+/// Checks a bundle and prints what came of it.
+///
+/// # Errors
+/// When a rule does not hold; when the bundle, or a flow of it, cannot be read; when a report
+/// cannot be written.
+pub(super) fn run(settings: &Check) -> Result<()> {
+    let report = judge(&settings.bundle, &settings.reports)?;
+    results::print(verdict::text(&report).as_bytes())?;
+    conclude(&report, &settings.reports)
+}
+
+/// Checks a bundle without printing anything.
+pub(super) fn judge(bundle: &std::path::Path, reports: &Reports) -> Result<Report> {
+    let redactor = if reports.redact { Redactor::default() } else { Redactor::off() };
+    check(bundle, &reports.rules, &redactor)
+}
+
+/// Writes the reports that are wanted, and gives the verdict.
+pub(super) fn conclude(report: &Report, reports: &Reports) -> Result<()> {
+    if reports.github {
+        results::print(verdict::github(report).as_bytes())?;
+    }
+    if let Some(file) = &reports.junit {
+        let failed = |error| Error::new(format!("cannot write {}: {error}", file.display()));
+        let xml = verdict::junit(report);
+        write_whole(file, |out| out.write_all(xml.as_bytes()).map_err(failed))?;
+    }
+    if report.cut > 0 {
+        let text = format!(
+            "warning: {} could be looked at in part only: bodies were cut or not decoded\n",
+            count(report.cut, "flow")
+        );
+        // There is nobody else to tell when standard error is closed.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+    if let Some(first) = report.unread.first() {
+        let unread = count(report.unread.len() as u64, "flow");
+        return Err(Error::new(format!("{unread} could not be checked: {}", visible(first))));
+    }
+    match report.outcomes.iter().all(|outcome| outcome.holds()) {
+        true => Ok(()),
+        false => Err(Error::unmet(verdict::summary(report))),
+    }
+}

@@ -1,0 +1,197 @@
+//! What came of a check, as text, as JUnit XML and as annotations of GitHub.
+
+use std::fmt::Write as _;
+
+use crate::capture::check::{Offence, Outcome, Report, RuleKind};
+use crate::cli::words::visible;
+use crate::notice::count;
+
+/// The rule as it was given.
+fn rule(outcome: &Outcome) -> String {
+    let flag = match outcome.rule.kind {
+        RuleKind::FailOn => "--fail-on",
+        RuleKind::Require => "--require",
+    };
+    format!("{flag} '{}'", visible(outcome.rule.filter.text()))
+}
+
+/// Why the rule does not hold.
+fn reason(outcome: &Outcome, report: &Report) -> String {
+    match outcome.rule.kind {
+        RuleKind::FailOn => format!("{} of {} match", outcome.matches, count(report.flows, "flow")),
+        RuleKind::Require => format!("none of {} matches", count(report.flows, "flow")),
+    }
+}
+
+/// A line about a flow.
+fn line(offence: &Offence) -> String {
+    let Offence { place, method, url, status, error } = offence;
+    let status = status.map_or("---".to_owned(), |status| status.to_string());
+    let mut line = format!("{place}  {} {status} {}", visible(method), visible(url));
+    if let Some(error) = error {
+        let _ = write!(line, "  ({})", visible(error));
+    }
+    line
+}
+
+/// What is listed of the flows that match, and how many are not listed.
+fn lines(outcome: &Outcome) -> Vec<String> {
+    let mut lines: Vec<_> = outcome.offences.iter().map(line).collect();
+    let listed = outcome.offences.len() as u64;
+    if !lines.is_empty() && outcome.matches > listed {
+        lines.push(format!("and {} more", outcome.matches - listed));
+    }
+    lines
+}
+
+/// The rules that do not hold.
+fn unmet(report: &Report) -> impl Iterator<Item = &Outcome> {
+    report.outcomes.iter().filter(|outcome| !outcome.holds())
+}
+
+/// What came of it, in one sentence.
+pub(super) fn summary(report: &Report) -> String {
+    let rules = report.outcomes.len() as u64;
+    let unmet = unmet(report).count();
+    match unmet {
+        0 => format!("all {} hold for {}", count(rules, "check"), count(report.flows, "flow")),
+        _ => format!("{unmet} of {} failed", count(rules, "check")),
+    }
+}
+
+/// The whole as text: a line for each rule, those that fail with what they found.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for outcome in &report.outcomes {
+        if outcome.holds() {
+            let _ = writeln!(text, "ok    {}", rule(outcome));
+            continue;
+        }
+        let _ = writeln!(text, "FAIL  {}: {}", rule(outcome), reason(outcome, report));
+        for line in lines(outcome) {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+    text
+}
+
+/// JUnit XML as CI systems read it: a test case for each rule.
+pub(super) fn junit(report: &Report) -> String {
+    let (tests, failures) = (report.outcomes.len(), unmet(report).count());
+    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"0\"");
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(xml, "<testsuites name=\"flowtap\" {counts}>");
+    let _ = writeln!(xml, "  <testsuite name=\"flowtap check\" {counts}>");
+    for outcome in &report.outcomes {
+        let name = escaped(&rule(outcome));
+        let _ = write!(xml, "    <testcase classname=\"flowtap\" name=\"{name}\"");
+        if outcome.holds() {
+            xml.push_str("/>\n");
+            continue;
+        }
+        let message = escaped(&reason(outcome, report));
+        let _ = write!(xml, ">\n      <failure message=\"{message}\" type=\"check\">");
+        xml.push_str(&escaped(&lines(outcome).join("\n")));
+        xml.push_str("</failure>\n    </testcase>\n");
+    }
+    xml.push_str("  </testsuite>\n</testsuites>\n");
+    xml
+}
+
+/// Text in XML 1.0, in content and in attributes with double quotes. [`visible`] has left no
+/// character that XML cannot hold but these two.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Workflow commands of GitHub Actions: an error annotation for each rule that does not hold.
+pub(super) fn github(report: &Report) -> String {
+    let mut text = String::new();
+    for outcome in unmet(report) {
+        let title = command_text(&rule(outcome)).replace(':', "%3A").replace(',', "%2C");
+        let mut message = reason(outcome, report);
+        for line in lines(outcome) {
+            message.push('\n');
+            message.push_str(&line);
+        }
+        let _ = writeln!(text, "::error title=flowtap {title}::{}", command_text(&message));
+    }
+    text
+}
+
+/// Text inside of a workflow command.
+fn command_text(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::check::Rule;
+    use crate::flow::filter::Filter;
+
+    fn report() -> Report {
+        let rule = |kind, text: &str| Rule { kind, filter: Filter::parse(text).unwrap().unwrap() };
+        let outcome =
+            |kind, text, matches, offences| Outcome { rule: rule(kind, text), matches, offences };
+        let offence = Offence {
+            place: "capture.zip t_0002".into(),
+            method: "GET".into(),
+            url: "https://a.example/?q=<\"&%,:\n\u{1b}[2J\u{ffff}".into(),
+            status: None,
+            error: Some("connection reset".into()),
+        };
+        Report {
+            flows: 3,
+            outcomes: vec![
+                outcome(RuleKind::FailOn, "~c 500", 0, Vec::new()),
+                outcome(RuleKind::FailOn, "~u 'a,b:c%'", 2, vec![offence]),
+                outcome(RuleKind::Require, "~d api.example", 0, Vec::new()),
+            ],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn text_has_a_line_for_each_rule_and_each_flow_that_should_not_be() {
+        let expected = "ok    --fail-on '~c 500'\n\
+            FAIL  --fail-on '~u 'a,b:c%'': 2 of 3 flows match\n      \
+            capture.zip t_0002  GET --- \
+            https://a.example/?q=<\"&%,:\\x0a\\x1b[2J\u{ffff}  (connection reset)\n      \
+            and 1 more\n\
+            FAIL  --require '~d api.example': none of 3 flows matches\n";
+        assert_eq!(text(&report()), expected);
+        assert_eq!(summary(&report()), "2 of 3 checks failed");
+    }
+
+    #[test]
+    fn xml_is_well_formed_whatever_was_captured() {
+        let xml = junit(&report());
+        assert!(
+            xml.contains(r#"<testsuite name="flowtap check" tests="3" failures="2" errors="0">"#)
+        );
+        assert!(xml.contains("?q=&lt;&quot;&amp;%,:\\x0a\\x1b[2J\u{fffd}"), "{xml}");
+        assert!(xml.contains(r#"name="--fail-on '~c 500'"/>"#), "{xml}");
+    }
+
+    #[test]
+    fn an_annotation_is_one_line_and_ends_no_command() {
+        let annotations = github(&report());
+        assert_eq!(annotations.lines().count(), 2);
+        let first = annotations.lines().next().unwrap();
+        let title = "::error title=flowtap --fail-on '~u 'a%2Cb%3Ac%25''::2 of 3 flows match%0A";
+        assert!(first.starts_with(title), "{first}");
+        assert!(first.ends_with("%0Aand 1 more"), "{first}");
+    }
+}

@@ -1,0 +1,163 @@
+//! `flowtap check` on bundles that the recorder made.
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/capture.rs"]
+mod capture;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use flowtap::capture::entry::ended;
+use flowtap::flow::record::*;
+use flowtap::limits::CHECK_LISTED;
+use tempfile::TempDir;
+
+use capture::{Capture, exchange, gzip, send, text_body, websocket};
+
+struct Ran {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn check(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    command.current_dir(folder).arg("check").args(arguments);
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    Ran { status: output.status.code(), stdout, stderr }
+}
+
+/// Two parts: an answer of 200 with a body in gzip, a WebSocket, and in the second part a failed
+/// request whose URL holds a secret.
+fn bundle() -> TempDir {
+    let capture = Capture::start(1);
+    let mut first = exchange(1);
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+    capture.respond(&mut first, head, &gzip(b"{\"state\":\"broken\"}"));
+    send(&capture, vec![ended(&first)]);
+    send(&capture, websocket(2, &["bad news"]));
+    let mut failed = exchange(3);
+    failed.request.head = "GET /3?token=S3CRET HTTP/1.1\r\nHost: b.example\r\n\r\n".into();
+    failed.request.body = text_body("");
+    failed.response = None;
+    failed.error = Some("connection refused".into());
+    send(&capture, vec![ended(&failed)]);
+    let (folder, listings, _) = capture.finish_in_place();
+    assert_eq!(listings.len(), 2);
+    folder
+}
+
+#[test]
+fn rules_are_judged_over_all_parts_and_the_status_tells() {
+    let folder = bundle();
+    let good = ["capture.zip", "--fail-on", "~c 5..", "--require", "~d a.example & ~c 200"];
+    let ran = check(folder.path(), &good);
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
+    let lines = "ok    --fail-on '~c 5..'\nok    --require '~d a.example & ~c 200'\n";
+    assert_eq!(ran.stdout, lines);
+
+    let bad =
+        ["capture.zip", "--fail-on", "~e", "--fail-on", "~c 500", "--require", "~d c.example"];
+    let ran = check(folder.path(), &bad);
+    assert_eq!(ran.status, Some(3), "{}", ran.stderr);
+    let lines = "FAIL  --fail-on '~e': 1 of 3 flows match\n      \
+                 capture-0002.zip t_0001  GET --- https://b.example/3?token=***  \
+                 (connection refused)\n\
+                 ok    --fail-on '~c 500'\n\
+                 FAIL  --require '~d c.example': none of 3 flows matches\n";
+    assert_eq!(ran.stdout, lines);
+    assert_eq!(ran.stderr, "flowtap: 2 of 3 checks failed\n");
+
+    let open = check(folder.path(), &["capture.zip", "--fail-on", "~e", "--no-redact"]);
+    assert!(open.stdout.contains("?token=S3CRET"), "{}", open.stdout);
+}
+
+#[test]
+fn decoded_bodies_and_messages_are_looked_at() {
+    let folder = bundle();
+    for (filter, place) in [("~b broken", "capture.zip t_0001"), ("~b 'bad news'", "ws_0001")] {
+        let ran = check(folder.path(), &["capture.zip", "--fail-on", filter]);
+        assert_eq!(ran.status, Some(3), "{filter}: {}", ran.stderr);
+        assert!(ran.stdout.contains(place), "{filter}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn more_than_is_listed_is_counted() {
+    let capture = Capture::start(1_000);
+    let most = CHECK_LISTED as u64 + 2;
+    send(&capture, (1..=most).map(|id| ended(&exchange(id))).collect());
+    let (folder, _, _) = capture.finish_in_place();
+    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~d a.example"]);
+    assert_eq!(ran.stdout.matches("capture.zip t_").count(), CHECK_LISTED);
+    assert!(ran.stdout.contains(&format!(": {most} of {most} flows match\n")), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("\n      and 2 more\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn ci_systems_get_their_own_forms() {
+    let folder = bundle();
+    let words = ["capture.zip", "--fail-on", "~e", "--require", "~s", "--junit", "out.xml"];
+    let ran = check(folder.path(), &[&words[..], &["--github"]].concat());
+    assert_eq!(ran.status, Some(3), "{}", ran.stderr);
+    let annotation = "::error title=flowtap --fail-on '~e'::1 of 3 flows match%0A";
+    assert!(ran.stdout.contains(annotation), "{}", ran.stdout);
+    let read = "import sys, xml.etree.ElementTree as e\n\
+                suite = e.parse(sys.argv[1]).getroot()[0]\n\
+                cases = [(c.get('name'), [f.text for f in c]) for c in suite]\n\
+                print(suite.get('tests'), suite.get('failures'), cases)";
+    let xml = folder.path().join("out.xml");
+    let python = Command::new("python3").args(["-c", read]).arg(&xml).output().unwrap();
+    let expected = "2 1 [(\"--fail-on '~e'\", ['capture-0002.zip t_0001  GET --- \
+                    https://b.example/3?token=***  (connection refused)']), \
+                    (\"--require '~s'\", [])]\n";
+    assert_eq!(String::from_utf8(python.stdout).unwrap(), expected);
+}
+
+#[test]
+fn what_cannot_be_checked_is_no_success() {
+    let folder = bundle();
+    let missing = check(folder.path(), &["nothing.zip", "--fail-on", "~e"]);
+    assert_eq!(missing.status, Some(1));
+    assert!(missing.stderr.contains("cannot read nothing.zip"), "{}", missing.stderr);
+
+    let path = folder.path().join("odd.zip");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+    for (name, text) in [("manifest.json", "{}"), ("traces/t_0001.json", "{")] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    let ran = check(folder.path(), &["odd.zip", "--fail-on", "~e"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("1 flow could not be checked"), "{}", ran.stderr);
+}
+
+#[test]
+fn bodies_that_were_cut_are_told_of_where_they_matter() {
+    let capture = Capture::start(10);
+    let mut cut = exchange(1);
+    let response = cut.response.as_mut().unwrap();
+    response.body = Body { size: 1_000, ..text_body("the beginning") };
+    send(&capture, vec![ended(&cut)]);
+    let (folder, _, _) = capture.finish_in_place();
+    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~b end"]);
+    assert!(ran.stderr.contains("1 flow could be looked at in part only"), "{}", ran.stderr);
+    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~c 500"]);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn a_result_that_nobody_can_read_is_a_failure() {
+    let folder = bundle();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    command.current_dir(folder.path()).args(["check", "capture.zip", "--require", "~s"]);
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
