@@ -88,6 +88,21 @@ fn one_connection_too_many_of_a_client_is_told_why() {
     assert_eq!(ended.stderr.matches("has as many connections").count(), 1, "{}", ended.stderr);
 }
 
+#[test]
+fn a_client_that_is_turned_away_again_and_again_takes_nobody_elses_place() {
+    let options = ["--set", "connections_per_client=2", "--set", "connections=8"];
+    let tap = Setup::with_mcp().args(options).start();
+    let mut agent = Agent::of(&tap);
+    let mut clients: Vec<_> = (0..30).map(|_| asking(&tap)).collect();
+    assert!(clients.iter_mut().take(2).all(is_served));
+    let mut other = Client::of(connect_from([127, 0, 0, 2], tap.addr));
+    other.send(get("mitm.it", "/"));
+    assert!(is_served(&mut other));
+    let status = agent.call("get_status", json!({}));
+    let counts = (&status["connections_turned_away"], &status["accept_pauses"]);
+    assert_eq!(counts, (&json!(28), &json!(0)));
+}
+
 /// A connection from this address.
 fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
