@@ -132,6 +132,25 @@ fn clients_beyond_the_limit_of_open_files_wait() {
 }
 
 #[test]
+fn connections_to_the_mcp_port_leave_descriptors_to_all_else() {
+    let tap = Setup::with_mcp().args(["--loops", "1"]).with_open_files(64).start();
+    let _idle: Vec<_> = (0..60).map(|_| Client::connect(tap.mcp.unwrap())).collect();
+    // Its place is that of one that is idle.
+    let mut agent = Agent::of(&tap);
+    let origin = Origin::answers(OK);
+    let mut clients: Vec<_> = (0..10).map(|_| Client::connect(tap.addr)).collect();
+    for client in &mut clients {
+        client.send(get(origin.addr, "/"));
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().1, b"ok");
+    }
+    assert_eq!(agent.call("get_status", json!({}))["accept_pauses"], 0);
+    let stopped = tap.stop();
+    assert_eq!(stopped.bundle.traces().len(), 10, "{}", stopped.stderr);
+}
+
+#[test]
 fn a_server_for_which_no_descriptor_is_left_is_503() {
     let tap = Setup::proxy().args(["--loops", "1"]).with_open_files(48).start();
     let (go, wait) = channel::<()>();
