@@ -68,7 +68,8 @@ pub const POOL_CONNECTIONS_PER_HOST: usize = 512;
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
 /// Client connections that a user may allow, for all or for one: far beyond what open files allow.
 pub const CONNECTIONS_MOST: usize = 1_000_000;
-/// Descriptors that are not given to connections: standard streams, journal, parts, pollers.
+/// Descriptors that are not given to connections: standard streams, journal, parts, pollers. Those
+/// of the connections to the MCP port are kept beside them.
 pub const RESERVED_DESCRIPTORS: u64 = 160;
 /// How long accepting pauses when descriptors or connections have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -406,8 +407,8 @@ pub const DISCOVERED_HOSTS: usize = 100_000;
 
 /// The port where agents look for it.
 pub const MCP_PORT: u16 = 9011;
-/// Connections to the MCP port. Each agent has two or three; one more than this takes the place
-/// of the one that has been idle the longest.
+/// Connections to the MCP port, and an eighth of the open files at the most. Each agent has two or
+/// three; one more than this takes the place of the one that has been idle the longest.
 pub const MCP_CONNECTIONS: usize = 256;
 /// Sessions of the older versions. One more takes the place of the one that was unused longest.
 pub const MCP_SESSIONS: usize = 128;

@@ -1,6 +1,7 @@
 //! Sockets, timers and the event loop: the only place that talks to the operating system about
 //! traffic.
 
+pub(crate) mod budget;
 mod clients;
 pub mod control;
 mod deadlines;

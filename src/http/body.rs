@@ -205,8 +205,8 @@ enum State {
     ChunkData(u64),
     /// The CR LF behind a chunk's data is awaited.
     ChunkEnd,
-    /// The trailer section and its blank line are awaited.
-    /// The last chunk's line has come, this many bytes long; it waits for its trailer section.
+    /// The trailer section and its blank line are awaited. The last chunk's line, of so many bytes,
+    /// is passed on with them.
     Trailers(usize),
     Done,
     Failed(FramingError),

@@ -13,8 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::fault;
 use crate::limits::{
-    ACCEPT_PAUSE, BUFFER_HIGH_BYTES, MCP_BODIES_BYTES, MCP_CALL_EVENTS, MCP_CONNECTIONS,
-    MCP_OUTPUT_BYTES, READ_BYTES, SWEEP_INTERVAL, TURN_ACCEPTS, TURN_BYTES, TURN_REQUESTS,
+    ACCEPT_PAUSE, BUFFER_HIGH_BYTES, MCP_BODIES_BYTES, MCP_CALL_EVENTS, MCP_OUTPUT_BYTES,
+    READ_BYTES, SWEEP_INTERVAL, TURN_ACCEPTS, TURN_BYTES, TURN_REQUESTS,
 };
 use crate::mcp::engine::{Effect, Peer};
 use crate::mcp::http::{Answer, Conn};
@@ -53,6 +53,8 @@ pub(super) struct EventLoop {
     /// Until when none is accepted, because descriptors have run out.
     accepts_from: Option<Instant>,
     entries: HashMap<Peer, Entry>,
+    /// So many connections there may be.
+    most: usize,
     last: Peer,
     ready: VecDeque<Peer>,
     front: Front,
@@ -64,10 +66,11 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop that will accept from this socket.
+    /// A loop that will accept from this socket, and have `most` connections.
     pub(super) fn new(
         poll: Poll,
         mut listener: TcpListener,
+        most: usize,
         front: Front,
         calls: Receiver<CallEvent>,
         timing: Timing,
@@ -80,6 +83,7 @@ impl EventLoop {
             accepts: false,
             accepts_from: None,
             entries: HashMap::new(),
+            most,
             last: 0,
             ready: VecDeque::new(),
             front,
@@ -184,7 +188,7 @@ impl EventLoop {
     }
 
     fn adopt(&mut self, mut stream: TcpStream, now: Instant) {
-        if self.entries.len() >= MCP_CONNECTIONS && !self.make_room(now) {
+        if self.entries.len() >= self.most && !self.make_room(now) {
             return;
         }
         // Without it every small answer could wait for the peer's delayed acknowledgement.

@@ -141,7 +141,8 @@ pub struct Conn {
     written: usize,
     /// Fields for the answer that is awaited.
     answer_fields: Vec<(&'static str, String)>,
-    /// Since when this state lasts; in [`State::Head`], since when its first byte is here.
+    /// Since when this state lasts; in [`State::Head`] and [`State::Body`], since when the first
+    /// byte of the request is here.
     since: Instant,
     /// When the socket last took output, or there was none.
     moved: Instant,
@@ -270,7 +271,6 @@ impl Conn {
         };
         let read = self.begin(&head, judge);
         self.input.drain(..head.len.min(self.input.len()));
-        self.since = now;
         match read {
             Ok((request, length)) => {
                 let reader = BodyReader::new(length);

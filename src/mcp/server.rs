@@ -21,6 +21,7 @@ use crate::mcp::event_loop::{EventLoop, WAKER};
 use crate::mcp::toolbox::Toolbox;
 use crate::mcp::transport::Front;
 use crate::mcp::workers::Workers;
+use crate::net::budget;
 use crate::notice::{Notice, Notices};
 
 /// How long the server waits for what.
@@ -137,8 +138,10 @@ impl McpServer {
             });
             let (workers, calls) = Workers::new(dispatcher.clone(), wake);
             let front = Front::new(dispatcher, workers, options.token);
+            let most = budget::mcp_connections(budget::descriptors());
+            let (socket, timing) = (bound.socket, options.timing);
             let event_loop =
-                EventLoop::new(poll, bound.socket, front, calls, options.timing, stop.clone())?;
+                EventLoop::new(poll, socket, most, front, calls, timing, stop.clone())?;
             let thread = thread::Builder::new().name("mcp".to_owned());
             let thread = thread.spawn(move || run(event_loop, toolbox.notices()))?;
             Ok(McpHandle { address, stop, waker, thread })

@@ -7,7 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The connections of each client, in all loops.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    counts: Mutex<HashMap<IpAddr, Counts>>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    served: usize,
+    turned_away: usize,
+}
+
+impl Counts {
+    fn of(&mut self, is_turned_away: bool) -> &mut usize {
+        if is_turned_away { &mut self.turned_away } else { &mut self.served }
+    }
 }
 
 /// One connection of a client, counted as long as this is there.
@@ -15,29 +27,35 @@ pub(super) struct Clients {
 pub(super) struct Place {
     clients: Arc<Clients>,
     client: IpAddr,
+    /// Its client has too many: it is only told so.
+    pub(super) is_turned_away: bool,
 }
 
 impl Clients {
-    /// Counts one more connection of the client at this address; `None` when it has `most`.
+    /// Counts one more connection of the client at this address, of which `most` are served. It
+    /// takes a while to tell a client that it has too many; `None` when as many again are told.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, most: Option<usize>) -> Option<Place> {
         let client = client_of(address);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(client).or_default();
-        if most.is_some_and(|most| *count >= most) {
+        let counts = counts.entry(client).or_default();
+        let is_most = |count| most.is_some_and(|most| count >= most);
+        let is_turned_away = is_most(counts.served);
+        if is_turned_away && is_most(counts.turned_away) {
             return None;
         }
-        *count += 1;
-        Some(Place { clients: self.clone(), client })
+        *counts.of(is_turned_away) += 1;
+        Some(Place { clients: self.clone(), client, is_turned_away })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.clients.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.client) {
+        let mut all = self.clients.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = all.get_mut(&self.client) {
+            let count = counts.of(self.is_turned_away);
             *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.client);
+            if *counts == Counts::default() {
+                all.remove(&self.client);
             }
         }
     }
@@ -64,15 +82,24 @@ mod tests {
     fn a_client_has_so_many_connections_and_no_more() {
         let clients = Arc::new(Clients::default());
         let admit = |address: &str| clients.admit(address.parse().unwrap(), Some(2));
-        let first = admit("192.0.2.1").unwrap();
-        let second = admit("::ffff:192.0.2.1").unwrap();
-        assert!(admit("192.0.2.1").is_none());
-        let other = admit("192.0.2.2").unwrap();
+        let served = |address: &str| admit(address).filter(|place| !place.is_turned_away);
+        let first = served("192.0.2.1").unwrap();
+        let second = served("::ffff:192.0.2.1").unwrap();
+        assert!(served("192.0.2.1").is_none());
+        let other = served("192.0.2.2").unwrap();
         drop(first);
-        let third = admit("192.0.2.1").unwrap();
+        let third = served("192.0.2.1").unwrap();
+        // As many again are told that they are too many, whose places nobody else needs.
+        let told = [admit("192.0.2.1").unwrap(), admit("192.0.2.1").unwrap()];
+        assert!(told.iter().all(|place| place.is_turned_away));
         assert!(admit("192.0.2.1").is_none());
-        assert!(clients.admit("192.0.2.1".parse().unwrap(), None).is_some());
-        drop((second, third, other));
+        drop(second);
+        let fourth = served("192.0.2.1").unwrap();
+        drop(told);
+        assert!(admit("192.0.2.1").unwrap().is_turned_away);
+        let any = clients.admit("192.0.2.1".parse().unwrap(), None).unwrap();
+        assert!(!any.is_turned_away);
+        drop((third, fourth, other, any));
         assert!(clients.counts.lock().unwrap().is_empty(), "nothing is kept of who has gone");
     }
 

@@ -20,7 +20,7 @@ use crate::net::event_loop::{
 use crate::net::listener::is_exhaustion;
 use crate::net::own;
 use crate::net::pool::{Pool, PoolKey};
-use crate::net::resolver::Addresses;
+use crate::net::resolver::{Addresses, Asker};
 use crate::net::slots::Slots;
 use crate::net::socket::{Socket, describe};
 use crate::proxy::buffer::Buffer;
@@ -36,6 +36,8 @@ pub(super) struct Dialing {
     conn: ConnKey,
     authority: Arc<Authority>,
     tls: Option<Arc<str>>,
+    /// The name is looked up as long as this is there.
+    _asker: Option<Asker>,
     stage: Stage,
     began: Now,
     dns_us: u64,
@@ -108,10 +110,14 @@ impl EventLoop {
         }
         let now = self.desk.now;
         let wait = self.desk.options.connect_timeout;
+        let host = &dial.authority.host;
+        let address = host.parse::<IpAddr>();
+        let asker = address.is_err().then(Asker::default);
         let dialing = Dialing {
             conn,
             authority: dial.authority.clone(),
             tls: dial.tls.clone(),
+            _asker: asker.clone(),
             stage: Stage::Resolving,
             began: now,
             dns_us: 0,
@@ -120,17 +126,17 @@ impl EventLoop {
             deadline: now.instant + wait,
         };
         let key = self.dials.insert(dialing);
-        let host = &dial.authority.host;
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return self.resolved(key, Ok(Arc::from([address])));
-        }
+        let asker = match (address, asker) {
+            (Err(_), Some(asker)) => asker,
+            (address, _) => return self.resolved(key, Ok(address.into_iter().collect())),
+        };
         let (inbox, waker) = (self.inbox_sender.clone(), self.waker.clone());
         let reply = move |addresses| {
             // A loop that has ended needs no answer.
             let _ = inbox.send(Message::Resolved(key, addresses));
             let _ = waker.wake();
         };
-        match self.resolver.lookup(host, now.instant, reply) {
+        match self.resolver.lookup(host, now.instant, &asker, reply) {
             Some(addresses) => self.resolved(key, addresses),
             None => Dialled::Pending(key),
         }
@@ -340,6 +346,7 @@ impl EventLoop {
             conn,
             authority: facts.key.authority().clone(),
             tls: Some(name),
+            _asker: None,
             stage: Stage::Resolving,
             began: now,
             // Both were over before there was a request.

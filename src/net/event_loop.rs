@@ -463,8 +463,8 @@ impl EventLoop {
         let Accepted { stream, peer, place } = accepted;
         // Without it every small answer could wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let is_turned_away = place.is_none();
-        let conn = ConnEntry::with(Conn::new(peer, self.desk.now), place);
+        let is_turned_away = place.is_turned_away;
+        let conn = ConnEntry::with(Conn::new(peer, self.desk.now), Some(place));
         let conn = self.conns.insert(Box::new(conn));
         let entry =
             SocketEntry { socket: Socket::new(stream), owner: Owner::Client(conn), facts: None };

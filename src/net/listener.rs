@@ -38,8 +38,8 @@ pub(super) struct Listener {
 pub(super) struct Accepted {
     pub(super) stream: mio::net::TcpStream,
     pub(super) peer: SocketAddr,
-    /// `None` where its client has too many connections.
-    pub(super) place: Option<Place>,
+    /// Its place among its client's connections.
+    pub(super) place: Place,
 }
 
 /// When something that lasts was told of.
@@ -160,7 +160,12 @@ impl EventLoop {
                     listener.exhausted = false;
                     let most = self.desk.options.connections_per_client;
                     let place = listener.clients.admit(peer.ip(), most);
-                    self.hand_out(Accepted { stream, peer, place });
+                    if place.as_ref().is_none_or(|place| place.is_turned_away) {
+                        self.tell_of_turned_away(peer);
+                    }
+                    if let Some(place) = place {
+                        self.hand_out(Accepted { stream, peer, place });
+                    }
                 }
                 Outcome::Exhausted(reason) => {
                     listener.paused = true;
@@ -186,9 +191,6 @@ impl EventLoop {
         // Raised here, so that the next of this turn sees it.
         if let Some(load) = self.loads.get(number) {
             load.clients.fetch_add(1, Ordering::Relaxed);
-        }
-        if accepted.place.is_none() {
-            self.tell_of_turned_away(accepted.peer);
         }
         let peers = self.listener.as_ref().map(|listener| &listener.peers);
         let peer_loop = peers.and_then(|it| it.get(number)).filter(|_| number != self.number);

@@ -25,10 +25,11 @@ pub(super) fn own(host: &str) -> DialError {
 /// Whether connecting to `address` would reach the proxy itself, as far as an address shows.
 fn is_own(address: SocketAddr, listen: SocketAddr) -> bool {
     let (to, own) = (address.ip().to_canonical(), listen.ip().to_canonical());
-    // A connection to the unspecified address goes to the loopback one.
-    let here = to.is_loopback() || to.is_unspecified();
-    let meets =
-        to == own || own.is_unspecified() && here || to.is_unspecified() && own.is_loopback();
+    // All addresses of IPv6 take those of IPv4 in, and not the other way round.
+    let takes = own.is_unspecified() && (own.is_ipv6() || to.is_ipv4());
+    // A connection to an unspecified address goes to a loopback one.
+    let here = to.is_unspecified() && (own.is_loopback() || own.is_unspecified());
+    let meets = to == own || takes && to.is_loopback() || here;
     address.port() == listen.port() && meets
 }
 
@@ -64,6 +65,12 @@ mod tests {
         assert!(own("[::1]:8080", "[::]:8080"));
         assert!(own("[::]:8080", "[::1]:8080"));
         assert!(own("192.0.2.1:8080", "192.0.2.1:8080"));
+        assert!(own("127.0.0.1:8080", "[::]:8080"));
+        // Unspecified addresses are nobody's of their own: they need not be told apart.
+        assert!(own("[::]:8080", "127.0.0.1:8080") && own("[::]:8080", "0.0.0.0:8080"));
+        assert!(own("0.0.0.0:8080", "[::1]:8080") && own("0.0.0.0:8080", "[::]:8080"));
+        // Another program may listen there.
+        assert!(!own("[::1]:8080", "0.0.0.0:8080"));
         assert!(!own("127.0.0.1:8081", "127.0.0.1:8080"));
         assert!(!own("127.0.0.2:8080", "127.0.0.1:8080"));
         assert!(!own("192.0.2.1:8080", "0.0.0.0:8080"));

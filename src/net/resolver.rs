@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
@@ -25,11 +25,41 @@ pub(super) type Addresses = Result<Arc<[IpAddr]>, String>;
 type Reply = Box<dyn FnOnce(Addresses) + Send>;
 type Lookup = fn(&str) -> Addresses;
 
+/// Whoever asks for a name. When the last clone is dropped, the answer is of no more use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asker(Arc<()>);
+
 #[derive(Default)]
 struct Names {
     found: HashMap<String, (Instant, Addresses)>,
-    waiting: HashMap<String, Vec<Reply>>,
+    waiting: HashMap<String, Waiting>,
 }
+
+/// Those who wait for a name.
+#[derive(Default)]
+struct Waiting {
+    asked: Vec<(Weak<()>, Reply)>,
+    /// How many there may be before it is looked who of them has given up.
+    most: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, asker: &Asker, reply: Reply) {
+        if self.asked.len() >= self.most {
+            self.forget_gone();
+            // Twice as many, so that each is looked at about once.
+            self.most = (2 * self.asked.len()).max(FEW_ASKERS);
+        }
+        self.asked.push((Arc::downgrade(&asker.0), reply));
+    }
+
+    fn forget_gone(&mut self) {
+        self.asked.retain(|(asker, _)| asker.strong_count() > 0);
+    }
+}
+
+/// So many who wait for a name are not worth a look.
+const FEW_ASKERS: usize = 16;
 
 /// The resolver that all loops share.
 #[derive(Clone)]
@@ -63,11 +93,12 @@ impl Resolver {
     }
 
     /// Looks a name up. Gives the addresses at once where they are remembered; otherwise calls
-    /// `reply` later, on another thread.
+    /// `reply` later, on another thread, if `asker` is there as long.
     pub(super) fn lookup(
         &self,
         name: &str,
         now: Instant,
+        asker: &Asker,
         reply: impl FnOnce(Addresses) + Send + 'static,
     ) -> Option<Addresses> {
         let mut names = lock(&self.names);
@@ -77,13 +108,13 @@ impl Resolver {
             return Some(addresses.clone());
         }
         if let Some(waiting) = names.waiting.get_mut(name) {
-            waiting.push(Box::new(reply));
+            waiting.add(asker, Box::new(reply));
             return None;
         }
         if self.queue.try_send(name.to_owned()).is_err() {
             return Some(Err("too many names wait to be looked up".to_owned()));
         }
-        names.waiting.insert(name.to_owned(), vec![Box::new(reply)]);
+        names.waiting.entry(name.to_owned()).or_default().add(asker, Box::new(reply));
         None
     }
 }
@@ -95,6 +126,9 @@ fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
 fn serve(names: &Mutex<Names>, wanted: &Receiver<String>, lookup: Lookup, notices: &Notices) {
     fault::watch_thread();
     for name in wanted {
+        if !is_awaited(&mut lock(names), &name) {
+            continue;
+        }
         // Whoever waits for the name must hear of it, and the thread goes on.
         let addresses = fault::catch(|| lookup(&name)).unwrap_or_else(|fault| {
             let reason = format!("the name {name} was not looked up: {}", fault.reason());
@@ -110,10 +144,23 @@ fn serve(names: &Mutex<Names>, wanted: &Receiver<String>, lookup: Lookup, notice
             }
             names.waiting.remove(&name).unwrap_or_default()
         };
-        for reply in waiting {
+        for (_, reply) in waiting.asked {
             reply(addresses.clone());
         }
     }
+}
+
+/// Whether anybody still waits for a name that was queued. A slow name server must not have the
+/// others wait for names that are of no more use.
+fn is_awaited(names: &mut Names, name: &str) -> bool {
+    let awaited = names.waiting.get_mut(name).is_some_and(|waiting| {
+        waiting.forget_gone();
+        !waiting.asked.is_empty()
+    });
+    if !awaited {
+        names.waiting.remove(name);
+    }
+    awaited
 }
 
 /// Forgets what is out of date, and everything when that is not enough: the cache is full only
@@ -167,7 +214,9 @@ fn interleave(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::testing::DEADLINE;
     use std::net::Ipv4Addr;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn start_with(lookup: Lookup) -> Resolver {
@@ -182,9 +231,11 @@ mod tests {
             _ => panic!("no look-up"),
         });
         let (sender, receiver) = crossbeam_channel::unbounded();
+        let asker = Asker::default();
         let ask = |name: &str| {
             let sender = sender.clone();
-            let asked = resolver.lookup(name, Instant::now(), move |it| sender.send(it).unwrap());
+            let asked =
+                resolver.lookup(name, Instant::now(), &asker, move |it| sender.send(it).unwrap());
             assert!(asked.is_none());
             receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap()
         };
@@ -193,6 +244,64 @@ mod tests {
             assert!(reason.contains("bad-") && reason.contains("no look-up"), "{reason}");
         }
         assert!(ask("good").is_ok());
+    }
+
+    #[test]
+    fn names_that_nobody_waits_for_any_more_are_not_looked_up() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        static GATE: OnceLock<(Sender<()>, Receiver<()>)> = OnceLock::new();
+        let (enter, entered) = crossbeam_channel::unbounded();
+        let (go, wait) = crossbeam_channel::unbounded::<()>();
+        GATE.set((enter, wait)).unwrap();
+        let resolver = start_with(|_| {
+            let (enter, wait) = GATE.get().unwrap();
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            enter.send(()).unwrap();
+            let _ = wait.recv_timeout(DEADLINE);
+            Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)].into())
+        });
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let ask = |name: &str, asker: &Asker| {
+            let sender = sender.clone();
+            let asked = resolver
+                .lookup(name, Instant::now(), asker, move |it| sender.send(it.is_ok()).unwrap());
+            assert!(asked.is_none());
+        };
+        let (stays, goes) = (Asker::default(), Asker::default());
+        for number in 0..RESOLVER_THREADS {
+            ask(&format!("slow-{number}"), &goes);
+            entered.recv_timeout(DEADLINE).unwrap();
+        }
+        for number in 0..100 {
+            ask(&format!("given-up-{number}"), &goes);
+        }
+        ask("given-up-0", &stays);
+        ask("wanted", &stays);
+        drop(goes);
+        (0..RESOLVER_THREADS + 2).for_each(|_| go.send(()).unwrap());
+        // Those that were under way, and the two that somebody waits for.
+        for _ in 0..RESOLVER_THREADS + 2 {
+            assert!(receiver.recv_timeout(DEADLINE).unwrap());
+        }
+        assert_eq!(CALLS.load(Ordering::SeqCst), RESOLVER_THREADS + 2);
+        assert!(lock(&resolver.names).waiting.is_empty());
+    }
+
+    #[test]
+    fn those_who_have_given_up_are_not_kept() {
+        let resolver = start_with(|_| {
+            loop {
+                thread::park();
+            }
+        });
+        let stays = Asker::default();
+        assert!(resolver.lookup("name", Instant::now(), &stays, |_| ()).is_none());
+        for _ in 0..10_000 {
+            let goes = Asker::default();
+            assert!(resolver.lookup("name", Instant::now(), &goes, |_| ()).is_none());
+        }
+        let kept = lock(&resolver.names).waiting.get("name").map_or(0, |it| it.asked.len());
+        assert!((1..100).contains(&kept), "{kept}");
     }
 
     #[test]
@@ -212,18 +321,19 @@ mod tests {
         };
         let resolver = start_with(lookup);
         let (sender, receiver) = crossbeam_channel::unbounded();
+        let asker = Asker::default();
         let mut expected = 0;
         for _ in 0..100 {
             let sender = sender.clone();
             let now = Instant::now();
-            if resolver.lookup("name", now, move |found| sender.send(found).unwrap()).is_none() {
-                expected += 1;
-            }
+            let asked =
+                resolver.lookup("name", now, &asker, move |found| sender.send(found).unwrap());
+            expected += usize::from(asked.is_none());
         }
         for _ in 0..expected {
             assert!(receiver.recv_timeout(std::time::Duration::from_secs(10)).unwrap().is_ok());
         }
-        assert!(resolver.lookup("name", Instant::now(), |_| ()).is_some());
+        assert!(resolver.lookup("name", Instant::now(), &asker, |_| ()).is_some());
         assert_eq!(CALLS.load(Ordering::SeqCst), 1);
     }
 

@@ -11,13 +11,12 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, unbounded};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::capture::queue::FlowSender;
 use crate::config::Config;
 use crate::discovered::Discovered;
 use crate::error::{Error, Result};
-use crate::limits::{POOL_CONNECTIONS, RESERVED_DESCRIPTORS};
+use crate::net::budget::{self, Budget};
 use crate::net::control::Control;
 use crate::net::event_loop::{self, EventLoop, LoopParts, Message};
 use crate::net::listener::Listener;
@@ -136,7 +135,7 @@ impl Server {
     pub fn start(config: &Config, bound: Bound, parts: ServerParts) -> Result<Server> {
         let address = bound.address;
         let loops = config.loops.max(1);
-        let budget = Budget::new(raise_descriptor_limit(), loops);
+        let budget = Budget::new(budget::descriptors(), loops, parts.mcp.is_some());
         let shared = Arc::new(Shared {
             hosts: config.hosts.clone(),
             discovered: parts.discovered,
@@ -232,57 +231,5 @@ impl Server {
             }
         }
         result
-    }
-}
-
-/// How the descriptors of the process are shared out.
-struct Budget {
-    /// Sockets of all loops together, beyond which no client is accepted.
-    sockets_max: usize,
-    /// Idle upstream connections of each loop.
-    pool_max: usize,
-}
-
-impl Budget {
-    /// Idle upstream connections have a quarter of the descriptors at the most; an eighth is left
-    /// to the servers of clients that were accepted.
-    fn new(descriptors: u64, loops: usize) -> Self {
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let reserved = usize::try_from(RESERVED_DESCRIPTORS).unwrap_or(usize::MAX);
-        // Where there are few, both have too few, but both have some.
-        let sockets = descriptors.saturating_sub(reserved.min(descriptors / 2));
-        Budget {
-            sockets_max: (sockets - sockets / 8).max(2),
-            pool_max: (descriptors / 4 / loops).clamp(1, POOL_CONNECTIONS),
-        }
-    }
-}
-
-/// Raises the limit of open files as far as it goes; tells how far that is.
-fn raise_descriptor_limit() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let current = limit.current.unwrap_or(u64::MAX);
-    let Some(maximum) = limit.maximum.filter(|maximum| *maximum > current) else { return current };
-    let raised = Rlimit { current: Some(maximum), maximum: Some(maximum) };
-    if setrlimit(Resource::Nofile, raised).is_ok() { maximum } else { current }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_suffice_for_what_is_promised() {
-        for descriptors in [64_u64, 200, 1_024, 20_000, 1 << 20] {
-            for loops in [1, 2, 4] {
-                let Budget { sockets_max, pool_max } = Budget::new(descriptors, loops);
-                let all = usize::try_from(descriptors).unwrap();
-                let reserved = 160.min(all / 2);
-                assert!(sockets_max + reserved < all, "{descriptors}: {sockets_max}");
-                assert!(pool_max * loops <= sockets_max && pool_max >= 1);
-            }
-        }
-        let Budget { sockets_max, pool_max } = Budget::new(20_000, 2);
-        assert!(10_000 + 2 * pool_max < sockets_max, "10,000 idle clients are held");
     }
 }

@@ -92,7 +92,7 @@ pub struct Conn {
     /// When the phase, or the wait in it, began.
     pub(super) since: Instant,
     /// When a peer took bytes, or something that was waited for went on.
-    activity: Instant,
+    pub(super) activity: Instant,
 }
 
 impl Conn {

@@ -80,7 +80,7 @@ impl Shared {
         self.mcp.is_some_and(|mcp| {
             let loopback = host == "localhost"
                 || host.ends_with(".localhost")
-                || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+                || host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
             mcp.port() == *port && loopback
         })
     }
@@ -287,7 +287,7 @@ mod tests {
         let is_mcp = |host: &str, port| {
             shared("127.0.0.1:1").is_mcp(&Authority { host: host.to_owned(), port })
         };
-        for host in ["localhost", "127.0.0.1", "::1", "a.localhost"] {
+        for host in ["localhost", "127.0.0.1", "::1", "a.localhost", "::ffff:127.0.0.1"] {
             assert!(is_mcp(host, 9011) && !is_mcp(host, 80), "{host}");
         }
         assert!(!is_mcp("example.com", 9011));

@@ -113,6 +113,8 @@ impl Conn {
     pub(super) fn dial(&mut self, cx: &mut Context<'_>) {
         let Some(exchange) = &self.exchange else { return };
         let route = &exchange.facts().route;
+        // Again, where a connection of the pool has failed: that one's wait is over.
+        self.activity = cx.now.instant;
         self.upstream.reset();
         self.upstream_state = UpstreamState::Dialling;
         cx.commands.push(Command::Dial(Dial {

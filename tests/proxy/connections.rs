@@ -88,6 +88,21 @@ fn one_connection_too_many_of_a_client_is_told_why() {
     assert_eq!(ended.stderr.matches("has as many connections").count(), 1, "{}", ended.stderr);
 }
 
+#[test]
+fn a_client_that_is_turned_away_again_and_again_takes_nobody_elses_place() {
+    let options = ["--set", "connections_per_client=2", "--set", "connections=8"];
+    let tap = Setup::with_mcp().args(options).start();
+    let mut agent = Agent::of(&tap);
+    let mut clients: Vec<_> = (0..30).map(|_| asking(&tap)).collect();
+    assert!(clients.iter_mut().take(2).all(is_served));
+    let mut other = Client::of(connect_from([127, 0, 0, 2], tap.addr));
+    other.send(get("mitm.it", "/"));
+    assert!(is_served(&mut other));
+    let status = agent.call("get_status", json!({}));
+    let counts = (&status["connections_turned_away"], &status["accept_pauses"]);
+    assert_eq!(counts, (&json!(28), &json!(0)));
+}
+
 /// A connection from this address.
 fn connect_from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
@@ -115,6 +130,25 @@ fn clients_beyond_the_limit_of_open_files_wait() {
     }
     assert!(is_served(&mut asking(&tap)));
     assert_eq!(tap.stop().stderr.matches("sockets are open").count(), 1);
+}
+
+#[test]
+fn connections_to_the_mcp_port_leave_descriptors_to_all_else() {
+    let tap = Setup::with_mcp().args(["--loops", "1"]).with_open_files(64).start();
+    let _idle: Vec<_> = (0..60).map(|_| Client::connect(tap.mcp.unwrap())).collect();
+    // Its place is that of one that is idle.
+    let mut agent = Agent::of(&tap);
+    let origin = Origin::answers(OK);
+    let mut clients: Vec<_> = (0..10).map(|_| Client::connect(tap.addr)).collect();
+    for client in &mut clients {
+        client.send(get(origin.addr, "/"));
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().1, b"ok");
+    }
+    assert_eq!(agent.call("get_status", json!({}))["accept_pauses"], 0);
+    let stopped = tap.stop();
+    assert_eq!(stopped.bundle.traces().len(), 10, "{}", stopped.stderr);
 }
 
 #[test]

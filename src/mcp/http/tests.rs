@@ -136,6 +136,15 @@ fn time_ends_what_lasts_too_long() {
         assert!(slow.output().starts_with(b"HTTP/1.1 408 "), "{half}");
     }
 
+    // The end of the head gives the body no time of its own.
+    let mut halting = Conn::new(start);
+    halting.receive(HEAD.as_bytes(), start);
+    halting.next_request(&allow, MCP_BODIES_BYTES, start);
+    halting.receive(b"Content-Length: 3\r\n\r\nab", just_before(timing.request));
+    halting.next_request(&allow, MCP_BODIES_BYTES, just_before(timing.request));
+    halting.tick(&timing, start + timing.request);
+    assert!(halting.output().starts_with(b"HTTP/1.1 408 "));
+
     let mut deaf = asking(start);
     deaf.tick(&timing, start + 100 * timing.request);
     assert!(!deaf.is_over(), "an answer may take its time");

@@ -6,6 +6,7 @@ use super::{World, answers, exchanges, get};
 use crate::limits::LINGER_TIMEOUT;
 use crate::options::Options;
 use crate::proxy::context::Command;
+use crate::proxy::link::End;
 use crate::proxy::simulation::{Reply, Script};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -215,6 +216,20 @@ fn a_tunnel_lives_as_long_as_somebody_speaks() {
     let mut world = world(connect, silent(), "tunnel_timeout");
     assert!(matches!(world.trickle(Who::Nobody, b""), Some(9..=11)));
     assert!(matches!(world.client_closed, Some(Command::CutClient { .. })));
+}
+
+#[test]
+fn a_request_that_goes_out_again_has_as_long_to_get_its_connection_as_at_first() {
+    let answer: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"];
+    let mut world = World::new(1, get("/").repeat(2).as_bytes(), vec![answers(answer, None)]);
+    let (connect_timeout, handshake_timeout, body_timeout) = (WAIT, WAIT, WAIT);
+    world.options = Options { connect_timeout, handshake_timeout, body_timeout, ..world.options };
+    world.settle();
+    assert!(world.peer.as_ref().is_some_and(|peer| peer.reused), "the second awaits its answer");
+    world.advance_clock(world.now.instant + 10 * WAIT);
+    world.with(|conn, _| conn.upstream_ended(End::Clean));
+    assert!(world.pending_dial.is_some());
+    assert!(world.conn.deadline(&world.options) >= world.now.instant + 2 * WAIT);
 }
 
 #[test]
