@@ -435,7 +435,7 @@ pub fn field_values(data: &[u8]) {
         let mut parsed = RequestHead::default();
         let result = HeadReader::new().request(&bytes, &mut parsed);
         let second = rfc9112::request_head(&bytes);
-        agree(&result, &second, |second| {
+        agree(&result, &second, of_request, |second| {
             agree_on_length(request_length(&parsed, &bytes), second.request_ends());
             same_options(&parsed.fields, parsed.version, &bytes, second);
         });
