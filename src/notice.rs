@@ -1,4 +1,5 @@
-//! Notices: what the loops and the recorder have to tell the user while they run.
+//! Notices: what the loops and the recorder have to tell the user while they run, and how numbers
+//! stand in such words.
 
 use std::sync::Arc;
 
@@ -87,9 +88,31 @@ impl Notices {
     }
 }
 
+/// A number of things of which `one` is the singular, as `1 flow`, `2 flows` and `2 bodies`.
+pub fn count(number: u64, one: &str) -> String {
+    match one.strip_suffix('y') {
+        _ if number == 1 => format!("1 {one}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {one}s"),
+    }
+}
+
+/// The same before what became of them, as `1 flow was` and `2 flows were`.
+pub fn count_were(number: u64, one: &str) -> String {
+    format!("{} {}", count(number, one), if number == 1 { "was" } else { "were" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_not_many() {
+        let counts = [0, 1, 2].map(|number| count(number, "flow"));
+        assert_eq!(counts, ["0 flows", "1 flow", "2 flows"]);
+        assert_eq!(count_were(1, "body"), "1 body was");
+        assert_eq!(count_were(2, "body"), "2 bodies were");
+    }
 
     #[test]
     fn what_ends_the_process_is_told_however_much_waits() {

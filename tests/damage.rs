@@ -92,7 +92,7 @@ fn a_body_that_cannot_be_read_back_is_marked_and_its_tail_is_not_taken_for_it() 
         assert!(listings[0]["traces"][1]["response"]["body_damaged"].is_null());
         assert_eq!((summary.traces, summary.lost), (2, 0));
         let error = summary.error.unwrap();
-        assert!(error.contains("1 flows could be read back in part only"), "{error}");
+        assert!(error.contains("1 flow could be read back in part only"), "{error}");
         assert!(journal(&folder, "segment-0001.flj").exists(), "{error}");
     }
 }
@@ -118,8 +118,8 @@ fn a_connection_whose_file_is_gone_is_counted_and_one_that_is_torn_is_marked() {
     assert!(sockets[1]["error"].is_null());
     assert_eq!((summary.websockets, summary.lost), (2, 1));
     let error = summary.error.unwrap();
-    assert!(error.contains("1 recorded flows could not be read back"), "{error}");
-    assert!(error.contains("1 flows could be read back in part only"), "{error}");
+    assert!(error.contains("1 recorded flow could not be read back"), "{error}");
+    assert!(error.contains("1 flow could be read back in part only"), "{error}");
     assert!(torn.exists());
 }
 

@@ -51,7 +51,7 @@ fn a_bundle_is_shown_as_a_table_and_each_flow_in_full() {
         table.contains("404") && table.contains("300 B") && table.contains("2.0 ms"),
         "{table}"
     );
-    assert!(table.contains("ws_0001") && table.contains("1 messages"), "{table}");
+    assert!(table.contains("ws_0001") && table.contains("1 message "), "{table}");
     assert!(table.contains("capture-0002.zip"), "{table}");
 
     let trace = shown(path, Some("t_0001")).unwrap();

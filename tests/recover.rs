@@ -340,7 +340,7 @@ fn damage_costs_what_it_hits_and_keeps_the_journal() {
     for _ in 0..2 {
         let recovered = recover_in(folder.path()).unwrap();
         assert_eq!(requests(&recovered), ["1", "3", "4"]);
-        assert_eq!(recovered.failures, ["1 flows of segment-0001.flj could not be read back"]);
+        assert_eq!(recovered.failures, ["1 flow of segment-0001.flj could not be read back"]);
         assert_eq!(names(folder.path()), ["capture.zip", "capture.zip.journal"]);
         assert!(fs::read(&path).unwrap() == bytes);
     }
@@ -359,7 +359,7 @@ fn a_body_that_was_cut_short_is_marked_and_keeps_the_journal() {
     for _ in 0..2 {
         let recovered = recover_in(folder.path()).unwrap();
         assert_eq!(requests(&recovered), ["1", "2"]);
-        let failures = ["1 flows of segment-0001.flj could be read back in part only"];
+        let failures = ["1 flow of segment-0001.flj could be read back in part only"];
         assert_eq!(recovered.failures, failures);
         let response = &check(&recovered.paths[0])["traces"][0]["response"];
         assert_eq!(response["body_damaged"], true);

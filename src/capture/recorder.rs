@@ -21,7 +21,7 @@ use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::limits::{COLLECT_INTERVAL, JOURNAL_FLUSH};
-use crate::notice::{Notice, Notices};
+use crate::notice::{Notice, Notices, count, count_were};
 use crate::stats::Stats;
 
 /// What a recorder is to write.
@@ -291,21 +291,26 @@ fn reasons(folder: &JournalFolder, written: &Written, packed: &Packed) -> Vec<St
     let journal = folder.path().display();
     let mut reasons = Vec::new();
     if let Some(reason) = &written.failed {
-        let messages = match written.messages_lost {
-            0 => String::new(),
-            lost => format!(" and {lost} WebSocket messages"),
+        let lost = match written.messages_lost {
+            0 => count_were(written.lost, "flow"),
+            lost => format!(
+                "{} and {} were",
+                count(written.lost, "flow"),
+                count(lost, "WebSocket message")
+            ),
         };
-        reasons.push(format!("{} flows{messages} were lost: {reason}", written.lost));
+        reasons.push(format!("{lost} lost: {reason}"));
     }
     if let Some((path, error)) = &packed.error {
         reasons.push(format!("cannot write {}: {error}", path.display()));
     }
     if packed.lost > 0 {
-        reasons.push(format!("{} recorded flows could not be read back", packed.lost));
+        let lost = count(packed.lost, "recorded flow");
+        reasons.push(format!("{lost} could not be read back"));
     }
     if packed.damaged > 0 {
-        let damaged = packed.damaged;
-        reasons.push(format!("{damaged} flows could be read back in part only"));
+        let damaged = count(packed.damaged, "flow");
+        reasons.push(format!("{damaged} could be read back in part only"));
     }
     if packed.segment_left && reasons.is_empty() {
         reasons.push("the end of the journal could not be read back".to_owned());

@@ -23,6 +23,7 @@ use crate::capture::websocket::has_handshake;
 use crate::error::{Error, Result};
 use crate::flow::record::FlowId;
 use crate::limits::{PART_MESSAGES, PART_TRACES};
+use crate::notice::count;
 
 /// The journals that a file leads to, and the bundle that their captures were to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -367,10 +368,11 @@ impl Recovery {
         let segment = self.folder.segment(part);
         let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if lost > 0 {
-            self.fail(format!("{lost} flows of {name} could not be read back"));
+            self.fail(format!("{} of {name} could not be read back", count(lost, "flow")));
         }
         if damaged > 0 {
-            self.fail(format!("{damaged} flows of {name} could be read back in part only"));
+            let damaged = count(damaged, "flow");
+            self.fail(format!("{damaged} of {name} could be read back in part only"));
         }
         if lost_track {
             self.fail(format!("{name} is damaged, and may hold more flows than could be found"));

@@ -9,6 +9,7 @@ use crate::cli::results;
 use crate::cli::words::{duration, size, visible};
 use crate::error::{Error, Result};
 use crate::limits::INSPECTED_BINARY_BYTES;
+use crate::notice::{count, count_were};
 
 /// Writes what `bundle` holds to `out`, or one trace or WebSocket connection of it. A reader of
 /// `out` that goes away is no error.
@@ -108,7 +109,7 @@ fn table(
         match bundle.websocket(id) {
             Ok(socket) => {
                 messages = messages.saturating_add(socket.message_count);
-                let count = format!("{} messages", socket.message_count);
+                let count = count(socket.message_count, "message");
                 page.line(&format!("{id:<7} {:<7} {count:>28}  {}", "WS", visible(&socket.url)))?;
             }
             Err(error) => page.line(&format!("{id:<7} {error}"))?,
@@ -116,9 +117,10 @@ fn table(
     }
     let manifest = bundle.manifest();
     page.heading(&format!(
-        "{} traces, {} WebSockets, {messages} messages, {} from {}",
-        traces.len(),
-        websockets.len(),
+        "{}, {}, {}, {} from {}",
+        count(traces.len() as u64, "trace"),
+        count(websockets.len() as u64, "WebSocket"),
+        count(messages, "message"),
         duration(manifest.duration_ms),
         visible(&manifest.created_at)
     ))?;
@@ -271,7 +273,8 @@ fn show_websocket(
         number += 1;
     }
     if socket.messages_left_out > 0 {
-        page.line(&format!("{} more messages were not kept", socket.messages_left_out))?;
+        let left_out = count_were(socket.messages_left_out, "more message");
+        page.line(&format!("{left_out} not kept"))?;
     }
     if let Some(error) = &socket.error {
         page.line(&format!("ended: {}", visible(error)))?;

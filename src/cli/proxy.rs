@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::WEBSOCKET_MESSAGES;
 use crate::net::server::{Bound, Server, ServerParts};
-use crate::notice::{Notice, Notices};
+use crate::notice::{Notice, Notices, count, count_were};
 use crate::options::SharedOptions;
 use crate::proxy::context::DeviceCertificate;
 use crate::stats::Stats;
@@ -206,10 +206,10 @@ pub(super) fn warn_of_others(address: SocketAddr, consequences: &str, status: &m
 fn sum_up(summary: &Summary, stats: &Stats) -> String {
     let messages_left_out = stats.messages_left_out.get();
     let mut text = format!(
-        "{} traces, {} WebSocket connections, {} messages, {} of bodies in {:.1} s",
-        summary.traces,
-        summary.websockets,
-        summary.messages,
+        "{}, {}, {}, {} of bodies in {:.1} s",
+        count(summary.traces, "trace"),
+        count(summary.websockets, "WebSocket connection"),
+        count(summary.messages, "message"),
         size(summary.bytes),
         summary.duration.as_secs_f64()
     );
@@ -218,25 +218,26 @@ fn sum_up(summary: &Summary, stats: &Stats) -> String {
         let _ = write!(text, "\n{}", path.display());
     }
     if summary.bodies_cut > 0 {
-        let cut = summary.bodies_cut;
-        let _ = write!(text, "\n{cut} bodies were cut at --capture-body-limit");
+        let cut = count_were(summary.bodies_cut, "body");
+        let _ = write!(text, "\n{cut} cut at --capture-body-limit");
     }
     if messages_left_out > 0 {
         let _ = write!(
             text,
-            "\n{messages_left_out} messages were left out, of connections with more than {}",
-            WEBSOCKET_MESSAGES
+            "\n{} left out, of connections with more than {WEBSOCKET_MESSAGES}",
+            count_were(messages_left_out, "message")
         );
     }
     let faults = stats.faults.get();
     if faults > 0 {
-        let _ = write!(text, "\n{faults} FAULTS in flowtap; please report them");
+        let _ = write!(text, "\n{} in flowtap; please report it", count(faults, "FAULT"));
     }
     if summary.lost > 0 {
-        let _ = write!(text, "\n{} flows were LOST", summary.lost);
+        let _ = write!(text, "\n{} LOST", count_were(summary.lost, "flow"));
     }
     if summary.messages_lost > 0 {
-        let _ = write!(text, "\n{} WebSocket messages were LOST", summary.messages_lost);
+        let lost = count_were(summary.messages_lost, "WebSocket message");
+        let _ = write!(text, "\n{lost} LOST");
     }
     text
 }

@@ -8,6 +8,7 @@ use crate::capture::recover::{Found, Recovered, find, recover};
 use crate::cli::results;
 use crate::cli::settings::Recover;
 use crate::error::{Error, Result};
+use crate::notice::{count, count_were};
 
 /// Makes the bundles of all killed captures that a file leads to. Their paths go to the standard
 /// output, one to a line, and what there is to say of them to standard error.
@@ -68,21 +69,24 @@ fn say(journal: &Path, recovered: &Recovered) {
         0 if recovered.failures.is_empty() => format!("{journal}: nothing was recorded in it"),
         0 => format!("{journal}: nothing of it could be read"),
         parts => format!(
-            "recovered {journal}: {traces} traces, {websockets} WebSocket connections, \
-             {messages} messages{}",
+            "recovered {journal}: {}, {}, {}{}",
+            count(*traces, "trace"),
+            count(*websockets, "WebSocket connection"),
+            count(*messages, "message"),
             if parts > 1 { format!(" in {parts} parts") } else { String::new() }
         ),
     };
     text.push('\n');
     if *open_websockets > 0 {
         text.push_str(&format!(
-            "{open_websockets} of the connections had not ended; their messages are there\n"
+            "{} had not ended; the messages until then are there\n",
+            count(*open_websockets, "connection")
         ));
     }
     if *under_way > 0 {
         text.push_str(&format!(
-            "{under_way} flows were under way: only pieces of them were written, and are not in \
-             the bundle\n"
+            "{} under way: only pieces were written, and are not in the bundle\n",
+            count_were(*under_way, "flow")
         ));
     }
     for note in &recovered.notes {

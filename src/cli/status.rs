@@ -12,7 +12,7 @@ use crate::cli::flow_lines::FlowLines;
 use crate::cli::printer::Printer;
 use crate::cli::words::{size, visible};
 use crate::error::Result;
-use crate::notice::Notice;
+use crate::notice::{Notice, count_were};
 use crate::stats::Stats;
 
 /// How often the live line changes.
@@ -157,7 +157,7 @@ impl Status {
             // Told however many other things were.
             Notice::CaptureSuspended(text) => self.line(&format!("WARNING: {}", visible(&text))),
             Notice::CaptureResumed(lost) => {
-                self.line(&format!("the capture goes on; {lost} flows were lost"));
+                self.line(&format!("the capture goes on; {} lost", count_were(lost, "flow")));
             }
             Notice::Warning(text) => self.failure(format!("warning: {}", visible(&text))),
         }

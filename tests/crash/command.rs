@@ -64,7 +64,7 @@ fn the_paths_are_the_result_and_the_words_are_beside_them() {
     let folder = tap.folder();
     let ran = recover(folder, &["capture.zip"]);
     assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "capture.zip"), "{}", ran.stderr);
-    let expected = "recovered capture.zip.journal: 1 traces, 0 WebSocket connections, 0 messages\n";
+    let expected = "recovered capture.zip.journal: 1 trace, 0 WebSocket connections, 0 messages\n";
     assert_eq!(ran.stderr, expected);
     Bundle::read(&folder.join("capture.zip")).trace_of("/one");
     assert!(!folder.join("capture.zip.journal").exists());
@@ -131,7 +131,7 @@ fn on_a_full_disk_nothing_is_lost_and_the_same_command_goes_on() {
     assert!(!folder.join("capture.zip").exists());
     let ran = recover(folder, &["capture.zip"]);
     assert_eq!((ran.status, ran.stdout.trim()), (Some(0), "capture.zip"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 flows were under way"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 flow was under way"), "{}", ran.stderr);
     Bundle::read(&folder.join("capture.zip")).trace_of("/one");
 }
 

@@ -29,7 +29,7 @@ fn both_signals_end_with_a_whole_bundle_a_summary_and_status_0() {
         assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
         assert_eq!(stopped.bundle.traces().len(), 1);
         assert_eq!(stopped.bundle.json("manifest.json")["format_version"], "1.0.0");
-        let summary = "1 traces, 0 WebSocket connections, 0 messages";
+        let summary = "1 trace, 0 WebSocket connections, 0 messages";
         assert!(stopped.stderr.contains(summary), "{}", stopped.stderr);
         assert!(stopped.stderr.lines().last().unwrap().ends_with("capture.zip"));
         assert_eq!(client.rest(), "", "idle connections are closed");
