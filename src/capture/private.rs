@@ -15,12 +15,14 @@ pub(crate) fn options() -> OpenOptions {
 
 /// Makes a new file, in the place of one that is there.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    // A file left there by someone else would keep its mode, so it goes first.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match create_new(path) {
+        // A file left there by someone else would keep its mode.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            create_new(path)
+        }
+        created => created,
     }
-    create_new(path)
 }
 
 /// Makes a new file where there is none.
