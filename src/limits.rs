@@ -195,8 +195,9 @@ pub const ASIDE_FILES: u32 = 1_000;
 /// Bytes that wait in memory before they are written to the journal, and again as much for the
 /// WebSocket connections together.
 pub const JOURNAL_BUFFER_BYTES: usize = 1024 * 1024;
-/// How long bytes wait there. A killed capture may lose the last second: the rest of it is for the
-/// way from a loop to the recorder, which takes [`COLLECT_INTERVAL`], and for a busy disk.
+/// How long bytes wait there. A killed capture has what was complete one second before: the rest of
+/// that is for the way from a loop to the recorder, which takes [`COLLECT_INTERVAL`], and for a
+/// busy machine.
 pub const JOURNAL_FLUSH: Duration = Duration::from_millis(250);
 /// How long after a failure the recorder first tries to write again.
 pub const RESUME_FIRST: Duration = Duration::from_secs(1);

@@ -139,7 +139,7 @@ impl JournalFolder {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         let name = path.join(LOCK);
-        let lock = private::append(&name)?;
+        let lock = private::append_left(&name)?;
         if let Err(TryLockError::WouldBlock) = lock.try_lock() {
             return Err(io::Error::other("its capture is still running, or is being recovered"));
         }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder};
 use std::time::Instant;
@@ -79,12 +79,15 @@ pub(super) fn run(
 ) -> Packed {
     let desk = Desk::new(places, shared, traffic);
     thread::scope(|scope| {
+        // The scope ends when all threads have, after a fault of this one as well.
+        let closing = Closing(&desk.waiting);
         // Where there is no thread for it, all waits for the end.
         let gentle = named().spawn_scoped(scope, || {
             fault::watch_thread();
             desk.pack_gently()
         });
         desk.pass_on(jobs);
+        drop(closing);
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let more = threads(cores, desk.waiting.backlog().segments) - 1;
         let pack_all = || {
@@ -104,8 +107,18 @@ pub(super) fn run(
     });
     desk.pack_aside();
     let order = desk.order.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let segment_left = order.packed.segment_left || !order.done.is_empty();
+    // Where a thread came to a fault, the part that it had in hand has not had its turn.
+    let segment_left = order.packed.segment_left || order.next <= desk.last.into_inner();
     Packed { segment_left, ..order.packed }
+}
+
+/// Says that no more segments come, at the latest when it goes.
+struct Closing<'a>(&'a Waiting<Job>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// A panic fails one part alone, whose segment stays in the journal.
@@ -132,6 +145,8 @@ struct Desk<'a> {
     shared: &'a Shared,
     traffic: &'a (dyn Fn() -> Traffic + Sync),
     waiting: Waiting<Job>,
+    /// The last part that was passed on.
+    last: AtomicU32,
     order: Mutex<Order>,
     /// What could not be packed when several threads did, each with the reason.
     aside: Mutex<BTreeMap<u32, (Job, io::Error)>>,
@@ -158,6 +173,7 @@ impl<'a> Desk<'a> {
             shared,
             traffic,
             waiting: Waiting::default(),
+            last: AtomicU32::new(0),
             order: Mutex::new(order),
             aside: Mutex::default(),
         }
@@ -167,6 +183,7 @@ impl<'a> Desk<'a> {
     fn pass_on(&self, jobs: &Receiver<Job>) {
         let mut before = (self.traffic)().bytes;
         while let Some(job) = self.next_job(jobs) {
+            self.last.store(job.part, Ordering::Relaxed);
             let bytes = (self.traffic)().bytes;
             let backlog = self.waiting.push(job, bytes.saturating_sub(before));
             before = bytes;
@@ -179,7 +196,6 @@ impl<'a> Desk<'a> {
                 self.pack(job);
             }
         }
-        self.waiting.close();
     }
 
     /// The next segment, once it is finished. Tells the user meanwhile of a recorder that does not

@@ -29,6 +29,8 @@ impl Places {
     pub(super) fn put(&self, whole: Partial, part: u32) -> io::Result<()> {
         self.folder.check()?;
         let path = part_path(&self.output, part);
+        #[cfg(test)]
+        crate::fault::testing::fault_in("place", path.as_os_str().as_encoded_bytes());
         if part > 1 {
             self.move_aside(&path)?;
             return whole.move_to(&path);

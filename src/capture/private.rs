@@ -1,5 +1,6 @@
-//! Files and folders that only their owner may read: captures hold secrets. What is opened here is
-//! a regular file, whatever somebody has put under its name: a named pipe would be waited for.
+//! Files and folders that only their owner may read: captures hold secrets. What others may have
+//! left is opened if it is a regular file, whatever stands under its name: a named pipe would be
+//! waited for.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -15,12 +16,14 @@ pub(crate) fn options() -> OpenOptions {
 
 /// Makes a new file, in the place of one that is there.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    // A file left there by someone else would keep its mode, so it goes first.
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match create_new(path) {
+        // A file left there by someone else would keep its mode.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            create_new(path)
+        }
+        created => created,
     }
-    create_new(path)
 }
 
 /// Makes a new file where there is none.
@@ -52,8 +55,14 @@ fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
-/// Opens a file of a journal for appending, and makes it where there is none.
+/// Opens a file of a running capture for appending, and makes it where there is none. Nobody else
+/// writes to its folder.
 pub(super) fn append(path: &Path) -> io::Result<File> {
+    options().append(true).create(true).open(path)
+}
+
+/// Opens a file of a journal that was left behind for appending, and makes it where there is none.
+pub(super) fn append_left(path: &Path) -> io::Result<File> {
     regular(options().append(true).create(true), path, Links::Refused)
 }
 
@@ -129,7 +138,7 @@ mod tests {
         assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
         let refused = "it is not a regular file";
         let why = |opened: io::Result<File>| opened.err().map(|error| error.to_string());
-        for open_it in [open, append] {
+        for open_it in [open, append_left] {
             assert_eq!(why(open_it(&path("file"))), None);
             for name in ["link", "dangling"] {
                 assert_eq!(why(open_it(&path(name))).as_deref(), Some(refused), "{name}");

@@ -206,7 +206,7 @@ impl RecorderHandle {
 fn record_all(writer: &mut Writer, flows: &FlowReceiver, notices: &Notices) {
     // What is wrong may be wrong for every flow, but not for ever.
     for _ in 0..FAULTS {
-        let Err(fault) = fault::catch(|| record(writer, flows)) else { return };
+        let Err(fault) = fault::catch(|| record(writer, flows, &Instant::now)) else { return };
         let reason = format!("the recorder {}", fault.reason());
         // Should that fail as well, it was the first to give up all the same.
         if fault::catch(|| writer.give_up(reason.clone())).unwrap_or(true) {
@@ -218,27 +218,50 @@ fn record_all(writer: &mut Writer, flows: &FlowReceiver, notices: &Notices) {
 /// Faults after which the recorder takes no more flows.
 const FAULTS: usize = 100;
 
-/// Takes flows until the queue is closed and empty.
-fn record(writer: &mut Writer, flows: &FlowReceiver) {
+/// Takes flows until the queue is closed and empty, and sees to it that nothing waits in memory
+/// for long.
+fn record(writer: &mut Writer, flows: &FlowReceiver, clock: &dyn Fn() -> Instant) {
     let watch = flows.watch();
-    let mut flushed = Instant::now();
+    let mut flushes = Flushes { clock, last: clock() };
     let mut took = false;
     loop {
         match flows.try_receive() {
             Received::Batch(batch) => {
-                batch.into_iter().for_each(|event| writer.take(event));
+                for event in batch {
+                    // Files of a batch may take seconds on a busy disk: what came before them
+                    // does not wait for all of them.
+                    if writer.take(event) {
+                        flushes.flush_if_due(writer);
+                    }
+                }
                 took = true;
             }
             Received::Nothing => {
-                let most = JOURNAL_FLUSH.saturating_sub(flushed.elapsed());
+                let most = JOURNAL_FLUSH.saturating_sub(flushes.age());
                 watch.gather(took, COLLECT_INTERVAL, most.max(Duration::from_millis(1)));
                 took = false;
             }
             Received::Closed => return,
         }
-        if flushed.elapsed() >= JOURNAL_FLUSH {
+        flushes.flush_if_due(writer);
+    }
+}
+
+/// When what waits in memory was last written.
+struct Flushes<'a> {
+    clock: &'a dyn Fn() -> Instant,
+    last: Instant,
+}
+
+impl Flushes<'_> {
+    fn age(&self) -> Duration {
+        (self.clock)().saturating_duration_since(self.last)
+    }
+
+    fn flush_if_due(&mut self, writer: &mut Writer) {
+        if self.age() >= JOURNAL_FLUSH {
             writer.flush();
-            flushed = Instant::now();
+            self.last = (self.clock)();
         }
     }
 }
@@ -336,4 +359,38 @@ fn older_kept(folder: &JournalFolder) -> Option<PathBuf> {
 pub(super) fn epoch_us() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::queue::queue;
+    use crate::capture::writer::tests::{exchange, writer};
+    use crate::flow::record::{BodyBlock, FlowEvent, FlowId, Side};
+    use std::cell::Cell;
+
+    #[test]
+    fn what_is_in_memory_does_not_wait_for_all_files_of_a_batch() {
+        let parent = tempfile::tempdir().unwrap();
+        let (mut writer, folder) = writer(parent.path().join("c.zip"));
+        let (flow, side) = (FlowId(2), Side::Response);
+        let block = || FlowEvent::Body(BodyBlock { flow, side, data: vec![0; 1_000].into() });
+        let (sender, flows) = queue();
+        sender.try_send(vec![exchange(), block(), block(), block()]).unwrap();
+        drop(sender);
+        let (segment, body) = (folder.segment(1), folder.body(flow, side));
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |facts| facts.len());
+        let empty = length(&segment);
+        // Whatever is written takes too long.
+        let (began, looks, body_then) = (Instant::now(), Cell::new(0), Cell::new(None));
+        let clock = || {
+            if length(&segment) > empty && body_then.get().is_none() {
+                body_then.set(Some(length(&body)));
+            }
+            looks.set(looks.get() + 1);
+            began + JOURNAL_FLUSH * looks.get()
+        };
+        record(&mut writer, &flows, &clock);
+        assert_eq!((body_then.get(), length(&body)), (Some(1_000), 3_000));
+    }
 }

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::capture::bundle::part_path;
 use crate::capture::entry::{SegmentHeader, put_ended};
 use crate::capture::journal::{JournalFolder, SegmentWriter};
 use crate::capture::read::Bundle;
+use crate::fault::testing::DEADLINE;
 use crate::flow::record::{Exchange, FlowId, Intervention, Message, Scheme, Timing};
 use crate::limits::PACK_BACKLOG_SEGMENTS;
 use crate::notice::Notices;
@@ -287,6 +289,54 @@ fn a_fault_in_one_part_is_a_failure_of_that_part() {
     });
     assert_eq!((packed.paths, packed.counts.traces), (journal.parts(), 6));
     assert!(packed.error.is_none());
+}
+
+/// Runs a packer with a deadline of its own; `None` after a fault in its own thread.
+fn run_to_its_end(
+    jobs: Receiver<Job>,
+    journal: &Arc<Journal>,
+    shared: &Arc<Shared>,
+    traffic: fn() -> Traffic,
+) -> Option<Packed> {
+    let (done, ended) = unbounded();
+    let (journal, shared) = (journal.clone(), shared.clone());
+    thread::spawn(move || {
+        let packed = fault::catch(|| run(&jobs, &journal.places, &shared, &traffic));
+        done.send(packed.ok()).unwrap();
+    });
+    ended.recv_timeout(DEADLINE).expect("it does not end")
+}
+
+#[test]
+fn a_fault_beside_the_parts_ends_the_packer() {
+    let journal = Arc::new(Journal::of(vec![1]));
+    let (_sender, jobs) = unbounded();
+    let traffic = || match thread::current().name() {
+        Some("packer") => Traffic::default(),
+        _ => panic!("on purpose"),
+    };
+    assert!(run_to_its_end(jobs, &journal, &Arc::default(), traffic).is_none());
+}
+
+#[test]
+fn a_fault_while_a_part_takes_its_place_leaves_its_segment() {
+    let mut journal = Journal::of(vec![1]);
+    journal.places.output.set_file_name("fault-in-place.zip");
+    let journal = Arc::new(journal);
+    let (sender, jobs) = unbounded();
+    journal.jobs().for_each(|job| sender.send(job).unwrap());
+    let shared = Arc::<Shared>::default();
+    let packing = {
+        let (journal, shared) = (journal.clone(), shared.clone());
+        thread::spawn(move || run_to_its_end(jobs, &journal, &shared, Traffic::default))
+    };
+    // The first thread comes to the fault: it alone packs before the capture ends.
+    let is_packed = || shared.packed.load(Ordering::Relaxed) == 1;
+    wait_until(|| is_packed() && !journal.places.folder.packed(1).exists());
+    drop(sender);
+    let packed = packing.join().unwrap().unwrap();
+    assert!(packed.segment_left && packed.paths.is_empty());
+    assert!(journal.places.folder.segment(1).exists());
 }
 
 #[test]
