@@ -92,8 +92,8 @@ impl<'a> FieldEdits<'a> {
     }
 }
 
-/// Takes the credentials away from a request that an edit sends to another host. Whoever edits it
-/// has not seen them, and captured text may have led it there. Those that the edit itself gives
+/// Takes the credentials away from a request that an edit sends to another host, or in clear where
+/// they came encrypted. Whoever edits it has not seen them, and captured text may have led it there. Those that the edit itself gives
 /// are its own matter.
 pub(super) fn withhold_credentials(
     fields: &mut Vec<Field>,
@@ -101,17 +101,29 @@ pub(super) fn withhold_credentials(
     redactor: &Redactor,
     done: &mut Vec<String>,
 ) {
-    if !redactor.is_on() || is_same_host(hosts.0, hosts.1) {
+    if !redactor.is_on() || may_keep_secrets(hosts.0, hosts.1) {
         return;
     }
     fields.retain(|field| {
         let is_secret = redactor.header(&field.name, &field.value) != field.value;
         if is_secret {
             let name = &field.name;
-            done.push(format!("header {name} withheld from the other host; give it to send it"));
+            done.push(format!(
+                "header {name} withheld from the other host or scheme; give it to send it"
+            ));
         }
         !is_secret
     });
+}
+
+/// Whether what was captured on the way to `from` may go to `to`: to the same host, whatever the
+/// port, and not in clear where it was encrypted.
+fn may_keep_secrets(from: &str, to: &str) -> bool {
+    let is_encrypted = |url: &str| {
+        let scheme = url.split(':').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss")
+    };
+    is_same_host(from, to) && (is_encrypted(to) || !is_encrypted(from))
 }
 
 /// Whether two absolute URLs lead to one host, whatever the port.
@@ -156,8 +168,8 @@ pub(super) fn unmasked_url(
     if !redactor.is_on() || !given.contains(MASK) {
         return Ok(given.to_owned());
     }
-    if !is_same_host(given, original) {
-        return Err(masked("the URL, which leads to another host,"));
+    if !may_keep_secrets(original, given) {
+        return Err(masked("the URL, which leads to another host or is not encrypted,"));
     }
     let shown = redactor.url(original);
     if shown == given {
@@ -237,9 +249,12 @@ fn unmask_json(given: &mut Value, shown: &Value, old: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use serde_json::json;
+
     #[test]
     fn hosts_are_compared_without_ports_and_paths() {
-        let same = super::is_same_host;
+        let same = is_same_host;
         assert!(same("https://a.example/x", "http://A.example:8443?y"));
         assert!(
             same("http://[::1]:80/", "http://[::1]/a") && !same("http://[::1]/", "http://[::2]/")
@@ -248,8 +263,24 @@ mod tests {
         assert!(!same("https://evil/?a.example", "https://a.example/"));
     }
 
-    use super::*;
-    use serde_json::json;
+    #[test]
+    fn secrets_stay_with_their_host_and_never_go_in_clear() {
+        let may = may_keep_secrets;
+        assert!(may("https://a.example/x", "https://A.example:8443/y"));
+        assert!(may("http://a.example/", "HTTPS://a.example/"));
+        assert!(may("http://a.example/", "http://a.example:81/"));
+        assert!(!may("https://a.example/", "http://a.example/"));
+        assert!(!may("wss://a.example/", "ws://a.example/"));
+        assert!(!may("https://a.example/", "https://b.example/"));
+        let plain = "https://h/p?token=abc";
+        let redactor = Redactor::default();
+        assert!(unmasked_url("http://h/p?token=***", plain, &redactor).is_err());
+        let mut fields = vec![field("Authorization", "Bearer abc"), field("Accept", "*/*")];
+        let mut done = Vec::new();
+        withhold_credentials(&mut fields, (plain, "http://h/p"), &redactor, &mut done);
+        assert_eq!(fields, [field("Accept", "*/*")]);
+        assert_eq!(done.len(), 1);
+    }
 
     fn field(name: &str, value: &str) -> Field {
         Field { name: name.to_owned(), value: value.to_owned() }
