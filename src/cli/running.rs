@@ -149,11 +149,12 @@ impl Stopping<'_> {
     fn signal(&mut self, stop: Stop, status: &mut Status) {
         match (self.stops, stop) {
             (0, _) => {
+                // Whoever reads the line finds the server stopping.
+                self.begin();
                 let seconds = STOP_GRACE.as_secs();
                 status.line(&format!(
                     "stopping: exchanges under way have {seconds} s; stop again to cut them short"
                 ));
-                self.begin();
             }
             (_, Stop::Asked) => self.at_once(),
             (_, Stop::HungUp) => {}

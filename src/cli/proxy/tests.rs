@@ -95,7 +95,8 @@ fn the_process_ends_with_a_whole_bundle_when_a_loop_has_a_fault() {
 #[test]
 fn a_fault_in_packing_costs_one_part_of_the_bundle_which_the_journal_keeps() {
     let origin = origin_at("127.0.0.1", OK);
-    let running = Running::start(|config| config.part_traces = 1);
+    // One loop tells of them in their order.
+    let running = Running::start(|config| (config.part_traces, config.loops) = (1, 1));
     for path in ["/1", "/fault-in-packer", "/3"] {
         running.ask(origin, path);
     }
