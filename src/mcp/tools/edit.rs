@@ -93,8 +93,8 @@ impl<'a> FieldEdits<'a> {
 }
 
 /// Takes the credentials away from a request that an edit sends to another host, or in clear where
-/// they came encrypted. Whoever edits it has not seen them, and captured text may have led it there. Those that the edit itself gives
-/// are its own matter.
+/// they came encrypted. Whoever edits it has not seen them, and captured text may have led it
+/// there. Those that the edit itself gives are its own matter.
 pub(super) fn withhold_credentials(
     fields: &mut Vec<Field>,
     hosts: (&str, &str),
