@@ -3,6 +3,8 @@
 mod archive;
 mod backlog;
 pub mod bundle;
+#[allow(dead_code, reason = "the commands that print it are made of it")]
+pub(crate) mod curl;
 pub mod entry;
 pub mod export;
 pub(crate) mod flow;

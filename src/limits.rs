@@ -359,6 +359,9 @@ pub const MASKED_CONTEXT_BYTES: usize = 512;
 /// Parts of a bundle that are open at the same time while it is exported: the directory of each
 /// takes some megabytes. Flows that began together stand in neighbouring parts.
 pub const EXPORT_PARTS: usize = 4;
+/// Bytes of a request's body that stand in a curl command as one argument: Linux takes 128 KiB. A
+/// longer one is written by the shell itself, or stands in a file.
+pub const CURL_BODY_BYTES: usize = 64 * 1024;
 
 // TLS.
 
