@@ -3,7 +3,6 @@
 mod archive;
 mod backlog;
 pub mod bundle;
-#[allow(dead_code, reason = "the commands that print it are made of it")]
 pub(crate) mod curl;
 pub mod entry;
 pub mod export;

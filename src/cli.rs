@@ -40,9 +40,15 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
             Command::Discover => discover::run(&settings::discover(flags, arguments)?),
             Command::Inspect => {
                 let settings = settings::inspect(flags, arguments)?;
-                let colour = io::stdout().is_terminal() && !status::no_colour();
+                let terminal = io::stdout().is_terminal();
                 let mut out = io::BufWriter::new(io::stdout().lock());
-                inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
+                let streams = inspect::Streams {
+                    out: &mut out,
+                    warnings: &mut io::stderr(),
+                    colour: terminal && !status::no_colour(),
+                    terminal,
+                };
+                inspect::run(&settings, streams)
             }
             Command::Export => {
                 proxy::outlive_file_limit();

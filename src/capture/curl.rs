@@ -14,12 +14,14 @@ use crate::limits::CURL_BODY_BYTES;
 
 mod shell;
 
-use shell::{printf, quoted, stands_plain, word};
+pub(crate) use shell::word;
+use shell::{printf, quoted, stands_plain};
 
 /// Where the body comes from, when it does not stand in the command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BodySource<'a> {
     /// A file of this name.
+    #[allow(dead_code, reason = "for scripts of many commands, whose bodies lie beside them")]
     File(&'a str),
     /// What this command, in a shell's words, writes to its standard output.
     Output(&'a str),

@@ -116,6 +116,20 @@ pub enum Id {
     NoMcp,
     /// `--trace`
     Trace,
+    /// `--body`
+    Body,
+    /// `--json`
+    Json,
+    /// `--curl`
+    Curl,
+    /// `--sort`
+    Sort,
+    /// `--reverse`
+    Reverse,
+    /// `--columns`
+    Columns,
+    /// `--limit`
+    Limit,
     /// `--har`
     Har,
     /// `--redact`

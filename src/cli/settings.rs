@@ -18,7 +18,7 @@ mod inspect;
 mod recover;
 
 pub use export::{Export, export};
-pub use inspect::{Inspect, inspect};
+pub use inspect::{Inspect, InspectForm, inspect};
 pub use recover::{Recover, recover};
 
 /// Flags with their values, as they came; the value is empty for switches.

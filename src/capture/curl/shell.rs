@@ -17,7 +17,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A text of one line as a word, which must not end in a line feed.
-pub(super) fn word(text: &str) -> String {
+pub(crate) fn word(text: &str) -> String {
     if stands_plain(text) { quoted(text) } else { format!("\"$({})\"", printf(text.as_bytes())) }
 }
 
