@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::fault;
 
 mod agents;
+mod colour;
 pub mod discover;
 pub mod export;
 pub mod flags;
@@ -45,7 +46,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 let streams = inspect::Streams {
                     out: &mut out,
                     warnings: &mut io::stderr(),
-                    colour: terminal && !status::no_colour(),
+                    colour: colour::is_coloured(settings.colour, &io::stdout()),
                     terminal,
                 };
                 inspect::run(&settings, streams)

@@ -114,6 +114,12 @@ pub enum Id {
     McpToken,
     /// `--no-mcp`
     NoMcp,
+    /// `--verbose`
+    Verbose,
+    /// `--quiet`
+    Quiet,
+    /// `--color`
+    Color,
     /// `--trace`
     Trace,
     /// `--body`

@@ -105,6 +105,22 @@ pub const FLAGS: &[Flag] = &[
         )
         .of(PROXY),
     Flag::new(Id::NoMcp, "no-mcp", "").about("Serve no MCP on a port").of(PROXY),
+    Flag::new(Id::Verbose, "verbose", "")
+        .short('v')
+        .about(
+            "Print a line for each exchange wherever standard error goes; -vv its fields too, \
+                -vvv bodies, -vvvv bodies in full",
+        )
+        .repeats()
+        .of(PROXY),
+    Flag::new(Id::Quiet, "quiet", "")
+        .short('q')
+        .about("Print no lines for exchanges and no live line, but start lines and warnings")
+        .of(PROXY),
+    Flag::new(Id::Color, "color", "WHEN")
+        .default("auto")
+        .about("Colour: auto (on a terminal, as NO_COLOR and CLICOLOR_FORCE say), always or never")
+        .of(&[Command::Proxy, Command::Mcp, Command::Inspect]),
     Flag::new(Id::Trace, "trace", "ID")
         .default("none")
         .about("Show this trace or WebSocket connection in full; of a further part as 2:t_0001")

@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::terminal::colour;
 use super::{Flags, filter, none_left, number, text};
 use crate::cli::flags::Id;
 use crate::cli::inspect::{Column, Sort};
+use crate::config::Colour;
 use crate::error::{Error, Result};
 use crate::flow::filter::Filter;
 use crate::flow::record::Side;
@@ -31,6 +33,8 @@ pub struct Inspect {
     pub columns: Vec<Column>,
     /// How many flows are shown.
     pub limit: u64,
+    /// Whether there is colour.
+    pub colour: Colour,
 }
 
 /// How flows are shown.
@@ -57,6 +61,7 @@ impl Inspect {
             reverse: false,
             columns: Column::USUAL.to_vec(),
             limit: u64::MAX,
+            colour: Colour::Auto,
         }
     }
 }
@@ -88,6 +93,7 @@ pub fn inspect(flags: Flags, arguments: Vec<OsString>) -> Result<Inspect> {
                 only_lists = Some("--sort");
             }
             Id::Reverse => settings.reverse = true,
+            Id::Color => settings.colour = colour(&value)?,
             Id::Columns => {
                 let names = text("--columns", &value)?;
                 let column = |name: &str| {
