@@ -168,11 +168,17 @@ fn list(
     if settings.form == InspectForm::Table {
         page.heading(&titles(columns, parts.count()))?;
     }
+    let mut is_first = true;
     let mut show = |parts: &mut Parts, place: &Place, row: &Row| {
         match settings.form {
             InspectForm::Table => table_row(page, columns, row, parts.count())?,
             InspectForm::Json => json_line(page, row)?,
-            InspectForm::Curl => show_curl(page, parts, place)?,
+            InspectForm::Curl => {
+                if !std::mem::take(&mut is_first) {
+                    page.line("")?;
+                }
+                show_curl(page, parts, place)?;
+            }
         }
         Ok(())
     };
