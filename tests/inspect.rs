@@ -1,6 +1,6 @@
 //! `flowtap inspect` on bundles that the recorder made, and on files that are none.
 // Clippy takes what stands beside the test functions for production code.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/capture.rs"]
 mod capture;
@@ -248,6 +248,9 @@ fn all_parts_are_listed_with_ids_that_are_theirs_alone() {
         assert!(error.contains(id) && error.contains("parts 2 to 3, as 2:t_0001"), "{error}");
     }
     assert!(shown(&second, Some("1:t_0001")).is_err());
+    let form = InspectForm::Json;
+    let (lines, _) = shown_as(&Inspect { form, ..Inspect::new(second.clone()) }).unwrap();
+    assert_eq!(lines.matches("\"part\":2,").count(), 2, "{lines}");
     assert_eq!(ids(&shown(&second, None).unwrap()), ["t_0001", "t_0002"]);
 }
 

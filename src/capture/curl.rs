@@ -53,9 +53,9 @@ pub(crate) fn body<'a>(flow: &'a Flow, redactor: &Redactor) -> Cow<'a, [u8]> {
     }
 }
 
-/// The command that sends a flow's request again, to its origin and not through a proxy; lines
-/// that begin with `#` say what it does not repeat. It ends without a line feed. The body stands
-/// in it, however long it is, unless it comes from a `source`.
+/// The command that sends a flow's request again, to its origin, and through a proxy only where
+/// curl is told of one elsewhere; lines that begin with `#` say what it does not repeat. It ends
+/// without a line feed. The body stands in it, however long it is, unless it comes from a `source`.
 ///
 /// What was for the proxy alone is left out, and `Content-Length` is left to curl. curl sends no
 /// field of its own that the request did not have.

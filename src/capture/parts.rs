@@ -115,6 +115,15 @@ impl Parts {
         })
     }
 
+    /// The number of a part in its capture, counted from 1, of the one at `number` here.
+    ///
+    /// # Errors
+    /// When the part that was opened can be read no more.
+    pub(crate) fn part_number(&mut self, number: usize) -> Result<usize> {
+        let opened = usize::try_from(self.part(0)?.manifest().part_number.max(1));
+        Ok(opened.unwrap_or(usize::MAX).saturating_add(number))
+    }
+
     /// The id of a flow among those of all parts: of one that stands in a further part with the
     /// part's number before it, as `2:t_0001`.
     pub(crate) fn full_id(&self, place: &Place) -> String {
@@ -133,15 +142,10 @@ impl Parts {
     pub(crate) fn find(&mut self, full_id: &str) -> Result<Option<Place>> {
         let (number, id) = match full_id.split_once(':') {
             Some((number, id)) => (number.parse::<usize>().ok(), id),
-            None => (Some(0), full_id),
+            None => (Some(self.part_number(0)?), full_id),
         };
-        let opened = self.part(0)?.manifest().part_number.max(1);
-        let part = match number {
-            Some(0) if full_id.contains(':') => None,
-            Some(0) => Some(0),
-            Some(number) => usize::try_from(opened).ok().and_then(|it| number.checked_sub(it)),
-            None => None,
-        };
+        let opened = self.part_number(0)?;
+        let part = number.and_then(|number| number.checked_sub(opened));
         let Some(part) = part.filter(|part| *part < self.count()) else { return Ok(None) };
         let bundle = self.part(part)?;
         let is_trace = bundle.trace_ids().iter().any(|known| known == id);

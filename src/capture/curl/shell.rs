@@ -5,7 +5,7 @@
 pub(super) fn stands_plain(text: &str) -> bool {
     let acts = |character: char| {
         character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
             || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     !text.contains(acts)

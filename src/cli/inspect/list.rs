@@ -110,6 +110,7 @@ pub(super) fn read(
     filter: Option<&Filter>,
 ) -> Result<Result<Option<Row>>> {
     let id = parts.full_id(place);
+    let number = parts.part_number(place.part)?;
     let part = parts.part(place.part)?;
     let bodies = match filter {
         Some(filter) if filter.reads_body() => Bodies::Read,
@@ -117,13 +118,13 @@ pub(super) fn read(
     };
     let matching = || -> Result<Option<Row>> {
         if place.is_socket {
-            let row = Row::of_websocket(id, place.part + 1, &part.websocket(&place.id)?);
+            let row = Row::of_websocket(id, number, &part.websocket(&place.id)?);
             let Some(filter) = filter else { return Ok(Some(row)) };
             let matches = of_websocket(part, &place.id, bodies)?.matches(filter);
             return Ok(matches.then_some(row));
         }
         let trace = part.trace(&place.id)?;
-        let row = Row::of_trace(id, place.part + 1, &trace);
+        let row = Row::of_trace(id, number, &trace);
         let matches = filter.is_none_or(|it| of_read_trace(part, trace, bodies).matches(it));
         Ok(matches.then_some(row))
     };
