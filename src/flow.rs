@@ -3,9 +3,12 @@
 pub mod charset;
 pub mod control;
 pub mod decode;
+pub(crate) mod events;
 pub mod filter;
 pub mod head;
+pub(crate) mod multipart;
 pub mod pattern;
+pub(crate) mod picture;
 pub mod query;
 pub mod record;
 pub mod redact;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub fn visible(text: &str) -> Cow<'_, str> {
     let drives = |character: char| {
         (character.is_control() && character != '\t')
-            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
+            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
             || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if !text.contains(drives) {
@@ -54,7 +54,7 @@ mod tests {
     fn characters_that_drive_a_terminal_are_escaped() {
         assert_eq!(visible("a\tb \u{e9}"), "a\tb \u{e9}");
         assert_eq!(visible("\x1b]0;title\x07\r\u{9b}31m"), "\\x1b]0;title\\x07\\x0d\\x9b31m");
-        assert_eq!(visible("a\u{202e}b\x7f"), "a\\u{202e}b\\x7f");
+        assert_eq!(visible("a\u{202e}b\x7f\u{61c}"), "a\\u{202e}b\\x7f\\u{61c}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod secrets;
 mod stopping;
 mod streaming;
 mod support;
+mod terminal;
 mod tls;
 mod upgrade;
 mod waits;
