@@ -2,6 +2,7 @@
 
 mod archive;
 mod backlog;
+mod body_text;
 pub mod bundle;
 pub mod entry;
 pub mod export;

@@ -10,4 +10,5 @@ pub mod query;
 pub mod record;
 pub mod redact;
 pub mod stored;
+pub mod url;
 pub mod view;

@@ -118,6 +118,8 @@ pub enum Id {
     Trace,
     /// `--har`
     Har,
+    /// `--jsonl`
+    JsonLines,
     /// `--redact`
     Redact,
     /// `--filter`

@@ -112,6 +112,11 @@ pub const FLAGS: &[Flag] = &[
         .about("Write HAR 1.2 here, in the place of an older file; - is the standard output")
         .takes(Values::Files)
         .of(&[Command::Export]),
+    Flag::new(Id::JsonLines, "jsonl", "FILE")
+        .default("none")
+        .about("Write an object of JSON a line here, as docs/export.md has it")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
     Flag::new(Id::Redact, "redact", "")
         .about("Mask passwords, tokens, cookies and other secrets")
         .of(&[Command::Export]),
