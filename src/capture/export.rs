@@ -17,6 +17,7 @@ use crate::limits::ASIDE_FILES;
 mod har;
 mod jsonl;
 mod line;
+mod openapi;
 
 /// What a bundle is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +26,20 @@ pub enum Kind {
     Har,
     /// An object of JSON a line.
     JsonLines,
+    /// OpenAPI 3.1.
+    OpenApi,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 2] = [Kind::Har, Kind::JsonLines];
+    pub const ALL: [Kind; 3] = [Kind::Har, Kind::JsonLines, Kind::OpenApi];
 
     /// Its short name.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Har => "har",
             Kind::JsonLines => "jsonl",
+            Kind::OpenApi => "openapi",
         }
     }
 
@@ -44,6 +48,7 @@ impl Kind {
         match self {
             Kind::Har => "entries",
             Kind::JsonLines => "flows",
+            Kind::OpenApi => "operations",
         }
     }
 
@@ -51,6 +56,7 @@ impl Kind {
         match self {
             Kind::Har => Box::new(har::Har::new(redactor)),
             Kind::JsonLines => Box::new(jsonl::JsonLines::new(redactor)),
+            Kind::OpenApi => Box::new(openapi::OpenApi::new(redactor)),
         }
     }
 }

@@ -120,6 +120,8 @@ pub enum Id {
     Har,
     /// `--jsonl`
     JsonLines,
+    /// `--openapi`
+    OpenApi,
     /// `--redact`
     Redact,
     /// `--filter`

@@ -6,6 +6,8 @@
 
 mod agent;
 mod bundle;
+#[path = "../support/capture.rs"]
+mod capture;
 mod chromium;
 mod curl;
 mod git;
@@ -13,6 +15,7 @@ mod har;
 mod mcp;
 mod mcp_stdio;
 mod node;
+mod openapi;
 mod process;
 mod python;
 mod setting;

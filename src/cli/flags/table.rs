@@ -117,6 +117,11 @@ pub const FLAGS: &[Flag] = &[
         .about("Write an object of JSON a line here, as docs/export.md has it")
         .takes(Values::Files)
         .of(&[Command::Export]),
+    Flag::new(Id::OpenApi, "openapi", "FILE")
+        .default("none")
+        .about("Write an OpenAPI 3.1 document here of the APIs that were seen")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
     Flag::new(Id::Redact, "redact", "")
         .about("Mask passwords, tokens, cookies and other secrets")
         .of(&[Command::Export]),

@@ -64,6 +64,7 @@ fn kind(id: Id) -> Option<Kind> {
     match id {
         Id::Har => Some(Kind::Har),
         Id::JsonLines => Some(Kind::JsonLines),
+        Id::OpenApi => Some(Kind::OpenApi),
         _ => None,
     }
 }
