@@ -359,6 +359,19 @@ pub const MASKED_CONTEXT_BYTES: usize = 512;
 /// Parts of a bundle that are open at the same time while it is exported: the directory of each
 /// takes some megabytes. Flows that began together stand in neighbouring parts.
 pub const EXPORT_PARTS: usize = 4;
+/// Flows of an HTML report; more are left out. A table that browsers scroll smoothly has room for
+/// many more, but the file takes seconds to open.
+pub const REPORT_FLOWS: usize = 20_000;
+/// Bytes of a body in a report, as text or base64; the rest is left out.
+pub const REPORT_BODY_BYTES: usize = 256 * 1024;
+/// Messages of a WebSocket in a report.
+pub const REPORT_MESSAGES: usize = 500;
+/// Bytes of a message in a report.
+pub const REPORT_MESSAGE_BYTES: usize = 16 * 1024;
+/// Bytes of a report from which on bodies are left out: what browsers open in some seconds.
+pub const REPORT_BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of a report from which on flows are left out.
+pub const REPORT_BYTES: usize = 128 * 1024 * 1024;
 /// Operations of one OpenAPI document; calls of others are left out. A large API has some hundreds.
 pub const OPENAPI_OPERATIONS: usize = 1_000;
 /// Servers of one OpenAPI document; calls to others are left out.

@@ -15,6 +15,7 @@ use crate::flow::redact::Redactor;
 use crate::limits::ASIDE_FILES;
 
 mod har;
+mod html;
 mod jsonl;
 mod line;
 mod openapi;
@@ -28,11 +29,13 @@ pub enum Kind {
     JsonLines,
     /// OpenAPI 3.1.
     OpenApi,
+    /// A page that stands alone.
+    Html,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 3] = [Kind::Har, Kind::JsonLines, Kind::OpenApi];
+    pub const ALL: [Kind; 4] = [Kind::Har, Kind::JsonLines, Kind::OpenApi, Kind::Html];
 
     /// Its short name.
     pub fn name(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Kind {
             Kind::Har => "har",
             Kind::JsonLines => "jsonl",
             Kind::OpenApi => "openapi",
+            Kind::Html => "html",
         }
     }
 
@@ -47,16 +51,18 @@ impl Kind {
     pub fn entries(self) -> &'static str {
         match self {
             Kind::Har => "entries",
-            Kind::JsonLines => "flows",
+            Kind::JsonLines | Kind::Html => "flows",
             Kind::OpenApi => "operations",
         }
     }
 
-    fn format<'r>(self, redactor: &'r Redactor) -> Box<dyn Format + 'r> {
+    fn format<'r>(self, about: &'r About<'r>) -> Box<dyn Format + 'r> {
+        let redactor = about.redactor;
         match self {
             Kind::Har => Box::new(har::Har::new(redactor)),
             Kind::JsonLines => Box::new(jsonl::JsonLines::new(redactor)),
             Kind::OpenApi => Box::new(openapi::OpenApi::new(redactor)),
+            Kind::Html => Box::new(html::Report::new(about)),
         }
     }
 }
@@ -87,6 +93,13 @@ trait Format {
 /// What was left out: a line for each reason.
 type Left = Vec<String>;
 
+/// What holds for all flows of an export.
+struct About<'r> {
+    /// The bundle's file, without its folder.
+    name: String,
+    redactor: &'r Redactor,
+}
+
 /// A flow, and where it stands.
 struct One<'f> {
     place: &'f Place,
@@ -112,7 +125,9 @@ pub fn export(
     let places = parts.places(&mut exported.left_out)?;
     let written =
         |error: io::Error| Error::new(format!("cannot write the {}: {error}", kind.name()));
-    let mut format = kind.format(redactor);
+    let name = bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let about = About { name, redactor };
+    let mut format = kind.format(&about);
     format.begin(out).map_err(written)?;
     for place in places {
         match parts.read(&place)? {

@@ -122,6 +122,8 @@ pub enum Id {
     JsonLines,
     /// `--openapi`
     OpenApi,
+    /// `--html`
+    Html,
     /// `--redact`
     Redact,
     /// `--filter`

@@ -18,6 +18,7 @@ mod node;
 mod openapi;
 mod process;
 mod python;
+mod report;
 mod setting;
 #[path = "../support/toolbox.rs"]
 mod toolbox;

@@ -160,6 +160,16 @@ impl<'f> Line<'f> {
             url,
         }
     }
+
+    /// Whether something that is there is not shown.
+    pub(super) fn is_cut(&self) -> bool {
+        let response = self.response.as_ref().map(|response| &response.message);
+        let bodies = [Some(&self.request), response].into_iter().flatten();
+        let is_cut = |message: &Message<'_>| message.body.as_ref().is_some_and(|it| it.content.cut);
+        self.messages_left_out > 0
+            || bodies.into_iter().any(is_cut)
+            || self.messages.iter().flatten().any(|message| message.content.cut)
+    }
 }
 
 impl Timing {

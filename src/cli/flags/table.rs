@@ -122,6 +122,11 @@ pub const FLAGS: &[Flag] = &[
         .about("Write an OpenAPI 3.1 document here of the APIs that were seen")
         .takes(Values::Files)
         .of(&[Command::Export]),
+    Flag::new(Id::Html, "html", "FILE")
+        .default("none")
+        .about("Write a report here, one page that needs no network")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
     Flag::new(Id::Redact, "redact", "")
         .about("Mask passwords, tokens, cookies and other secrets")
         .of(&[Command::Export]),

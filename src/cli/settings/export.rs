@@ -65,6 +65,7 @@ fn kind(id: Id) -> Option<Kind> {
         Id::Har => Some(Kind::Har),
         Id::JsonLines => Some(Kind::JsonLines),
         Id::OpenApi => Some(Kind::OpenApi),
+        Id::Html => Some(Kind::Html),
         _ => None,
     }
 }
