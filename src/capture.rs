@@ -4,6 +4,7 @@ mod archive;
 mod backlog;
 mod body_text;
 pub mod bundle;
+pub(crate) mod curl;
 pub mod entry;
 pub mod export;
 pub(crate) mod flow;

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::fault;
 
 mod agents;
+mod colour;
 pub mod discover;
 pub mod export;
 pub mod flags;
@@ -40,9 +41,15 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
             Command::Discover => discover::run(&settings::discover(flags, arguments)?),
             Command::Inspect => {
                 let settings = settings::inspect(flags, arguments)?;
-                let colour = io::stdout().is_terminal() && !status::no_colour();
+                let terminal = io::stdout().is_terminal();
                 let mut out = io::BufWriter::new(io::stdout().lock());
-                inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
+                let streams = inspect::Streams {
+                    out: &mut out,
+                    warnings: &mut io::stderr(),
+                    colour: colour::is_coloured(settings.colour, &io::stdout()),
+                    terminal,
+                };
+                inspect::run(&settings, streams)
             }
             Command::Export => {
                 proxy::outlive_file_limit();

@@ -54,4 +54,29 @@ pub struct Config {
     pub max_flows: usize,
     /// The options that are in force at first.
     pub options: Options,
+    /// What the terminal shows.
+    pub terminal: Terminal,
+}
+
+/// What the terminal shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Whether there is colour.
+    pub colour: Colour,
+    /// Whether there is no live line.
+    pub quiet: bool,
+    /// Whether lines for flows were asked for: then they go wherever standard error goes.
+    pub flows: bool,
+}
+
+/// Whether there is colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// On a terminal, as the environment wants it.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }

@@ -250,6 +250,13 @@ pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
 pub const INSPECTED_JSON_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes of a binary body that `inspect` shows.
 pub const INSPECTED_BINARY_BYTES: usize = 256;
+/// Bytes of a text that `inspect` shows of one body, indentation included: more than anybody reads
+/// along.
+pub const INSPECTED_TEXT_BYTES: usize = 1024 * 1024;
+/// Parts of a multipart body that `inspect` shows.
+pub const INSPECTED_PARTS: usize = 100;
+/// Bytes of a URL or host by which flows are sorted: all flows have theirs in memory.
+pub const SORTED_TEXT_BYTES: usize = 256;
 
 // Filters and patterns.
 
@@ -390,6 +397,9 @@ pub const OPENAPI_SCHEMES: usize = 20;
 pub const OPENAPI_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a body that is an example: what a reader looks over.
 pub const OPENAPI_EXAMPLE_BYTES: usize = 2 * 1024;
+/// Bytes of a request's body that stand in a curl command as one argument: Linux takes 128 KiB. A
+/// longer one is written by the shell itself, or stands in a file.
+pub const CURL_BODY_BYTES: usize = 64 * 1024;
 
 // TLS.
 

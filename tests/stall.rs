@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flowtap::capture::entry::take_ended;
 use flowtap::capture::queue::{FlowReceiver, Received, queue_with_bounds};
-use flowtap::config::Config;
+use flowtap::config::{Config, Terminal};
 use flowtap::flow::record::FlowEvent;
 use flowtap::hosts::HostRules;
 use flowtap::net::server::{Bound, Server, ServerParts};
@@ -65,6 +65,7 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         mcp: None,
         max_flows: 1,
         options: Options::default(),
+        terminal: Terminal::default(),
     };
     let parts = ServerParts {
         server_tls: None,

@@ -468,7 +468,7 @@ pub(super) fn uuid(bytes: [u8; 16], version: u128) -> String {
 }
 
 /// A date and time as RFC 3339 has it, in UTC with the offset written out as numbers.
-pub(super) fn date_time(epoch_us: u64) -> String {
+pub(crate) fn date_time(epoch_us: u64) -> String {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(epoch_us) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, time) = (at.date(), at.time());

@@ -184,22 +184,36 @@ fn joined(pieces: &[Bytes]) -> Bytes {
     }
 }
 
+/// Whether bodies and messages are read, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bodies {
+    /// They are.
+    Read,
+    /// They are left in the bundle, and are empty here.
+    Left,
+}
+
 /// The form of a bundle's trace. A body that cannot be read leaves a note in its place.
-pub(crate) fn of_trace(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
-    let read::Trace { timestamp, request, response, timing, server, error, replayed, .. } =
-        bundle.trace(id)?;
+pub(crate) fn of_trace(bundle: &mut read::Bundle, id: &str, bodies: Bodies) -> Result<Flow> {
+    let trace = bundle.trace(id)?;
+    Ok(of_read_trace(bundle, trace, bodies))
+}
+
+/// The same of a trace that was read.
+pub(crate) fn of_read_trace(bundle: &mut read::Bundle, trace: read::Trace, bodies: Bodies) -> Flow {
+    let read::Trace { timestamp, request, response, timing, server, error, replayed, .. } = trace;
     let (method, url) = (request.method.clone(), request.url.clone());
     let status = response.status;
     let reason = response.status_text.clone();
-    Ok(Flow {
+    Flow {
         began_us: timestamp.saturating_mul(1_000),
         method,
         url,
-        request: message_of_trace(bundle, request),
+        request: message_of_trace(bundle, request, bodies),
         response: (status != 0).then(|| Response {
             status,
             reason,
-            message: message_of_trace(bundle, response),
+            message: message_of_trace(bundle, response, bodies),
         }),
         timing: Phases {
             dns_us: microseconds(timing.dns_ms),
@@ -217,7 +231,7 @@ pub(crate) fn of_trace(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
         error,
         messages: None,
         replayed,
-    })
+    }
 }
 
 /// Milliseconds as microseconds; what no duration can be is none.
@@ -231,7 +245,7 @@ fn fields(headers: Vec<read::Header>) -> Vec<Field> {
     headers.into_iter().map(|it| Field { name: it.name, value: it.value }).collect()
 }
 
-fn message_of_trace(bundle: &mut read::Bundle, message: read::Message) -> Message {
+fn message_of_trace(bundle: &mut read::Bundle, message: read::Message, bodies: Bodies) -> Message {
     let read::Message { body_file, body_encoding, body_size, body_wire_size, .. } = message;
     let head = HeadText { start: String::new(), fields: fields(message.headers) };
     let mut body = Body {
@@ -239,7 +253,7 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message) -> Messag
         coding: body_encoding,
         ..Body::default()
     };
-    if let Some(file) = body_file {
+    if let Some(file) = body_file.filter(|_| bodies == Bodies::Read) {
         match bundle.trace_body(&file) {
             Ok(bytes) => body.bytes = bytes.into(),
             Err(error) => body.note = Some(error.to_string()),
@@ -260,11 +274,13 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message) -> Messag
 }
 
 /// The form of a bundle's WebSocket connection.
-pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str) -> Result<Flow> {
+pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str, bodies: Bodies) -> Result<Flow> {
     let socket = bundle.websocket(id)?;
     let mut messages = Vec::new();
     let mut number = 1;
-    while let Some(message) = bundle.message(id, number)? {
+    while bodies == Bodies::Read
+        && let Some(message) = bundle.message(id, number)?
+    {
         number += 1;
         if !matches!(message.opcode.as_str(), "text" | "binary") {
             continue;

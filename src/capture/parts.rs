@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
-use crate::capture::flow::{Flow, of_trace, of_websocket};
+use crate::capture::flow::{Bodies, Flow, of_trace, of_websocket};
 use crate::capture::read::{self, Bundle};
 use crate::error::{Error, Result};
 use crate::limits::EXPORT_PARTS;
@@ -110,8 +110,43 @@ impl Parts {
     pub(crate) fn read(&mut self, place: &Place) -> Result<Result<Flow>> {
         let part = self.part(place.part)?;
         Ok(match place.is_socket {
-            true => of_websocket(part, &place.id),
-            false => of_trace(part, &place.id),
+            true => of_websocket(part, &place.id, Bodies::Read),
+            false => of_trace(part, &place.id, Bodies::Read),
         })
+    }
+
+    /// The id of a flow among those of all parts: of one that stands in a further part with the
+    /// part's number before it, as `2:t_0001`.
+    pub(crate) fn full_id(&self, place: &Place) -> String {
+        match place.part {
+            0 => place.id.clone(),
+            part => format!("{}:{}", part + 1, place.id),
+        }
+    }
+
+    /// The place of the flow that has this id, as [`Parts::full_id`] gives them; `None` where
+    /// there is none. The part that was opened needs no number, and may have the one that it has
+    /// in its capture.
+    ///
+    /// # Errors
+    /// When the part can be read no more.
+    pub(crate) fn find(&mut self, full_id: &str) -> Result<Option<Place>> {
+        let (number, id) = match full_id.split_once(':') {
+            Some((number, id)) => (number.parse::<usize>().ok(), id),
+            None => (Some(0), full_id),
+        };
+        let opened = self.part(0)?.manifest().part_number.max(1);
+        let part = match number {
+            Some(0) if full_id.contains(':') => None,
+            Some(0) => Some(0),
+            Some(number) => usize::try_from(opened).ok().and_then(|it| number.checked_sub(it)),
+            None => None,
+        };
+        let Some(part) = part.filter(|part| *part < self.count()) else { return Ok(None) };
+        let bundle = self.part(part)?;
+        let is_trace = bundle.trace_ids().iter().any(|known| known == id);
+        let is_socket = bundle.websocket_ids().iter().any(|known| known == id);
+        let place = Place { began_ms: 0, part, is_socket, id: id.to_owned() };
+        Ok((is_trace || is_socket).then_some(place))
     }
 }

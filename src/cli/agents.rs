@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::capture::queue::{self, FlowSender};
 use crate::cli::flow_lines::FlowLines;
 use crate::cli::stdio::{Stdio, defect};
-use crate::config::{Config, McpConfig};
+use crate::config::{Config, McpConfig, Terminal};
 use crate::error::{Error, Result};
 use crate::limits::STOP_GRACE;
 use crate::mcp::server::{McpBound, McpHandle, McpOptions, McpServer};
@@ -62,7 +62,7 @@ impl Prepared {
         channel: Channel,
     ) -> Result<Option<Prepared>> {
         let serves = config.mcp.is_some() || channel == Channel::Stdio;
-        if !serves && !FlowLines::are_wanted(options) {
+        if !serves && !FlowLines::are_wanted(options, config.terminal) {
             return Ok(None);
         }
         let bound = config.mcp.as_ref().map(|mcp| McpBound::new(mcp.port)).transpose()?;
@@ -143,8 +143,8 @@ impl io::Read for Input {
 
 impl Serving {
     /// The lines of flows, for the terminal.
-    pub(super) fn lines(&self, options: &Arc<SharedOptions>) -> FlowLines {
-        FlowLines::new(self.store.clone(), options.clone())
+    pub(super) fn lines(&self, options: &Arc<SharedOptions>, wanted: Terminal) -> FlowLines {
+        FlowLines::new(self.store.clone(), options.clone(), wanted)
     }
 
     /// Serves the tools on standard input and output too. The proxy is stopped at their end.

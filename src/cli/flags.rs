@@ -114,8 +114,28 @@ pub enum Id {
     McpToken,
     /// `--no-mcp`
     NoMcp,
+    /// `--verbose`
+    Verbose,
+    /// `--quiet`
+    Quiet,
+    /// `--color`
+    Color,
     /// `--trace`
     Trace,
+    /// `--body`
+    Body,
+    /// `--json`
+    Json,
+    /// `--curl`
+    Curl,
+    /// `--sort`
+    Sort,
+    /// `--reverse`
+    Reverse,
+    /// `--columns`
+    Columns,
+    /// `--limit`
+    Limit,
     /// `--har`
     Har,
     /// `--jsonl`

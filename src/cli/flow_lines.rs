@@ -4,18 +4,22 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use crate::cli::colour::is_coloured;
 use crate::cli::lines::{LineStyle, write_flow};
-use crate::cli::status::{no_colour, width};
+use crate::cli::status::width;
+use crate::config::Terminal;
 use crate::flow::record::FlowId;
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::mcp::store::Store;
 use crate::options::SharedOptions;
 
-/// Flows that are printed at once; more are counted. A load test is not for reading along.
+/// Flows that a terminal is given at once; more are counted. A load test is not for reading along.
 const PRINTED_FLOWS: usize = 20;
 
-fn is_enough(options: &SharedOptions, terminal: bool) -> bool {
-    options.current().flow_detail >= if terminal { 1 } else { 2 }
+/// A line for each flow is for those who look at it, unless it was asked for. More than that was
+/// asked for, wherever it goes.
+fn is_enough(options: &SharedOptions, wanted: Terminal, terminal: bool) -> bool {
+    options.current().flow_detail >= if terminal || wanted.flows { 1 } else { 2 }
 }
 
 /// Prints the flows of a store as they end.
@@ -23,6 +27,7 @@ fn is_enough(options: &SharedOptions, terminal: bool) -> bool {
 pub(super) struct FlowLines {
     store: Arc<Store>,
     options: Arc<SharedOptions>,
+    wanted: Terminal,
     terminal: bool,
     /// Flows that were printed and that the store still has.
     printed: HashSet<FlowId>,
@@ -30,20 +35,19 @@ pub(super) struct FlowLines {
 
 impl FlowLines {
     /// Prints what this store holds, to standard error.
-    pub(super) fn new(store: Arc<Store>, options: Arc<SharedOptions>) -> Self {
+    pub(super) fn new(store: Arc<Store>, options: Arc<SharedOptions>, wanted: Terminal) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        FlowLines { store, options, terminal, printed: HashSet::new() }
+        FlowLines { store, options, wanted, terminal, printed: HashSet::new() }
     }
 
-    /// Whether anything is printed at all. A line for each flow is for those who look at it; more
-    /// than that was asked for, wherever it goes.
+    /// Whether anything is printed at all.
     pub(super) fn is_on(&self) -> bool {
-        is_enough(&self.options, self.terminal)
+        is_enough(&self.options, self.wanted, self.terminal)
     }
 
     /// Whether anything would be printed.
-    pub(super) fn are_wanted(options: &SharedOptions) -> bool {
-        is_enough(options, std::io::stderr().is_terminal())
+    pub(super) fn are_wanted(options: &SharedOptions, wanted: Terminal) -> bool {
+        is_enough(options, wanted, std::io::stderr().is_terminal())
     }
 
     /// The words for the flows that have ended since the last time.
@@ -52,14 +56,15 @@ impl FlowLines {
         let style = LineStyle {
             detail: self.options.current().flow_detail,
             width: if self.terminal { width() } else { 0 },
-            colour: self.terminal && !no_colour(),
+            colour: is_coloured(self.wanted.colour, &std::io::stderr()),
         };
         let mut text = Vec::new();
-        for flow in flows.iter().take(PRINTED_FLOWS) {
+        let most = if self.terminal { PRINTED_FLOWS } else { usize::MAX };
+        for flow in flows.iter().take(most) {
             // Writing to a Vec does not fail.
             let _ = write_flow(flow, style, &mut text);
         }
-        let more = flows.len().saturating_sub(PRINTED_FLOWS);
+        let more = flows.len().saturating_sub(most);
         let mut text = String::from_utf8_lossy(&text).into_owned();
         if more > 0 {
             text.push_str(&format!("… and {more} more flows\n"));

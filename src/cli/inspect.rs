@@ -1,28 +1,64 @@
-//! `flowtap inspect`: what a bundle holds, as a table; one trace or connection in full.
+//! `flowtap inspect`: what a bundle holds, as a list; one trace or connection in full.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
-use crate::capture::read::{self, Bundle, Header, Message, Trace};
+use crate::capture::curl::{self, BodySource};
+use crate::capture::parts::{Parts, Place};
+use crate::capture::read;
+use crate::cli::settings::{Inspect, InspectForm};
 use crate::cli::words::{duration, size, visible};
 use crate::error::{Error, Result};
-use crate::limits::INSPECTED_BINARY_BYTES;
+use crate::flow::record::Side;
+use crate::flow::redact::Redactor;
 
-/// Writes what `bundle` holds to `out`, or one trace or WebSocket connection of it. A reader of
-/// `out` that goes away is no error.
-pub fn run(bundle: &Path, trace: Option<&str>, out: &mut dyn Write, colour: bool) -> Result<()> {
-    let mut opened = Bundle::open(bundle)?;
+mod content;
+mod full;
+mod indent;
+mod list;
+mod row;
+
+use list::{Totals, Wanted};
+use row::Row;
+pub use row::{Column, Sort};
+
+/// Where the words go.
+pub struct Streams<'a> {
+    /// What was asked for.
+    pub out: &'a mut dyn Write,
+    /// What could not be read, a line each.
+    pub warnings: &'a mut dyn Write,
+    /// Whether `out` has colour.
+    pub colour: bool,
+    /// Whether `out` is a terminal.
+    pub terminal: bool,
+}
+
+impl std::fmt::Debug for Streams<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Streams { colour, terminal, .. } = self;
+        f.debug_struct("Streams").field("colour", colour).field("terminal", terminal).finish()
+    }
+}
+
+/// Shows what a bundle and the parts that follow it hold, in the form that is wanted; or one flow
+/// of them. A reader of the output that goes away is no error.
+///
+/// # Errors
+/// When the bundle cannot be read or has no such flow, when nothing of it can be read, and when
+/// the output cannot be written.
+pub fn run(settings: &Inspect, streams: Streams<'_>) -> Result<()> {
+    let mut parts = Parts::open(&settings.bundle)?;
+    let Streams { out, warnings, colour, terminal } = streams;
+    let mut warnings = Warnings { out: warnings, given: 0 };
     let mut page = Page { out, colour };
-    let shown = match trace {
-        None => table(&mut opened, bundle, &mut page),
-        Some(id) if opened.trace_ids().iter().any(|known| known == id) => {
-            show_trace(&mut opened, id, &mut page)
-        }
-        Some(id) if opened.websocket_ids().iter().any(|known| known == id) => {
-            show_websocket(&mut opened, id, &mut page)
-        }
-        Some(id) => return Err(unknown_id(&opened, bundle, id)),
+    let shown = match &settings.trace {
+        None => list(&mut parts, settings, &mut page, &mut warnings),
+        Some(id) => match parts.find(id)? {
+            Some(place) => one(&mut parts, &place, settings, &mut page, terminal),
+            None => return Err(unknown_id(&mut parts, id)?),
+        },
     };
     match shown.and_then(|()| page.out.flush().map_err(Failure::Output)) {
         Ok(()) => Ok(()),
@@ -49,14 +85,34 @@ impl From<Error> for Failure {
     }
 }
 
-fn unknown_id(bundle: &Bundle, path: &Path, id: &str) -> Error {
+fn unknown_id(parts: &mut Parts, id: &str) -> Result<Error> {
+    let bundle = parts.part(0)?;
     let held = match (bundle.trace_ids(), bundle.websocket_ids()) {
         ([], []) => "it holds nothing".to_owned(),
         ([first, .., last], _) => format!("its traces are {first} to {last}"),
         ([only], _) => format!("its only trace is {only}"),
         ([], [first, ..]) => format!("its first WebSocket is {first}"),
     };
-    Error::new(format!("no trace {} in {}: {held}", visible(id), path.display()))
+    let further = match parts.count() {
+        0 | 1 => String::new(),
+        2 => ", and those of its part 2, as 2:t_0001".to_owned(),
+        last => format!(", and those of its parts 2 to {last}, as 2:t_0001"),
+    };
+    let path = parts.path(0).display();
+    Ok(Error::new(format!("no trace {} in {path}: {held}{further}", visible(id))))
+}
+
+struct Warnings<'a> {
+    out: &'a mut dyn Write,
+    given: usize,
+}
+
+impl Warnings<'_> {
+    fn give(&mut self, reason: &str) {
+        self.given += 1;
+        // There is nobody else to tell when standard error is closed.
+        let _ = writeln!(self.out, "warning: left out: {}", visible(reason));
+    }
 }
 
 struct Page<'a> {
@@ -70,77 +126,167 @@ impl Page<'_> {
     }
 
     fn heading(&mut self, text: &str) -> io::Result<()> {
-        if self.colour { self.line(&format!("\x1b[1m{text}\x1b[0m")) } else { self.line(text) }
+        self.line(&self.paint(1, text))
+    }
+
+    fn paint(&self, code: u8, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// A name that has a value.
+    fn name(&self, text: &str) -> String {
+        self.paint(36, text)
     }
 
     /// A status code, already padded, in the colour of its class.
     fn status(&self, status: u16, text: &str) -> String {
         let code = match status {
+            100..200 => 35,
             200..300 => 32,
             300..400 => 36,
             400..500 => 33,
             _ => 31,
         };
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        self.paint(code, text)
     }
 }
 
-fn table(
-    bundle: &mut Bundle,
-    path: &Path,
+/// The list, in the form that is wanted.
+fn list(
+    parts: &mut Parts,
+    settings: &Inspect,
     page: &mut Page<'_>,
+    warnings: &mut Warnings<'_>,
 ) -> std::result::Result<(), Failure> {
-    page.heading(&format!(
-        "{:<7} {:<7} {:>6} {:>10} {:>10}  URL",
-        "ID", "METHOD", "STATUS", "SIZE", "TIME"
-    ))?;
-    let traces = bundle.trace_ids().to_vec();
-    for id in &traces {
-        match bundle.trace(id) {
-            Ok(trace) => table_row(page, id, &trace)?,
-            // One odd trace does not hide the others.
-            Err(error) => page.line(&format!("{id:<7} {error}"))?,
-        }
+    let wanted = Wanted {
+        filter: settings.filter.as_ref(),
+        sort: settings.sort,
+        reverse: settings.reverse,
+        limit: settings.limit,
+    };
+    let columns = settings.columns.as_slice();
+    if settings.form == InspectForm::Table {
+        page.heading(&titles(columns, parts.count()))?;
     }
-    let websockets = bundle.websocket_ids().to_vec();
-    let mut messages = 0_u64;
-    for id in &websockets {
-        match bundle.websocket(id) {
-            Ok(socket) => {
-                messages = messages.saturating_add(socket.message_count);
-                let count = format!("{} messages", socket.message_count);
-                page.line(&format!("{id:<7} {:<7} {count:>28}  {}", "WS", visible(&socket.url)))?;
-            }
-            Err(error) => page.line(&format!("{id:<7} {error}"))?,
+    let mut show = |parts: &mut Parts, place: &Place, row: &Row| {
+        match settings.form {
+            InspectForm::Table => table_row(page, columns, row, parts.count())?,
+            InspectForm::Json => json_line(page, row)?,
+            InspectForm::Curl => show_curl(page, parts, place)?,
         }
+        Ok(())
+    };
+    let totals = list::each(parts, &wanted, warnings, &mut show)?;
+    if settings.form == InspectForm::Table {
+        page.heading(&totals_words(parts, &totals, settings.filter.is_some())?)?;
+        goes_on(parts, page)?;
     }
-    let manifest = bundle.manifest();
-    page.heading(&format!(
-        "{} traces, {} WebSockets, {messages} messages, {} from {}",
-        traces.len(),
-        websockets.len(),
-        duration(manifest.duration_ms),
-        visible(&manifest.created_at)
-    ))?;
-    let after = (manifest.series_id.clone(), manifest.part_number.saturating_add(1));
-    let follows = |next: &PathBuf| read::series(next).is_some_and(|found| found == after);
-    if let Some(next) = next_parts(path).into_iter().flatten().find(follows) {
-        page.line(&format!("the capture goes on in {}", next.display()))?;
+    if totals.read == 0 && warnings.given > 0 {
+        page.out.flush()?;
+        let path = parts.path(0).display();
+        return Err(Error::new(format!("nothing that {path} holds could be read")).into());
     }
     Ok(())
 }
 
-fn table_row(page: &mut Page<'_>, id: &str, trace: &Trace) -> io::Result<()> {
-    let status = match trace.response.status {
-        0 => "-".to_owned(),
-        status => status.to_string(),
+/// Pads a text to the width of its column.
+fn padded(column: Column, text: &str, parts: usize) -> String {
+    let (width, to_the_right) = column.width();
+    // Ids of further parts have the part's number before them.
+    let more = match (column, parts) {
+        (Column::Id, 2..) => parts.to_string().len() + 1,
+        _ => 0,
     };
-    let status = page.status(trace.response.status, &format!("{status:>6}"));
-    let method = visible(&trace.request.method);
-    let size = size(trace.response.body_size);
-    let time = duration(trace.timing.total_ms);
-    let url = visible(&trace.request.url);
-    page.line(&format!("{id:<7} {method:<7} {status} {size:>10} {time:>10}  {url}"))
+    let width = width + more;
+    if to_the_right { format!("{text:>width$}") } else { format!("{text:<width$}") }
+}
+
+fn titles(columns: &[Column], parts: usize) -> String {
+    let title = |column: &Column| padded(*column, &column.name().to_ascii_uppercase(), parts);
+    let titles: Vec<_> = columns.iter().map(title).collect();
+    titles.join(" ").trim_end().to_owned()
+}
+
+fn table_row(page: &mut Page<'_>, columns: &[Column], row: &Row, parts: usize) -> io::Result<()> {
+    let cell = |column: &Column| {
+        let text = padded(*column, &column.text(row), parts);
+        match column {
+            Column::Status => page.status(row.status.unwrap_or_default(), &text),
+            Column::Error => page.paint(31, &text),
+            _ => text,
+        }
+    };
+    let cells: Vec<_> = columns.iter().map(cell).collect();
+    page.line(cells.join(" ").trim_end())
+}
+
+fn json_line(page: &mut Page<'_>, row: &Row) -> io::Result<()> {
+    serde_json::to_writer(&mut *page.out, row)?;
+    page.line("")
+}
+
+fn show_curl(
+    page: &mut Page<'_>,
+    parts: &mut Parts,
+    place: &Place,
+) -> std::result::Result<(), Failure> {
+    let flow = parts.read(place)??;
+    let bundle = curl::word(&parts.path(0).to_string_lossy());
+    let id = parts.full_id(place);
+    let output = format!("flowtap inspect {bundle} --trace {id} --body request");
+    let source = curl::has_long_body(&flow).then_some(BodySource::Output(&output));
+    page.line(&curl::command(&flow, source, &Redactor::off()))?;
+    Ok(())
+}
+
+fn totals_words(parts: &mut Parts, totals: &Totals, is_filtered: bool) -> Result<String> {
+    let mut words = format!(
+        "{} traces, {} WebSockets, {} messages, {} received",
+        totals.traces,
+        totals.websockets,
+        totals.messages,
+        size(totals.received_bytes)
+    );
+    if is_filtered {
+        words.push_str(&format!("; {} of {} flows match", totals.matching(), totals.read));
+    } else {
+        let mut duration_ms = 0.0;
+        for number in 0..parts.count() {
+            duration_ms += parts.part(number)?.manifest().duration_ms;
+        }
+        let created_at = &parts.part(0)?.manifest().created_at;
+        words.push_str(&format!(", {} from {}", duration(duration_ms), visible(created_at)));
+    }
+    let more = totals.matching().saturating_sub(totals.shown);
+    if more > 0 {
+        words.push_str(&format!("; {more} more are not shown (--limit)"));
+    }
+    Ok(words)
+}
+
+/// Says where the capture goes on.
+fn goes_on(parts: &mut Parts, page: &mut Page<'_>) -> std::result::Result<(), Failure> {
+    let last = parts.count();
+    let file = |number: usize| parts.path(number).display().to_string();
+    match last {
+        0 | 1 => {}
+        2 => page.line(&format!("the capture goes on in {}, which is part 2", file(1)))?,
+        _ => {
+            let (from, to) = (file(1), file(last - 1));
+            page.line(&format!("the capture goes on in {from} to {to}, parts 2 to {last}"))?;
+        }
+    }
+    if last > 1 {
+        return Ok(());
+    }
+    let path = parts.path(0).to_owned();
+    let manifest = parts.part(0)?.manifest();
+    let after = (manifest.series_id.clone(), manifest.part_number.saturating_add(1));
+    let follows = |next: &PathBuf| read::series(next).is_some_and(|found| found == after);
+    if let Some(next) = next_parts(&path).into_iter().flatten().find(follows) {
+        page.line(&format!("the capture goes on in {}", next.display()))?;
+    }
+    Ok(())
 }
 
 /// The files that the next part may have, by the names that a capture gives its parts.
@@ -160,151 +306,51 @@ fn after_numbered(path: &Path) -> Option<PathBuf> {
     Some(part_path(&path.with_file_name(first), number.checked_add(1)?))
 }
 
-fn show_trace(
-    bundle: &mut Bundle,
-    id: &str,
+/// One flow, in the form that is wanted.
+fn one(
+    parts: &mut Parts,
+    place: &Place,
+    settings: &Inspect,
     page: &mut Page<'_>,
+    terminal: bool,
 ) -> std::result::Result<(), Failure> {
-    let trace = bundle.trace(id)?;
-    let (request, response) = (&trace.request, &trace.response);
-    let version = visible(&request.http_version);
-    page.heading(&format!("{} {} {version}", visible(&request.method), visible(&request.url)))?;
-    show_message(bundle, request, page)?;
-    if response.status == 0 {
-        page.heading("(no response)")?;
-    } else {
-        let status = page.status(response.status, &response.status.to_string());
-        let version = visible(&response.http_version);
-        page.heading(&format!("{version} {status} {}", visible(&response.status_text)))?;
-        show_message(bundle, response, page)?;
+    match (settings.body, settings.form) {
+        (Some(side), _) => body(parts, place, side, page, terminal),
+        (None, InspectForm::Curl) => show_curl(page, parts, place),
+        (None, InspectForm::Json) => match list::read(parts, place, None)?? {
+            Some(row) => Ok(json_line(page, &row)?),
+            None => Ok(()),
+        },
+        (None, InspectForm::Table) if place.is_socket => {
+            full::websocket(parts.part(place.part)?, &place.id, page)
+        }
+        (None, InspectForm::Table) => full::trace(parts.part(place.part)?, &place.id, page),
     }
-    if let Some(error) = &trace.error {
-        page.heading("error")?;
-        page.line(&format!("{}\n", visible(error)))?;
-    }
-    page.heading("timing")?;
-    let timing = &trace.timing;
-    let phases = [
-        ("name look-up", timing.dns_ms),
-        ("connect", timing.connect_ms),
-        ("TLS", timing.tls_ms),
-        ("send", timing.send_ms),
-        ("wait", timing.wait_ms),
-        ("receive", timing.receive_ms),
-        ("total", timing.total_ms),
-    ];
-    for (name, time) in phases {
-        page.line(&format!("{name:<12} {:>10}", duration(time)))?;
-    }
-    Ok(())
 }
 
-fn show_message(
-    bundle: &mut Bundle,
-    message: &Message,
+/// The bytes of a body; a terminal, which they could drive, gets them as they are shown in full.
+fn body(
+    parts: &mut Parts,
+    place: &Place,
+    side: Side,
     page: &mut Page<'_>,
+    terminal: bool,
 ) -> std::result::Result<(), Failure> {
-    show_headers(&message.headers, page)?;
-    page.line("")?;
+    if place.is_socket {
+        return Err(
+            Error::usage("--body is for traces; --trace shows a WebSocket's messages").into()
+        );
+    }
+    let bundle = parts.part(place.part)?;
+    let trace = bundle.trace(&place.id)?;
+    let message = if side == Side::Request { &trace.request } else { &trace.response };
+    if terminal {
+        return full::body(bundle, message, page);
+    }
     if let Some(file) = &message.body_file {
-        match bundle.trace_body(file) {
-            Ok(body) => show_bytes(&body, page)?,
-            Err(error) => page.line(&format!("({error})"))?,
-        }
-        if let Some(coding) = &message.body_encoding {
-            page.line(&format!("(not decoded: {})", visible(coding)))?;
-        }
-        page.line("")?;
-    }
-    if message.body_damaged {
-        page.line("(damaged: what was recorded of the body could not be read back whole)\n")?;
-    } else if let Some(size) = message.body_wire_size {
-        page.line(&format!("(cut: the body had {size} bytes on the wire)\n"))?;
-    }
-    if !message.trailers.is_empty() {
-        show_headers(&message.trailers, page)?;
-        page.line("")?;
+        page.out.write_all(&bundle.trace_body(file)?)?;
     }
     Ok(())
-}
-
-fn show_headers(headers: &[Header], page: &mut Page<'_>) -> io::Result<()> {
-    for header in headers {
-        page.line(&format!("{}: {}", visible(&header.name), visible(&header.value)))?;
-    }
-    Ok(())
-}
-
-fn show_websocket(
-    bundle: &mut Bundle,
-    id: &str,
-    page: &mut Page<'_>,
-) -> std::result::Result<(), Failure> {
-    let socket = bundle.websocket(id)?;
-    page.heading(&format!("WebSocket {}", visible(&socket.url)))?;
-    if !socket.protocols.is_empty() {
-        page.line(&format!("protocols offered: {}", visible(&socket.protocols.join(", "))))?;
-    }
-    let mut number = 1;
-    while let Some(message) = bundle.message(id, number)? {
-        let arrow = if message.direction == "send" { "->" } else { "<-" };
-        let after = message.timestamp.saturating_sub(socket.timestamp) as f64;
-        page.heading(&format!(
-            "{arrow} {} {}, {}, after {}",
-            visible(&message.id),
-            visible(&message.opcode),
-            size(message.payload_size),
-            duration(after)
-        ))?;
-        if let Some(file) = &message.payload_file {
-            match bundle.message_payload(file) {
-                Ok(payload) => show_bytes(&payload, page)?,
-                Err(error) => page.line(&format!("({error})"))?,
-            }
-        }
-        if let Some(coding) = &message.payload_encoding {
-            page.line(&format!("(not decoded: {})", visible(coding)))?;
-        }
-        if message.payload_damaged {
-            page.line("(damaged: what was recorded of it could not be read back whole)")?;
-        }
-        number += 1;
-    }
-    if socket.messages_left_out > 0 {
-        page.line(&format!("{} more messages were not kept", socket.messages_left_out))?;
-    }
-    if let Some(error) = &socket.error {
-        page.line(&format!("ended: {}", visible(error)))?;
-    }
-    Ok(())
-}
-
-/// Text as it is, but for characters that could drive a terminal; anything else as its size and
-/// the hex dump of its beginning.
-fn show_bytes(bytes: &[u8], page: &mut Page<'_>) -> io::Result<()> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => {
-            for line in text.lines() {
-                page.line(&visible(line))?;
-            }
-            Ok(())
-        }
-        _ => {
-            let shown = bytes.get(..INSPECTED_BINARY_BYTES).unwrap_or(bytes);
-            for (row, chunk) in shown.chunks(16).enumerate() {
-                let hex: String = chunk.iter().map(|byte| format!("{byte:02x} ")).collect();
-                let is_shown = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
-                let text: String = chunk
-                    .iter()
-                    .map(|byte| if is_shown(byte) { char::from(*byte) } else { '.' })
-                    .collect();
-                page.line(&format!("{:08x}  {hex:<48} {text}", row * 16))?;
-            }
-            let rest =
-                if shown.len() < bytes.len() { ", of which these are the first" } else { "" };
-            page.line(&format!("({} bytes, binary{rest})", bytes.len()))
-        }
-    }
 }
 
 #[cfg(test)]

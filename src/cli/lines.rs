@@ -93,12 +93,16 @@ impl Page<'_> {
         let status_text = if status == 0 { "-".to_owned() } else { status.to_string() };
         let after = format!("  {}", outcome(flow));
         let columns = |text: &str| text.chars().count();
-        let taken = columns(&before) + 2 + status_text.len() + columns(&after);
+        // Where there is no terminal, short URLs are aligned and long ones stay whole.
+        let width = if self.style.width == 0 { FILE_COLUMNS } else { self.style.width };
+        let taken = columns(&before) + 5 + columns(&after);
+        let room = width.saturating_sub(taken).max(URL_COLUMNS);
         let url = match self.style.width {
             0 => visible(&url).into_owned(),
-            width => shortened(&visible(&url), width.saturating_sub(taken).max(URL_COLUMNS)),
+            _ => shortened(&visible(&url), room),
         };
-        let status_text = self.status(status, &status_text);
+        let url = format!("{url:<room$}");
+        let status_text = self.status(status, &format!("{status_text:>3}"));
         self.line(&format!("{before}{url}  {status_text}{after}"))?;
         match &flow.error {
             Some(error) => self.line(&self.paint(31, &format!(" !! {}", visible(error)))),
@@ -199,17 +203,21 @@ impl Page<'_> {
 /// Columns that a URL has however narrow the terminal is.
 const URL_COLUMNS: usize = 16;
 
+/// Columns of a line in a file, unless its URL is longer.
+const FILE_COLUMNS: usize = 100;
+
 /// The size and duration of a flow, or how many messages it has.
 fn outcome(flow: &StoredFlow) -> String {
     let time = duration(flow.timing.total_us as f64 / 1_000.0);
-    match (&flow.websocket, &flow.response) {
+    let what = match (&flow.websocket, &flow.response) {
         (Some(socket), _) => {
             let messages = socket.left_out.saturating_add(socket.messages.len() as u64);
-            format!("{messages} messages  {time}")
+            format!("{messages} messages")
         }
-        (None, Some(response)) => format!("{}  {time}", size(response.body.size)),
-        (None, None) => time,
-    }
+        (None, Some(response)) => size(response.body.size),
+        (None, None) => String::new(),
+    };
+    format!("{what:>10}  {time:>8}")
 }
 
 /// The beginning of a text that is too long.

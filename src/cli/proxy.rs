@@ -77,13 +77,16 @@ fn run_on(
         notices: notices.clone(),
     };
     let mut status = Status::new(stats.clone(), authority.certificate_path())?;
+    if config.terminal.quiet {
+        status.show_no_live_line();
+    }
     let server = Server::start(config, bound, parts)?;
     let mcp = agents.as_ref().and_then(Prepared::address);
     let serve = |agents: Prepared| agents.serve(config, &server, &options, &stats, &notices);
     let mut serving = agents.map(serve).transpose()?;
     start_lines(config, &server, mcp, &authority, &mut status);
     if let Some(serving) = &mut serving {
-        status.show_flows(serving.lines(&options));
+        status.show_flows(serving.lines(&options, config.terminal));
         if channel == Channel::Stdio {
             serving.serve_stdio(server.stopper(), &notices)?;
         }

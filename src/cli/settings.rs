@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use crate::cli::flags::Id;
-use crate::config::{Config, HostRules, McpConfig};
+use crate::config::{Config, HostRules, McpConfig, Terminal};
 use crate::error::{Error, Result};
 use crate::flow::filter::{Filter, FilterError};
 use crate::hosts::HostPattern;
@@ -16,9 +16,10 @@ use crate::options::Options;
 mod export;
 mod inspect;
 mod recover;
+mod terminal;
 
 pub use export::{Export, export};
-pub use inspect::{Inspect, inspect};
+pub use inspect::{Inspect, InspectForm, inspect};
 pub use recover::{Recover, recover};
 
 /// Flags with their values, as they came; the value is empty for switches.
@@ -45,6 +46,7 @@ fn capturing(flags: Flags) -> Result<Config> {
     let mut serves_mcp = true;
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut app = None;
+    let mut terminal = terminal::TerminalFlags::default();
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
@@ -79,10 +81,12 @@ fn capturing(flags: Flags) -> Result<Config> {
             }
             Id::McpToken => mcp.token = Some(mcp_token("--mcp-token", &value)?),
             Id::NoMcp => serves_mcp = false,
+            Id::Verbose | Id::Quiet | Id::Color => terminal.take(id, &value)?,
             _ => return Err(Error::new("a flag of another command")),
         }
     }
     config.mcp = serves_mcp.then_some(mcp);
+    config.terminal = terminal.finish(&mut config.options)?;
     config.hosts = HostRules::new(include, exclude);
     let stem = config.output.as_ref().and_then(|output| output.file_stem());
     let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
@@ -119,6 +123,7 @@ fn defaults() -> Config {
         mcp: None,
         max_flows: STORED_FLOWS,
         options: Options::default(),
+        terminal: Terminal::default(),
     }
 }
 

@@ -24,9 +24,24 @@ const CLEAR: &str = "\r\x1b[K";
 /// Failures that are told apart; later new ones are counted together.
 const FAILURES: usize = 200;
 
-/// Whether the user wants no colour (no-color.org).
-pub fn no_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+/// A failure, and how often there was one of its cause.
+#[derive(Debug)]
+struct Failure {
+    line: String,
+    count: u64,
+}
+
+/// What failures have in common that tell of the same thing: where it happened, whatever the
+/// method and the client's port were, and why, whatever numbers the reason has.
+fn cause(what: &str, reason: &str) -> String {
+    let place = match what.rsplit_once(' ') {
+        Some(("request from", peer)) => peer.rsplit_once(':').map_or(peer, |(host, _)| host),
+        Some((_, place)) => place,
+        None => what,
+    };
+    let is_digit = |character: char| character.is_ascii_digit();
+    let reason: Vec<_> = reason.split(is_digit).filter(|words| !words.is_empty()).collect();
+    format!("{place} {}", reason.join("#"))
 }
 
 /// The columns of the terminal that standard error goes to.
@@ -44,8 +59,12 @@ pub struct Status {
     live: bool,
     shown: bool,
     ca: PathBuf,
-    distrusted: HashSet<String>,
-    failures: HashMap<String, u64>,
+    /// Hosts whose clients do not trust the CA, and how often that was.
+    distrusted: HashMap<String, u64>,
+    /// Failures by their cause.
+    failures: HashMap<String, Failure>,
+    /// All failures and warnings, however often they were repeated.
+    failed: u64,
     faults: HashSet<String>,
     /// Flows that are shown as they end.
     flows: Option<FlowLines>,
@@ -67,14 +86,20 @@ impl Status {
             live: io::stderr().is_terminal(),
             shown: false,
             ca,
-            distrusted: HashSet::new(),
+            distrusted: HashMap::new(),
             failures: HashMap::new(),
+            failed: 0,
             faults: HashSet::new(),
             flows: None,
             flows_printed: Instant::now(),
             more_failures: 0,
             last: (Instant::now(), 0),
         })
+    }
+
+    /// Shows no live line, whatever standard error is.
+    pub(super) fn show_no_live_line(&mut self) {
+        self.live = false;
     }
 
     /// Shows flows as they end.
@@ -128,10 +153,14 @@ impl Status {
         match notice {
             Notice::ExchangeFailed { what, reason } => {
                 let line = format!("failed {}: {}", visible(&what), visible(&reason));
-                self.failure(line);
+                self.failure(cause(&what, &reason), line);
             }
             Notice::ClientDistrusts { host, alert } => {
-                if self.distrusted.len() < FAILURES && self.distrusted.insert(host.clone()) {
+                self.failed += 1;
+                if let Some(count) = self.distrusted.get_mut(&host) {
+                    *count += 1;
+                } else if self.distrusted.len() < FAILURES {
+                    self.distrusted.insert(host.clone(), 1);
                     let (host, ca) = (visible(&host), self.ca.display());
                     let alert = visible(&alert);
                     self.line(&format!(
@@ -159,16 +188,20 @@ impl Status {
             Notice::CaptureResumed(lost) => {
                 self.line(&format!("the capture goes on; {lost} flows were lost"));
             }
-            Notice::Warning(text) => self.failure(format!("warning: {}", visible(&text))),
+            Notice::Warning(text) => {
+                self.failure(text.clone(), format!("warning: {}", visible(&text)));
+            }
         }
     }
 
-    fn failure(&mut self, line: String) {
-        if let Some(count) = self.failures.get_mut(&line) {
-            *count += 1;
+    /// Prints a line for the first failure of its cause, and counts the others.
+    fn failure(&mut self, cause: String, line: String) {
+        self.failed += 1;
+        if let Some(failure) = self.failures.get_mut(&cause) {
+            failure.count += 1;
         } else if self.failures.len() < FAILURES {
             self.line(&line);
-            self.failures.insert(line, 1);
+            self.failures.insert(cause, Failure { line, count: 1 });
         } else {
             if self.more_failures == 0 {
                 self.line("more failures are counted and not printed");
@@ -200,6 +233,7 @@ impl Status {
             text.push_str("  CAPTURE SUSPENDED");
         }
         for (count, what) in [
+            (self.failed, "failures"),
             (self.stats.faults.get(), "faults"),
             (self.stats.flows_lost.get(), "lost"),
             (self.stats.messages_lost.get(), "messages lost"),
@@ -236,10 +270,14 @@ impl Status {
     /// Takes the live line away, and tells how often failures were repeated.
     pub fn finish(&mut self) {
         self.print_flows();
-        let mut repeated: Vec<_> = self.failures.iter().filter(|(_, count)| **count > 1).collect();
-        repeated.sort();
-        let lines: Vec<_> =
-            repeated.iter().map(|(line, count)| format!("{count} times: {line}")).collect();
+        let failures = self.failures.values().filter(|failure| failure.count > 1);
+        let mut lines: Vec<_> =
+            failures.map(|Failure { line, count }| format!("{count} times: {line}")).collect();
+        let distrusted = self.distrusted.iter().filter(|(_, count)| **count > 1);
+        lines.extend(distrusted.map(|(host, count)| {
+            format!("{count} times: a client does not trust the CA for {}", visible(host))
+        }));
+        lines.sort();
         for line in lines {
             self.line(&line);
         }
@@ -264,5 +302,22 @@ impl Status {
     /// Prints one more result, the last, until it is read or `signals` tell of impatience.
     pub(super) fn end_with<T>(self, result: String, signals: &Receiver<T>) {
         self.printer.finish_with(result, signals);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_one_cause_differ_in_method_port_and_numbers_alone() {
+        let of = |what: &str| cause(what, "connecting to 127.0.0.1:81 took 12 s");
+        assert_eq!(of("GET http://h:80"), of("POST http://h:80"));
+        assert_eq!(of("request from [::1]:5"), of("request from [::1]:66"));
+        assert_ne!(of("GET http://h:80"), of("GET http://h:81"));
+        assert_ne!(of("request from 127.0.0.1:5"), of("request from 127.0.0.2:5"));
+        let reason = |reason| cause("CONNECT h:443", reason);
+        assert_eq!(reason("5 of 10 bytes"), reason("15 of 1 bytes"));
+        assert_ne!(reason("it was reset"), reason("it was refused"));
     }
 }

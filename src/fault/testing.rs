@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::capture::read::{Bundle, Trace};
-use crate::config::{Config, HostRules};
+use crate::config::{Config, HostRules, Terminal};
 use crate::options::Options;
 
 /// How long anything may take.
@@ -46,6 +46,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         mcp: None,
         max_flows: 100,
         options: Options::default(),
+        terminal: Terminal::default(),
     }
 }
 

@@ -32,6 +32,7 @@ mod secrets;
 mod stopping;
 mod streaming;
 mod support;
+mod terminal;
 mod tls;
 mod upgrade;
 mod waits;

@@ -32,9 +32,13 @@ pub(super) const DISCOVER: CommandText = CommandText {
 
 pub(super) const INSPECT: CommandText = CommandText {
     name: "inspect",
-    arguments: "[OPTIONS] BUNDLE",
+    arguments: "[OPTIONS] BUNDLE [FILTER]",
     about: "Show what a bundle holds, or one trace of it in full",
-    examples: "  flowtap inspect capture.zip\n  flowtap inspect capture.zip --trace t_0001",
+    examples: "  flowtap inspect capture.zip\n  \
+               flowtap inspect capture.zip '~d api.example.com & ~c 500' --sort duration -r\n  \
+               flowtap inspect capture.zip --json | jq -r .url\n  \
+               flowtap inspect capture.zip --trace t_0001\n  \
+               flowtap inspect capture.zip --trace t_0001 --curl | sh",
     runs_program: false,
 };
 

@@ -5,6 +5,8 @@ use super::{Command, Flag, Id, Values};
 const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
 const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
 
+const INSPECT: &[Command] = &[Command::Inspect];
+
 /// All flags.
 pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Port, "port", "PORT")
@@ -103,10 +105,52 @@ pub const FLAGS: &[Flag] = &[
         )
         .of(PROXY),
     Flag::new(Id::NoMcp, "no-mcp", "").about("Serve no MCP on a port").of(PROXY),
+    Flag::new(Id::Verbose, "verbose", "")
+        .short('v')
+        .about(
+            "Print a line for each exchange wherever standard error goes; -vv its fields too, \
+                -vvv bodies, -vvvv bodies in full",
+        )
+        .repeats()
+        .of(PROXY),
+    Flag::new(Id::Quiet, "quiet", "")
+        .short('q')
+        .about("Print no lines for exchanges and no live line, but start lines and warnings")
+        .of(PROXY),
+    Flag::new(Id::Color, "color", "WHEN")
+        .default("auto")
+        .about("Colour: auto (on a terminal, as NO_COLOR and CLICOLOR_FORCE say), always or never")
+        .of(&[Command::Proxy, Command::Mcp, Command::Inspect]),
     Flag::new(Id::Trace, "trace", "ID")
         .default("none")
-        .about("Show this trace or WebSocket connection in full")
-        .of(&[Command::Inspect]),
+        .about("Show this trace or WebSocket connection in full; of a further part as 2:t_0001")
+        .of(INSPECT),
+    Flag::new(Id::Body, "body", "SIDE")
+        .default("none")
+        .about("With --trace: write the bytes of its request or response, content coding undone")
+        .of(INSPECT),
+    Flag::new(Id::Json, "json", "")
+        .about("Show each flow as a line of JSON, for scripts")
+        .of(INSPECT),
+    Flag::new(Id::Curl, "curl", "")
+        .about("Show the curl command that repeats each flow, credentials included")
+        .of(INSPECT),
+    Flag::new(Id::Sort, "sort", "KEY")
+        .default("time")
+        .about("Sort by time, size, status, duration, url or host, the least first")
+        .of(INSPECT),
+    Flag::new(Id::Reverse, "reverse", "").short('r').about("Show the last first").of(INSPECT),
+    Flag::new(Id::Columns, "columns", "NAMES")
+        .default("id,method,status,size,duration,url")
+        .about(
+            "Show these columns, of id, time, method, status, size, sent, duration, wait, type, \
+                host, path, url, server and error",
+        )
+        .of(INSPECT),
+    Flag::new(Id::Limit, "limit", "N")
+        .default("all")
+        .about("Show this many flows; the totals are of all that match")
+        .of(INSPECT),
     Flag::new(Id::Har, "har", "FILE")
         .default("none")
         .about("Write HAR 1.2 here, in the place of an older file; - is the standard output")

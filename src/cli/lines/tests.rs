@@ -51,9 +51,15 @@ fn shown(flow: &StoredFlow, detail: u8) -> String {
     shown_in(flow, LineStyle { detail, width: 0, colour: false })
 }
 
+/// A line whose URL is padded where it goes to a file.
+fn line(before: &str, after: &str) -> String {
+    format!("{before:<73}  {after}\n")
+}
+
 #[test]
 fn each_level_shows_more() {
-    let line = "GET https://a.example/p?q=1  200  8 B  34.0 ms\n";
+    let line = line("GET https://a.example/p?q=1", "200         8 B   34.0 ms");
+    assert_eq!(line.chars().count(), 101);
     let fields =
         "    Host: a.example\n    X: 1\n << HTTP/1.1 200 OK\n    Content-Type: text/plain\n";
     let body = "\n    one\n    two\n\n";
@@ -67,14 +73,32 @@ fn each_level_shows_more() {
 #[test]
 fn the_line_fits_the_terminal() {
     let style = |width, colour| LineStyle { detail: 1, width, colour };
-    let cut = shown_in(&usual(), style(40, false));
-    assert_eq!(cut, "GET https://a.exampl…  200  8 B  34.0 ms\n");
-    assert_eq!(cut.trim_end().chars().count(), 40);
-    assert_eq!(shown_in(&usual(), style(46, false)), shown(&usual(), 1));
+    let cut = shown_in(&usual(), style(52, false));
+    assert_eq!(cut, "GET https://a.example/p?…  200         8 B   34.0 ms\n");
+    assert_eq!(cut.trim_end().chars().count(), 52);
+    let whole = shown_in(&usual(), style(56, false));
+    assert_eq!(whole, "GET https://a.example/p?q=1    200         8 B   34.0 ms\n");
     let narrow = shown_in(&usual(), style(5, false));
-    assert_eq!(narrow, "GET https://a.examp…  200  8 B  34.0 ms\n");
-    let coloured = shown_in(&usual(), style(40, true));
-    assert_eq!(coloured, "GET https://a.exampl…  \x1b[32m200\x1b[0m  8 B  34.0 ms\n");
+    assert_eq!(narrow, "GET https://a.examp…  200         8 B   34.0 ms\n");
+    let coloured = shown_in(&usual(), style(5, true));
+    let expected = "GET https://a.examp…  \x1b[32m200\x1b[0m         8 B   34.0 ms\n";
+    assert_eq!(coloured, expected);
+}
+
+#[test]
+fn lines_are_aligned_whatever_they_tell() {
+    let mut large = usual();
+    large.response.as_mut().unwrap().body.size = 123_456_789;
+    large.timing.total_us = 61_500_000;
+    let failed = flow("DELETE /x HTTP/1.1\r\nHost: a\r\n\r\n", None);
+    for width in [0, 80] {
+        let style = LineStyle { detail: 1, width, colour: false };
+        let columns = |flow: &StoredFlow| shown_in(flow, style).chars().count();
+        assert_eq!(columns(&usual()), if width == 0 { 101 } else { 81 });
+        assert_eq!((columns(&large), columns(&failed)), (columns(&usual()), columns(&usual())));
+    }
+    let long = flow(&format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(200)), None);
+    assert!(shown(&long, 1).contains(&"x".repeat(200)));
 }
 
 #[test]
@@ -84,9 +108,11 @@ fn failures_and_replays_are_told() {
     failed.intervention.replayed = true;
     assert_eq!(
         shown(&failed, 1),
-        "[replay] GET https://a.example/p?q=1  -  34.0 ms\n !! connection\\x1b refused\n"
+        line("[replay] GET https://a.example/p?q=1", "  -               34.0 ms")
+            + " !! connection\\x1b refused\n"
     );
-    assert_eq!(shown(&flow("", None), 1), "- https://a.example  -  34.0 ms\n");
+    let nothing = line("- https://a.example", "  -               34.0 ms");
+    assert_eq!(shown(&flow("", None), 1), nothing);
 }
 
 #[test]
@@ -163,7 +189,7 @@ fn websockets_show_their_messages() {
     let head = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
     let mut socket = flow("GET /s HTTP/1.1\r\nHost: a\r\n\r\n", Some(self::message(head, b"")));
     socket.websocket = Some(Arc::new(StoredWebSocket { messages, left_out: 1 }));
-    let line = "GET wss://a/s  101  4 messages  34.0 ms\n";
+    let line = line("GET wss://a/s", "101  4 messages   34.0 ms");
     assert_eq!(shown(&socket, 1), line);
     let messages = "    (1 earlier messages are kept no more)\n -> text 3 B\n    hi\\x1b\n \
                     <- binary 2 B\n <- text 9 B\n    long\n    (cut)\n";

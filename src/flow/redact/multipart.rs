@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::flow::head::HeadText;
+use crate::flow::multipart::{delimiter, parameter};
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::names::judge;
 use crate::flow::redact::pairs::Style;
@@ -24,19 +25,6 @@ pub(super) fn mask(masking: &Masking<'_>, edits: &mut Edits<'_>, media_type: &st
     }
 }
 
-/// What stands before each part: named by the media type, else the body's first line.
-fn delimiter(media_type: &str, text: &str) -> Option<String> {
-    let named = media_type.split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"'))
-    });
-    if let Some(boundary) = named.filter(|boundary| !boundary.is_empty()) {
-        return Some(format!("--{boundary}"));
-    }
-    let first = text.trim_start().lines().next()?.trim_end();
-    (first.len() > 2 && first.starts_with("--")).then(|| first.to_owned())
-}
-
 fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
     let text = edits.part(range.clone());
     let blank = text.find("\r\n\r\n").map(|at| at + 4);
@@ -51,7 +39,7 @@ fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
         fields: HeadText::read_fields(head.trim_start().as_bytes()),
         ..HeadText::default()
     };
-    let name = fields.values("content-disposition").find_map(name);
+    let name = fields.values("content-disposition").find_map(|it| parameter(it, "name"));
     if name.is_some_and(|name| judge(name).hides(edits.part(start..end))) {
         edits.mask(start..end);
         return;
@@ -67,14 +55,6 @@ fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
         edits.loosen();
         edits.replace(start..end, masked);
     }
-}
-
-/// The name of a form's field.
-fn name(disposition: &str) -> Option<&str> {
-    disposition.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("name").then(|| value.trim().trim_matches('"'))
-    })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::flow::events::{Event, events};
 use crate::flow::head::HeadText;
 use crate::flow::record::FlowId;
 use crate::flow::stored::FlowState;
@@ -28,7 +29,7 @@ pub(super) fn get_event_stream(work: &Work<'_>) -> Outcome {
         total += 1;
         let is_wanted = |it: &regex::Regex| it.is_match(&event.data) || it.is_match(event.name);
         if wanted.pattern.as_ref().is_none_or(is_wanted) {
-            page.add(|| event.shown(number, wanted.chars));
+            page.add(|| shown(&event, number, wanted.chars));
         }
     }
     let mut reply = Reply::default();
@@ -56,72 +57,14 @@ fn no_stream(flow: FlowId, media_type: &str) -> Failure {
     .then(next_call("get_flow_response", flow))
 }
 
-/// One event.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Event<'a> {
-    name: &'a str,
-    id: &'a str,
-    data: String,
-}
-
-impl Event<'_> {
-    fn shown(&self, number: usize, chars: usize) -> Value {
-        let mut line = Map::new();
-        line.insert("n".to_owned(), number.into());
-        for (name, value) in [("event", self.name), ("id", self.id)] {
-            if !value.is_empty() {
-                line.insert(name.to_owned(), shorten(value, 100).into());
-            }
-        }
-        line.insert("data".to_owned(), json!(shorten(&self.data, chars)));
-        line.into()
-    }
-}
-
-/// The events of a stream; one that its end cuts off is the last.
-fn events(text: &str) -> Vec<Event<'_>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut events = Vec::new();
-    let mut event = Event::default();
-    let mut has_data = false;
-    let lines =
-        text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
-    for line in lines.chain([""]) {
-        if line.is_empty() {
-            let ended = std::mem::take(&mut event);
-            if std::mem::take(&mut has_data) {
-                events.push(ended);
-            }
-            continue;
-        }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => event.name = value,
-            "id" => event.id = value,
-            "data" => {
-                if std::mem::replace(&mut has_data, true) {
-                    event.data.push('\n');
-                }
-                event.data.push_str(value);
-            }
-            _ => {}
+fn shown(event: &Event<'_>, number: usize, chars: usize) -> Value {
+    let mut line = Map::new();
+    line.insert("n".to_owned(), number.into());
+    for (name, value) in [("event", event.name), ("id", event.id)] {
+        if !value.is_empty() {
+            line.insert(name.to_owned(), shorten(value, 100).into());
         }
     }
-    events
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_are_read_as_browsers_do() {
-        let stream = "\u{feff}: comment\r\n\r\nevent: add\ndata: one\ndata:two\nid: 7\n\n\
-                      retry: 10\n\ndata\n\ndata: cut";
-        let read = events(stream);
-        let all: Vec<_> = read.iter().map(|it| (it.name, it.id, it.data.as_str())).collect();
-        assert_eq!(all, [("add", "7", "one\ntwo"), ("", "", ""), ("", "", "cut")]);
-        assert_eq!(events("data: a\rdata: b\r\r")[0].data, "a\nb");
-    }
+    line.insert("data".to_owned(), json!(shorten(&event.data, chars)));
+    line.into()
 }

@@ -148,6 +148,19 @@ impl Terminal {
         }
     }
 
+    /// What the terminal shows until this is among it.
+    pub(crate) fn shown(&mut self, part: &str) -> String {
+        let end = Instant::now() + DEADLINE;
+        let mut shown = String::new();
+        while !shown.contains(part) {
+            match self.lines.recv_deadline(end) {
+                Ok(line) => shown.push_str(&(line + "\n")),
+                Err(_) => panic!("no {part:?} in {shown:?}"),
+            }
+        }
+        shown
+    }
+
     /// Types on it.
     pub(crate) fn type_in(&mut self, byte: u8) {
         writeln!(self.input, "type {byte:02x}").unwrap();

@@ -1,0 +1,163 @@
+//! Bodies and messages, as a person reads them.
+
+use std::io;
+
+use crate::cli::inspect::Page;
+use crate::cli::inspect::indent::indented;
+use crate::cli::words::{size, visible};
+use crate::flow::charset::body_text;
+use crate::flow::events::events;
+use crate::flow::multipart::{Part, parameter, parts};
+use crate::flow::picture::picture;
+use crate::flow::query::parameters;
+use crate::limits::{INSPECTED_BINARY_BYTES, INSPECTED_PARTS, INSPECTED_TEXT_BYTES};
+
+/// Shows what bytes of this media type hold: JSON indented, forms and event streams taken apart,
+/// of pictures what they are, other text as it is, and anything else as the hex dump of its
+/// beginning. Each is bounded, and says how much was left out.
+pub(super) fn show(
+    page: &mut Page<'_>,
+    bytes: &[u8],
+    content_type: &str,
+    is_cut: bool,
+) -> io::Result<()> {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type.to_ascii_lowercase();
+    if let Some(picture) = picture(bytes) {
+        let pixels =
+            picture.pixels.map(|(width, height)| format!(", {width} \u{d7} {height} pixels"));
+        let pixels = pixels.unwrap_or_default();
+        return page.line(&format!("({} picture{pixels}, {})", picture.format, bytes_words(bytes)));
+    }
+    if media_type.starts_with("multipart/")
+        && let Some(parts) = parts(content_type, bytes)
+    {
+        return show_parts(page, &parts);
+    }
+    let Some(text) = body_text(content_type, bytes, is_cut) else { return dump(page, bytes) };
+    match media_type.as_str() {
+        "application/x-www-form-urlencoded" => pairs(page, parameters(text.trim_end())),
+        "text/event-stream" => show_events(page, &text),
+        // A number or a word is as good as it is.
+        _ if text.trim_start().starts_with(['{', '[']) => match indented(&text) {
+            Some(lines) => show_lines(page, lines, text.len()),
+            None => show_text(page, &text),
+        },
+        _ => show_text(page, &text),
+    }
+}
+
+/// Names and values, a line each.
+pub(super) fn pairs<S: AsRef<str>>(
+    page: &mut Page<'_>,
+    pairs: impl Iterator<Item = (S, S)>,
+) -> io::Result<()> {
+    for (name, value) in pairs {
+        let (name, value) = (visible(name.as_ref()), visible(value.as_ref()));
+        page.line(&format!("    {} = {value}", page.name(&name)))?;
+    }
+    Ok(())
+}
+
+fn show_parts(page: &mut Page<'_>, parts: &[Part<'_>]) -> io::Result<()> {
+    for part in parts.iter().take(INSPECTED_PARTS) {
+        let disposition = part.field("content-disposition");
+        let mut words = match parameter(disposition, "name") {
+            Some(name) => page.name(&visible(name)),
+            None => "(a part without a name)".to_owned(),
+        };
+        if let Some(file) = parameter(disposition, "filename") {
+            words.push_str(&format!(", file {}", visible(file)));
+        }
+        let content_type = part.field("content-type");
+        if !content_type.is_empty() {
+            words.push_str(&format!(", {}", visible(content_type)));
+        }
+        page.line(&format!("--- {words}, {}", size(part.body.len() as u64)))?;
+        // A part may be multipart itself; one level is taken apart.
+        let inner = if content_type.starts_with("multipart/") { "" } else { content_type };
+        show(page, part.body, inner, false)?;
+    }
+    match parts.len().saturating_sub(INSPECTED_PARTS) {
+        0 => Ok(()),
+        more => page.line(&format!("({more} more parts are left out)")),
+    }
+}
+
+fn show_events(page: &mut Page<'_>, text: &str) -> io::Result<()> {
+    let mut left = INSPECTED_TEXT_BYTES;
+    let events = events(text);
+    for (number, event) in events.iter().enumerate() {
+        if event.data.len() > left {
+            let more = events.len().saturating_sub(number);
+            return page.line(&format!("({more} more events are left out)"));
+        }
+        left -= event.data.len();
+        let mut words = format!("--- event {}", number + 1);
+        for (name, value) in [("", event.name), ("id ", event.id)] {
+            if !value.is_empty() {
+                words.push_str(&format!(", {name}{}", page.name(&visible(value))));
+            }
+        }
+        page.line(&words)?;
+        match indented(&event.data).filter(|_| event.data.starts_with(['{', '['])) {
+            Some(lines) => show_lines(page, lines, event.data.len())?,
+            None => show_text(page, &event.data)?,
+        }
+    }
+    Ok(())
+}
+
+fn show_text(page: &mut Page<'_>, text: &str) -> io::Result<()> {
+    show_lines(page, text.lines(), text.len())
+}
+
+/// Lines of a text of so many bytes, as many as fit the bound.
+fn show_lines<S: AsRef<str>>(
+    page: &mut Page<'_>,
+    lines: impl Iterator<Item = S>,
+    bytes: usize,
+) -> io::Result<()> {
+    let mut left = INSPECTED_TEXT_BYTES;
+    for line in lines {
+        let line = line.as_ref();
+        if line.len() > left {
+            let begin = line.char_indices().take_while(|(at, it)| at + it.len_utf8() <= left);
+            let begin: String = begin.map(|(_, character)| character).collect();
+            page.line(&visible(&begin))?;
+            let bytes = size(bytes as u64);
+            return page.line(&format!("(the text of {bytes} goes on; --body writes all of it)"));
+        }
+        left = left.saturating_sub(line.len() + 1);
+        page.line(&visible(line))?;
+    }
+    Ok(())
+}
+
+/// The beginning as `hexdump -C` has it.
+fn dump(page: &mut Page<'_>, bytes: &[u8]) -> io::Result<()> {
+    let shown = bytes.get(..INSPECTED_BINARY_BYTES).unwrap_or(bytes);
+    for (row, chunk) in shown.chunks(16).enumerate() {
+        let (left, right) = chunk.split_at_checked(8).unwrap_or((chunk, &[]));
+        let hex = |half: &[u8]| half.iter().map(|byte| format!("{byte:02x} ")).collect::<String>();
+        let is_shown = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+        let letter = |byte: &u8| if is_shown(byte) { char::from(*byte) } else { '.' };
+        let text: String = chunk.iter().map(letter).collect();
+        page.line(&format!("{:08x}  {:<24} {:<24} |{text}|", row * 16, hex(left), hex(right)))?;
+    }
+    let rest = match bytes.len().saturating_sub(shown.len()) {
+        0 => String::new(),
+        more => format!("; {more} more are left out, --body writes all of them"),
+    };
+    page.line(&format!("({}, binary{rest})", bytes_words(bytes)))
+}
+
+fn bytes_words(bytes: &[u8]) -> String {
+    match bytes.len() {
+        short @ ..1_024 => format!("{short} bytes"),
+        long => format!("{long} bytes, {}", size(long as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
