@@ -5,6 +5,7 @@
 #[path = "support/capture.rs"]
 mod capture;
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -108,7 +109,8 @@ fn json_lines_have_every_flow_with_every_key() {
          "base64": "/w=="},
     ]);
     assert_eq!((&lines[2]["messages"], &lines[2]["id"]), (&messages, &json!("ws_0001")));
-    assert_eq!((&lines[3]["part"], &lines[2]["scheme"]), (&json!(2), &json!("ws")));
+    assert_eq!((&lines[3]["part"], &lines[3]["id"]), (&json!(2), &json!("2:t_0001")));
+    assert_eq!(lines[2]["scheme"], "ws");
     assert_eq!(
         (&lines[3]["error"], &lines[3]["status"]),
         (&json!("connection refused"), &json!(null))
@@ -143,4 +145,80 @@ fn every_format_masks_and_filters() {
         assert!(output.status.success() && told.contains(kind.entries()), "{told}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), masked);
     }
+}
+
+/// An origin that takes so many requests and gives the bytes of each.
+fn origin(requests: usize) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, taken) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..requests {
+            sender.send(take(&listener)).unwrap();
+        }
+    });
+    (address, taken)
+}
+
+/// Takes one request, as long as its Content-Length says.
+fn take(listener: &std::net::TcpListener) -> Vec<u8> {
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let mut taken = Vec::new();
+    let mut piece = [0; 65_536];
+    loop {
+        let read = socket.read(&mut piece).unwrap();
+        taken.extend_from_slice(&piece[..read]);
+        let Some(end) = taken.windows(4).position(|it| it == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&taken[..end]).to_lowercase();
+        let length = head.split("content-length: ").nth(1);
+        let length = length.map_or(0, |it| it.lines().next().unwrap().parse().unwrap());
+        if read == 0 || taken.len() >= end + 4 + length {
+            break;
+        }
+    }
+    socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    taken
+}
+
+#[test]
+fn a_script_sends_the_requests_again() {
+    let bodies = [b"a 'quoted' $HOME `id`\n\0\xff".to_vec(), vec![b'x'; 200_000], Vec::new()];
+    let (address, taken) = origin(bodies.len());
+    let capture = Capture::start(100);
+    for (number, body) in bodies.iter().enumerate() {
+        let mut flow = exchange(number as u64 + 1);
+        let method = if body.is_empty() { "DELETE" } else { "POST" };
+        flow.scheme = Scheme::Http;
+        flow.request.head = format!(
+            "{method} /{number}?a=$(touch%20hit)&b='c' HTTP/1.1\r\nHost: {address}\r\n\
+             X-Odd: $(touch hit) `touch hit` '\"\\\r\n\r\n"
+        )
+        .into();
+        let text = body.clone();
+        flow.request.body = Body { size: text.len() as u64, tail: text.into(), sent_ahead: 0 };
+        send(&capture, vec![ended(&flow)]);
+    }
+    let (folder, _, summary) = capture.finish_in_place();
+    let script = exported(&summary.paths[0], Kind::Curl, &Redactor::off(), "");
+    std::fs::write(folder.path().join("again.sh"), &script).unwrap();
+    let status = Command::new("sh")
+        .arg("again.sh")
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{script}");
+    for (number, body) in bodies.iter().enumerate() {
+        let taken = taken.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let text = String::from_utf8_lossy(&taken);
+        assert!(
+            text.contains(&format!(" /{number}?a=$(touch%20hit)&b='c' HTTP/1.1\r\n")),
+            "{text}"
+        );
+        assert!(text.contains("X-Odd: $(touch hit) `touch hit` '\"\\\r\n"), "{text}");
+        assert!(taken.ends_with(body), "{number}");
+    }
+    assert!(!folder.path().join("hit").exists());
 }

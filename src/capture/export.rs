@@ -14,6 +14,7 @@ use crate::flow::filter::Filter;
 use crate::flow::redact::Redactor;
 use crate::limits::ASIDE_FILES;
 
+mod curl;
 mod har;
 mod html;
 mod jsonl;
@@ -31,11 +32,13 @@ pub enum Kind {
     OpenApi,
     /// A page that stands alone.
     Html,
+    /// A shell script of curl commands.
+    Curl,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Har, Kind::JsonLines, Kind::OpenApi, Kind::Html];
+    pub const ALL: [Kind; 5] = [Kind::Har, Kind::JsonLines, Kind::OpenApi, Kind::Html, Kind::Curl];
 
     /// Its short name.
     pub fn name(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Kind {
             Kind::JsonLines => "jsonl",
             Kind::OpenApi => "openapi",
             Kind::Html => "html",
+            Kind::Curl => "curl",
         }
     }
 
@@ -53,6 +57,7 @@ impl Kind {
             Kind::Har => "entries",
             Kind::JsonLines | Kind::Html => "flows",
             Kind::OpenApi => "operations",
+            Kind::Curl => "commands",
         }
     }
 
@@ -63,6 +68,7 @@ impl Kind {
             Kind::JsonLines => Box::new(jsonl::JsonLines::new(redactor)),
             Kind::OpenApi => Box::new(openapi::OpenApi::new(redactor)),
             Kind::Html => Box::new(html::Report::new(about)),
+            Kind::Curl => Box::new(curl::Script::new(about)),
         }
     }
 }
@@ -102,6 +108,8 @@ struct About<'r> {
 
 /// A flow, and where it stands.
 struct One<'f> {
+    /// As `inspect --trace` takes it.
+    id: &'f str,
     place: &'f Place,
     flow: &'f Flow,
 }
@@ -133,7 +141,9 @@ pub fn export(
         match parts.read(&place)? {
             Ok(read) if filter.is_some_and(|filter| !read.matches(filter)) => {}
             Ok(read) => {
-                format.flow(out, &One { place: &place, flow: &read }).map_err(written)?;
+                let id = parts.full_id(&place);
+                let one = One { id: &id, place: &place, flow: &read };
+                format.flow(out, &one).map_err(written)?;
             }
             Err(error) => exported.left_out.push(error.to_string()),
         }

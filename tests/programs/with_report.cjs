@@ -162,6 +162,12 @@ async function used(page, flows) {
   await page.keyboard.press('ArrowDown');
   await page.keyboard.press('Enter');
   assert.equal(await page.locator('.url').innerText(), 'POST 200 OK https://a.example/42');
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = async text => { window.copied = text; };
+  });
+  await page.getByRole('button', { name: 'Copy as curl' }).click();
+  assert.match(await page.evaluate(() => window.copied), /^curl 'https:\/\/a\.example\/42' /);
+  await page.getByRole('tab', { name: 'Headers' }).focus();
   await page.keyboard.press('ArrowRight');
   assert.equal(await page.textContent('[role=tab][aria-selected=true]'), 'Request');
   await page.keyboard.press('ArrowRight');

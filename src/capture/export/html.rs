@@ -12,6 +12,8 @@ use serde::Serialize;
 
 use super::line::{Caps, Line, total_us, value};
 use super::{About, Format, Left, One};
+use crate::capture::bundle::date_time;
+use crate::capture::curl::{command, has_long_body};
 use crate::capture::flow::Flow;
 use crate::capture::json::Milliseconds;
 use crate::limits::{
@@ -54,6 +56,16 @@ pub(super) struct Report<'r> {
     without_bodies: u64,
 }
 
+/// What the details show.
+#[derive(Serialize)]
+struct Details<'f> {
+    #[serde(flatten)]
+    line: Line<'f>,
+    /// The command that sends the request again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    curl: Option<String>,
+}
+
 /// What the table shows: id, when it began (Unix epoch), method, status, URL, media type, bytes of
 /// the response's body, all its time, the time before it waited, waiting and receiving, and bits:
 /// 1 failed, 2 a WebSocket, 4 sent by a tool.
@@ -85,8 +97,11 @@ impl<'r> Report<'r> {
         let has_room = self.written < REPORT_BODIES_BYTES;
         let caps = if has_room { &CAPS } else { &NO_BODIES };
         let line = Line::new(one, self.about.redactor, caps);
-        serde_json::to_writer(&mut json, &line)?;
-        match (line.is_cut(), has_room) {
+        let is_cut = line.is_cut();
+        let is_short = has_room && !has_long_body(one.flow);
+        let curl = is_short.then(|| command(one.flow, None, self.about.redactor));
+        serde_json::to_writer(&mut json, &Details { line, curl })?;
+        match (is_cut, has_room) {
             (false, _) => {}
             (true, true) => self.cut += 1,
             (true, false) => self.without_bodies += 1,
@@ -118,7 +133,7 @@ impl Format for Report<'_> {
         let row = row(one, &url);
         let data = self.data(one, &row)?;
         self.flows += 1;
-        let time = crate::capture::bundle::date_time(flow.began_us);
+        let time = date_time(flow.began_us);
         let status = if row.3 > 0 { row.3.to_string() } else { "failed".to_owned() };
         let mut html = format!(
             "<tr><td>{}<td>{}<td>{}<td>{status}<td>{}<td>{}<td>{}<td>{}",
@@ -187,7 +202,7 @@ fn row<'f>(one: &One<'f>, url: &'f str) -> Row<'f> {
     let total = total_us(phases);
     let after = phases.wait_us.saturating_add(phases.receive_us);
     Row(
-        &one.place.id,
+        one.id,
         Milliseconds(flow.began_us),
         &flow.method,
         response.map_or(0, |it| it.status),
@@ -283,7 +298,7 @@ mod tests {
     fn written(report: &mut Report<'_>, flow: &Flow) -> (String, Left) {
         let place = Place { began_ms: 0, part: 0, is_socket: false, id: "t_0001".into() };
         let mut out = Vec::new();
-        report.flow(&mut out, &One { place: &place, flow }).unwrap();
+        report.flow(&mut out, &One { id: &place.id, place: &place, flow }).unwrap();
         let mut left = Left::new();
         report.end(&mut std::io::sink(), &mut left).unwrap();
         (String::from_utf8(out).unwrap(), left)

@@ -130,7 +130,7 @@ impl<'f> Line<'f> {
         let query = query.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         let messages = flow.messages.as_ref();
         Line {
-            id: &one.place.id,
+            id: one.id,
             part: one.place.part + 1,
             time: date_time(flow.began_us),
             method: &flow.method,

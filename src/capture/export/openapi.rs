@@ -295,7 +295,7 @@ mod tests {
         let (mut out, mut left) = (Vec::new(), Left::new());
         let place = Place { began_ms: 0, part: 0, is_socket: false, id: String::new() };
         for flow in calls {
-            format.flow(&mut out, &One { place: &place, flow: &flow }).unwrap();
+            format.flow(&mut out, &One { id: &place.id, place: &place, flow: &flow }).unwrap();
         }
         let operations = format.end(&mut out, &mut left).unwrap();
         (serde_json::from_slice(&out).unwrap(), operations, left)

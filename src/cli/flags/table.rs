@@ -171,6 +171,11 @@ pub const FLAGS: &[Flag] = &[
         .about("Write a report here, one page that needs no network")
         .takes(Values::Files)
         .of(&[Command::Export]),
+    Flag::new(Id::Curl, "curl", "FILE")
+        .default("none")
+        .about("Write a shell script here that sends the requests again with curl")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
     Flag::new(Id::Redact, "redact", "")
         .about("Mask passwords, tokens, cookies and other secrets")
         .of(&[Command::Export]),

@@ -66,6 +66,7 @@ fn kind(id: Id) -> Option<Kind> {
         Id::JsonLines => Some(Kind::JsonLines),
         Id::OpenApi => Some(Kind::OpenApi),
         Id::Html => Some(Kind::Html),
+        Id::Curl => Some(Kind::Curl),
         _ => None,
     }
 }

@@ -3,7 +3,8 @@
 use super::text::Texts;
 use crate::capture::flow::Message;
 use crate::flow::charset::body_text;
-use crate::flow::head::{HeadText, text};
+use crate::flow::head::text;
+use crate::flow::multipart::{Part, parameter, parts};
 use crate::flow::query::parameters;
 
 use super::super::line::value;
@@ -134,29 +135,16 @@ pub(super) fn form(message: &Message) -> Vec<FormField> {
 /// The fields of a multipart form (RFC 7578).
 pub(super) fn multipart(message: &Message) -> Vec<FormField> {
     let content_type = value(&message.fields, "content-type");
-    let Some(boundary) = parameter(content_type, "boundary") else { return Vec::new() };
-    let body = text(&message.body.bytes);
-    let delimiter = format!("--{boundary}");
-    let parts = body.split(delimiter.as_str()).skip(1);
-    parts.filter_map(|part| field_of_part(part.trim_start_matches(['\r', '\n']))).collect()
-}
-
-fn field_of_part(part: &str) -> Option<FormField> {
-    let (head, content) = part.split_once("\r\n\r\n").or_else(|| part.split_once("\n\n"))?;
-    let head = HeadText { fields: HeadText::read_fields(head.as_bytes()), ..HeadText::default() };
-    let disposition = head.values("content-disposition").next()?;
-    Some(FormField {
-        name: parameter(disposition, "name")?.to_owned(),
-        texts: Texts::of(content.trim_end_matches(['\r', '\n'])),
-        is_file: parameter(disposition, "filename").is_some(),
-    })
-}
-
-/// A parameter of a field value, without quotes.
-fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
-    let parameters = value.split(';').skip(1).filter_map(|it| it.split_once('='));
-    let mut named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
-    named.next().map(|(_, value)| value.trim().trim_matches('"')).filter(|it| !it.is_empty())
+    let parts = parts(content_type, &message.body.bytes).unwrap_or_default();
+    let field = |part: &Part<'_>| {
+        let disposition = part.field("content-disposition");
+        Some(FormField {
+            name: parameter(disposition, "name").filter(|name| !name.is_empty())?.to_owned(),
+            texts: Texts::of(&text(part.body)),
+            is_file: parameter(disposition, "filename").is_some(),
+        })
+    };
+    parts.iter().filter_map(field).collect()
 }
 
 #[cfg(test)]
@@ -203,6 +191,6 @@ mod tests {
                     Content-Type: image/png\r\n\r\n\r\n--X--\r\n";
         let found = multipart(&message("multipart/form-data; boundary=X", body));
         assert_eq!(names(found), [("a".into(), false), ("f".into(), true)]);
-        assert!(multipart(&message("multipart/form-data", body)).is_empty());
+        assert!(multipart(&message("multipart/form-data", "no part")).is_empty());
     }
 }

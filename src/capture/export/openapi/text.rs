@@ -15,6 +15,9 @@ const UUID: u8 = 32;
 const EMAIL: u8 = 64;
 const URI: u8 = 128;
 
+/// Whether a text is of a kind.
+type Test = fn(&str) -> bool;
+
 /// Longer texts have no format that is worth a look.
 const LOOKED_AT_BYTES: usize = 2_048;
 /// Digits of integers that every reader takes for one.
@@ -26,7 +29,7 @@ impl Texts {
         if text.is_empty() || text.len() > LOOKED_AT_BYTES {
             return Texts(0);
         }
-        let tests: [(u8, fn(&str) -> bool); 8] = [
+        let tests: [(u8, Test); 8] = [
             (INTEGER, is_integer),
             (NUMBER, is_number),
             (BOOLEAN, |text| matches!(text, "true" | "false")),
