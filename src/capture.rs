@@ -2,6 +2,7 @@
 
 mod archive;
 mod backlog;
+mod body_text;
 pub mod bundle;
 pub(crate) mod check;
 pub(crate) mod curl;

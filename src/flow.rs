@@ -1,5 +1,6 @@
 //! What one exchange or WebSocket connection was: the record that every reader is given.
 
+pub mod authentication;
 pub mod charset;
 pub mod control;
 pub mod decode;
@@ -13,4 +14,6 @@ pub mod query;
 pub mod record;
 pub mod redact;
 pub mod stored;
+pub mod template;
+pub mod url;
 pub mod view;

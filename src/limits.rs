@@ -368,6 +368,37 @@ pub const MASKED_CONTEXT_BYTES: usize = 512;
 /// Parts of a bundle that are open at the same time while it is exported: the directory of each
 /// takes some megabytes. Flows that began together stand in neighbouring parts.
 pub const EXPORT_PARTS: usize = 4;
+/// Flows of an HTML report; more are left out. A table that browsers scroll smoothly has room for
+/// many more, but the file takes seconds to open.
+pub const REPORT_FLOWS: usize = 20_000;
+/// Bytes of a body in a report, as text or base64; the rest is left out.
+pub const REPORT_BODY_BYTES: usize = 256 * 1024;
+/// Messages of a WebSocket in a report.
+pub const REPORT_MESSAGES: usize = 500;
+/// Bytes of a message in a report.
+pub const REPORT_MESSAGE_BYTES: usize = 16 * 1024;
+/// Bytes of a report from which on bodies are left out: what browsers open in some seconds.
+pub const REPORT_BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of a report from which on flows are left out.
+pub const REPORT_BYTES: usize = 128 * 1024 * 1024;
+/// Operations of one OpenAPI document; calls of others are left out. A large API has some hundreds.
+pub const OPENAPI_OPERATIONS: usize = 1_000;
+/// Servers of one OpenAPI document; calls to others are left out.
+pub const OPENAPI_SERVERS: usize = 100;
+/// Parameters of one operation's query, and fields of a form.
+pub const OPENAPI_PARAMETERS: usize = 100;
+/// Members of one object that have schemas of their own; more are one map.
+pub const OPENAPI_MEMBERS: usize = 200;
+/// Bytes of the name of a member or a parameter. Longer ones are data.
+pub const OPENAPI_NAME_BYTES: usize = 128;
+/// Members, parameters, bodies and answers of one document: about 50 MiB while it is gathered.
+pub const OPENAPI_SCHEMAS: usize = 200_000;
+/// Security schemes of one document, and combinations of them for one operation.
+pub const OPENAPI_SCHEMES: usize = 20;
+/// Bytes of a body that is read for its schema. Values take many times the memory of their text.
+pub const OPENAPI_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a body that is an example: what a reader looks over.
+pub const OPENAPI_EXAMPLE_BYTES: usize = 2 * 1024;
 /// Bytes of a request's body that stand in a curl command as one argument: Linux takes 128 KiB. A
 /// longer one is written by the shell itself, or stands in a file.
 pub const CURL_BODY_BYTES: usize = 64 * 1024;

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use flowtap::capture::entry::ended;
-use flowtap::capture::export::{export, write_whole};
+use flowtap::capture::export::{Kind, export, write_whole};
 use flowtap::capture::har::{har_entry, write_har};
 use flowtap::error::Error;
 use flowtap::flow::filter::Filter;
@@ -402,7 +402,7 @@ fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
 fn a_bundle_is_exported_with_all_its_parts() {
     let (folder, path) = bundle();
     let mut out = Vec::new();
-    let exported = export(&path, &mut out, &Redactor::off(), None).unwrap();
+    let exported = export(&path, Kind::Har, &mut out, &Redactor::off(), None).unwrap();
     assert_eq!((exported.entries, exported.parts, exported.left_out), (4, 2, vec![]));
     let entries = log(&out);
     let urls: Vec<_> = entries.iter().map(|it| it["request"]["url"].as_str().unwrap()).collect();
@@ -442,16 +442,19 @@ fn a_bundle_is_exported_with_all_its_parts() {
 
     let wanted = Filter::parse("~d a.example & !~e & ~u /1").unwrap();
     let mut out = Vec::new();
-    let exported = export(&path, &mut out, &Redactor::off(), wanted.as_ref()).unwrap();
+    let exported = export(&path, Kind::Har, &mut out, &Redactor::off(), wanted.as_ref()).unwrap();
     assert_eq!((exported.entries, exported.left_out), (1, vec![]));
     assert_eq!(log(&out)[0]["request"]["url"], "https://a.example/1");
 
     // A later part is exported alone.
     let mut out = Vec::new();
     let second = folder.path().join("capture-0002.zip");
-    assert_eq!(export(&second, &mut out, &Redactor::default(), None).unwrap().entries, 1);
+    assert_eq!(
+        export(&second, Kind::Har, &mut out, &Redactor::default(), None).unwrap().entries,
+        1
+    );
     let mut out = Vec::new();
-    export(&path, &mut out, &Redactor::default(), None).unwrap();
+    export(&path, Kind::Har, &mut out, &Redactor::default(), None).unwrap();
     assert!(!String::from_utf8(out).unwrap().contains("S3CRET"));
 }
 
@@ -465,7 +468,7 @@ fn more_parts_than_are_open_at_a_time_are_exported_in_order() {
     }
     let (_folder, _, summary) = capture.finish_in_place();
     let mut out = Vec::new();
-    let exported = export(&summary.paths[0], &mut out, &Redactor::off(), None).unwrap();
+    let exported = export(&summary.paths[0], Kind::Har, &mut out, &Redactor::off(), None).unwrap();
     assert_eq!((exported.entries, exported.parts as u64), (parts, parts));
     assert_eq!(log(&out).len() as u64, parts);
 }
@@ -562,7 +565,7 @@ fn what_cannot_be_read_costs_itself_only() {
         _ => None,
     });
     let mut out = Vec::new();
-    let exported = export(&odd, &mut out, &Redactor::off(), None).unwrap();
+    let exported = export(&odd, Kind::Har, &mut out, &Redactor::off(), None).unwrap();
     assert_eq!(exported.entries, 2);
     assert!(exported.left_out[0].contains("t_0001.json"), "{:?}", exported.left_out);
     let entries = log(&out);
@@ -588,7 +591,7 @@ fn a_foreign_bundle_is_exported_with_what_it_has() {
     }
     zip.finish().unwrap();
     let mut out = Vec::new();
-    assert_eq!(export(&path, &mut out, &Redactor::default(), None).unwrap().entries, 3);
+    assert_eq!(export(&path, Kind::Har, &mut out, &Redactor::default(), None).unwrap().entries, 3);
     let har: Value = serde_json::from_slice(&out).unwrap();
     har["log"]["entries"].as_array().unwrap().iter().for_each(check_entry);
 }
@@ -602,6 +605,6 @@ fn a_damaged_bundle_never_panics() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         fs::write(&damaged, &bytes).unwrap();
-        let _ = export(&damaged, &mut Vec::new(), &Redactor::default(), None);
+        let _ = export(&damaged, Kind::Har, &mut Vec::new(), &Redactor::default(), None);
     }
 }

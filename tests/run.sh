@@ -102,6 +102,7 @@ fi
 install_packages
 mkdir -p "$tools"
 install_python venv requirements.txt
+install_python openapi-python openapi/requirements.txt
 install_python mcp-python-1 mcp/requirements-1.txt
 install_python mcp-python-2 mcp/requirements-2.txt
 install_node node .

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use flowtap::capture::bundle;
 use flowtap::capture::entry::{self, SegmentHeader};
-use flowtap::capture::export::export;
+use flowtap::capture::export::{Kind, export};
 use flowtap::capture::frame::{FileEnd, FrameReader, FrameType, append_frame};
 use flowtap::capture::har::cookies::{Cookie, received, sent};
 use flowtap::capture::read::Bundle;
@@ -117,10 +117,13 @@ pub fn bundle_read(data: &[u8]) {
         read_all(&mut bundle);
     }
     let mut out = Vec::new();
-    if let Ok(exported) = export(&PATH, &mut out, &Redactor::default(), None) {
+    if let Ok(exported) = export(&PATH, Kind::Har, &mut out, &Redactor::default(), None) {
         let har: serde_json::Value = serde_json::from_slice(&out).unwrap_or_default();
         let entries = har["log"]["entries"].as_array().map(Vec::len);
         assert_eq!(entries.map(|count| count as u64), Some(exported.entries));
+    }
+    for kind in Kind::ALL {
+        let _ = export(&PATH, kind, &mut std::io::sink(), &Redactor::default(), None);
     }
     let _ = bundle::part_path(&PATH, 2);
 }

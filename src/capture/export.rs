@@ -1,15 +1,77 @@
-//! A bundle, with all parts of its capture, as one HAR file.
+//! A bundle, with all parts of its capture, as one file of another format.
+//!
+//! The flows are gone through once, and no more than one is held in memory: a format writes each
+//! as it comes, or keeps what it needs of it within named limits.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::capture::har::Log;
-use crate::capture::parts::Parts;
+use crate::capture::flow::Flow;
+use crate::capture::parts::{Parts, Place};
 use crate::capture::private;
 use crate::error::{Error, Result};
 use crate::flow::filter::Filter;
 use crate::flow::redact::Redactor;
 use crate::limits::ASIDE_FILES;
+
+mod curl;
+mod har;
+mod html;
+mod jsonl;
+mod line;
+mod openapi;
+
+/// What a bundle is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// HAR 1.2.
+    Har,
+    /// An object of JSON a line.
+    JsonLines,
+    /// OpenAPI 3.1.
+    OpenApi,
+    /// A page that stands alone.
+    Html,
+    /// A shell script of curl commands.
+    Curl,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [Kind::Har, Kind::JsonLines, Kind::OpenApi, Kind::Html, Kind::Curl];
+
+    /// Its short name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Har => "har",
+            Kind::JsonLines => "jsonl",
+            Kind::OpenApi => "openapi",
+            Kind::Html => "html",
+            Kind::Curl => "curl",
+        }
+    }
+
+    /// What the entries of its files are called.
+    pub fn entries(self) -> &'static str {
+        match self {
+            Kind::Har => "entries",
+            Kind::JsonLines | Kind::Html => "flows",
+            Kind::OpenApi => "operations",
+            Kind::Curl => "commands",
+        }
+    }
+
+    fn format<'r>(self, about: &'r About<'r>) -> Box<dyn Format + 'r> {
+        let redactor = about.redactor;
+        match self {
+            Kind::Har => Box::new(har::Har::new(redactor)),
+            Kind::JsonLines => Box::new(jsonl::JsonLines::new(redactor)),
+            Kind::OpenApi => Box::new(openapi::OpenApi::new(redactor)),
+            Kind::Html => Box::new(html::Report::new(about)),
+            Kind::Curl => Box::new(curl::Script::new(about)),
+        }
+    }
+}
 
 /// What an export wrote.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,19 +80,50 @@ pub struct Exported {
     pub entries: u64,
     /// Parts of the bundle.
     pub parts: usize,
-    /// What could not be read and was left out: a line for each.
+    /// What could not be read, or is too much for the format, and was left out: a line for each.
     pub left_out: Vec<String>,
 }
 
-/// Writes what a bundle holds as HAR, in the order in which it began. Where the bundle is the
-/// first part of a capture, the parts that follow it and stand beside it come with it. A filter
-/// leaves out what it does not match.
+/// A format that is being written.
+trait Format {
+    /// Writes what stands before the flows.
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Takes the next flow, in the order in which they began.
+    fn flow(&mut self, out: &mut dyn Write, one: &One<'_>) -> io::Result<()>;
+
+    /// Writes the rest; gives the number of entries, and adds to `left` what was left out.
+    fn end(&mut self, out: &mut dyn Write, left: &mut Left) -> io::Result<u64>;
+}
+
+/// What was left out: a line for each reason.
+type Left = Vec<String>;
+
+/// What holds for all flows of an export.
+struct About<'r> {
+    /// The bundle's file, without its folder.
+    name: String,
+    redactor: &'r Redactor,
+}
+
+/// A flow, and where it stands.
+struct One<'f> {
+    /// As `inspect --trace` takes it.
+    id: &'f str,
+    place: &'f Place,
+    flow: &'f Flow,
+}
+
+/// Writes what a bundle holds, in the order in which it began. Where the bundle is the first part
+/// of a capture, the parts that follow it and stand beside it come with it. A filter leaves out
+/// what it does not match.
 ///
 /// # Errors
-/// When the bundle cannot be read or `out` cannot be written. A trace that cannot be read is left
+/// When the bundle cannot be read or `out` cannot be written. A flow that cannot be read is left
 /// out, and told of in the result.
 pub fn export(
     bundle: &Path,
+    kind: Kind,
     out: &mut dyn Write,
     redactor: &Redactor,
     filter: Option<&Filter>,
@@ -38,16 +131,24 @@ pub fn export(
     let mut parts = Parts::open(bundle)?;
     let mut exported = Exported { parts: parts.count(), ..Exported::default() };
     let places = parts.places(&mut exported.left_out)?;
-    let written = |error: io::Error| Error::new(format!("cannot write the HAR: {error}"));
-    let mut log = Log::begin(out).map_err(written)?;
+    let written =
+        |error: io::Error| Error::new(format!("cannot write the {}: {error}", kind.name()));
+    let name = bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let about = About { name, redactor };
+    let mut format = kind.format(&about);
+    format.begin(out).map_err(written)?;
     for place in places {
         match parts.read(&place)? {
             Ok(read) if filter.is_some_and(|filter| !read.matches(filter)) => {}
-            Ok(read) => log.entry(&read, redactor).map_err(written)?,
+            Ok(read) => {
+                let id = parts.full_id(&place);
+                let one = One { id: &id, place: &place, flow: &read };
+                format.flow(out, &one).map_err(written)?;
+            }
             Err(error) => exported.left_out.push(error.to_string()),
         }
     }
-    exported.entries = log.end().map_err(written)?;
+    exported.entries = format.end(out, &mut exported.left_out).map_err(written)?;
     Ok(exported)
 }
 

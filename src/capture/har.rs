@@ -13,7 +13,6 @@ use crate::capture::flow::{self, Flow};
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
 
-mod body;
 pub mod cookies;
 mod entry;
 
@@ -28,11 +27,12 @@ pub fn write_har(
 ) -> io::Result<u64> {
     let mut flows: Vec<_> = flows.collect();
     flows.sort_by_key(|flow| (flow.timing.began_us, flow.id));
-    let mut log = Log::begin(out)?;
+    let mut log = Log::default();
+    log.begin(out)?;
     for stored in flows {
-        log.entry(&flow::of_stored(&stored), redactor)?;
+        log.entry(out, &flow::of_stored(&stored), redactor)?;
     }
-    log.end()
+    log.end(out)
 }
 
 /// One flow as an entry of a HAR file.
@@ -43,8 +43,8 @@ pub fn har_entry(stored: &StoredFlow, redactor: &Redactor) -> Value {
 }
 
 /// A HAR file that is being written.
-pub(super) struct Log<'w> {
-    out: &'w mut dyn Write,
+#[derive(Debug, Default)]
+pub(super) struct Log {
     entries: u64,
 }
 
@@ -54,27 +54,31 @@ struct Creator {
     version: &'static str,
 }
 
-impl<'w> Log<'w> {
+impl Log {
     /// Writes what stands before the entries.
-    pub(super) fn begin(out: &'w mut dyn Write) -> io::Result<Self> {
+    pub(super) fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let creator = Creator { name: "flowtap", version: env!("CARGO_PKG_VERSION") };
         out.write_all(b"{\"log\":{\"version\":\"1.2\",\"creator\":")?;
         serde_json::to_writer(&mut *out, &creator)?;
-        out.write_all(b",\"entries\":[")?;
-        Ok(Log { out, entries: 0 })
+        out.write_all(b",\"entries\":[")
     }
 
     /// Writes an entry.
-    pub(super) fn entry(&mut self, flow: &Flow, redactor: &Redactor) -> io::Result<()> {
-        self.out.write_all(if self.entries == 0 { b"\n" } else { b",\n" })?;
+    pub(super) fn entry(
+        &mut self,
+        out: &mut dyn Write,
+        flow: &Flow,
+        redactor: &Redactor,
+    ) -> io::Result<()> {
+        out.write_all(if self.entries == 0 { b"\n" } else { b",\n" })?;
         self.entries += 1;
-        Ok(serde_json::to_writer(&mut *self.out, &entry::Entry::new(flow, redactor))?)
+        Ok(serde_json::to_writer(out, &entry::Entry::new(flow, redactor))?)
     }
 
     /// Writes what stands behind the entries; gives their number.
-    pub(super) fn end(self) -> io::Result<u64> {
-        self.out.write_all(b"\n]}}\n")?;
-        self.out.flush()?;
+    pub(super) fn end(&mut self, out: &mut dyn Write) -> io::Result<u64> {
+        out.write_all(b"\n]}}\n")?;
+        out.flush()?;
         Ok(self.entries)
     }
 }

@@ -4,6 +4,8 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use serde::{Serialize, Serializer};
+
 /// A buffer of JSON. The caller sees to the form; text is escaped here.
 #[derive(Debug, Default)]
 pub(super) struct Json {
@@ -118,6 +120,20 @@ impl Json {
             SocketAddr::V6(address) => _ = write!(self.text, "{address}"),
         }
         self.text.push(b'"');
+    }
+}
+
+/// Microseconds, written as milliseconds; whole ones as integers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Milliseconds(pub(super) u64);
+
+impl Serialize for Milliseconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_multiple_of(1_000) {
+            serializer.serialize_u64(self.0 / 1_000)
+        } else {
+            serializer.serialize_f64(self.0 as f64 / 1_000.0)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::capture::export::{Exported, export, write_whole};
+use crate::capture::export::{Exported, Kind, export, write_whole};
 use crate::cli::results::Reader;
 use crate::cli::settings::Export;
 use crate::cli::words::visible;
@@ -17,32 +17,34 @@ pub fn run(settings: &Export) -> Result<()> {
     let redactor = if settings.redact { Redactor::default() } else { Redactor::off() };
     let bundle = settings.bundle.as_path();
     let filter = settings.filter.as_ref();
-    let Some(file) = &settings.har else {
+    let kind = settings.kind;
+    let Some(file) = &settings.file else {
         let mut out = io::BufWriter::new(Reader::new(io::stdout().lock()));
-        let exported = export(bundle, &mut out, &redactor, filter);
+        let exported = export(bundle, kind, &mut out, &redactor, filter);
         return match exported {
             Err(_) if out.get_ref().has_gone() => Ok(()),
-            exported => exported.map(|exported| say(&exported, "-")),
+            exported => exported.map(|exported| say(kind, &exported, "-")),
         };
     };
     let is_bundle = |bundle| file.canonicalize().is_ok_and(|file| file == bundle);
     if bundle.canonicalize().is_ok_and(is_bundle) {
-        let file = file.display();
-        return Err(Error::usage(format!("--har {file} would replace the bundle itself")));
+        let (kind, file) = (kind.name(), file.display());
+        return Err(Error::usage(format!("--{kind} {file} would replace the bundle itself")));
     }
-    let exported = write_whole(file, |out| export(bundle, out, &redactor, filter))?;
-    say(&exported, &file.display().to_string());
+    let exported = write_whole(file, |out| export(bundle, kind, out, &redactor, filter))?;
+    say(kind, &exported, &file.display().to_string());
     Ok(())
 }
 
-fn say(exported: &Exported, file: &str) {
+fn say(kind: Kind, exported: &Exported, file: &str) {
     let Exported { entries, parts, left_out } = exported;
     let mut text = String::new();
     for line in left_out {
         text.push_str(&format!("warning: left out: {}\n", visible(line)));
     }
     let parts = if *parts > 1 { format!(" of {parts} parts") } else { String::new() };
-    text.push_str(&format!("har    {} ({entries} entries{parts})\n", visible(file)));
+    let (name, counted) = (kind.name(), kind.entries());
+    text.push_str(&format!("{name:<6} {} ({entries} {counted}{parts})\n", visible(file)));
     // There is nobody else to tell when standard error is closed.
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -142,6 +142,12 @@ pub enum Id {
     Limit,
     /// `--har`
     Har,
+    /// `--jsonl`
+    JsonLines,
+    /// `--openapi`
+    OpenApi,
+    /// `--html`
+    Html,
     /// `--redact`
     Redact,
     /// `--filter`

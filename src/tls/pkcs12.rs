@@ -76,7 +76,7 @@ fn hmac(hash: &dyn Hash, key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 /// SHA-256 of the TLS backend.
-fn sha256() -> Option<&'static dyn Hash> {
+pub(crate) fn sha256() -> Option<&'static dyn Hash> {
     provider().cipher_suites.iter().find_map(|suite| {
         let hash = match suite {
             SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,

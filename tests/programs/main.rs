@@ -6,6 +6,8 @@
 
 mod agent;
 mod bundle;
+#[path = "../support/capture.rs"]
+mod capture;
 mod chromium;
 mod curl;
 mod git;
@@ -13,8 +15,10 @@ mod har;
 mod mcp;
 mod mcp_stdio;
 mod node;
+mod openapi;
 mod process;
 mod python;
+mod report;
 mod setting;
 #[path = "../support/toolbox.rs"]
 mod toolbox;

@@ -1,13 +1,12 @@
 //! An entry of a HAR file, field by field.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 
+use crate::capture::body_text::{BodyText, base64};
 use crate::capture::bundle::date_time;
 use crate::capture::flow::{self, Flow, Phases, SocketMessage};
-use crate::capture::har::body::BodyText;
 use crate::capture::har::cookies::{Cookie, received, sent};
+use crate::capture::json::Milliseconds;
 use crate::flow::head::{Field, text};
 use crate::flow::query::{parameters, query};
 use crate::flow::redact::Redactor;
@@ -29,19 +28,6 @@ pub(super) struct Entry {
     resource_type: Option<&'static str>,
     #[serde(rename = "_webSocketMessages", skip_serializing_if = "Option::is_none")]
     web_socket_messages: Option<Vec<WebSocketMessage>>,
-}
-
-/// Microseconds, written as milliseconds; whole ones as integers.
-struct Milliseconds(u64);
-
-impl Serialize for Milliseconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_multiple_of(1_000) {
-            serializer.serialize_u64(self.0 / 1_000)
-        } else {
-            serializer.serialize_f64(self.0 as f64 / 1_000.0)
-        }
-    }
 }
 
 /// Nothing is known of caches.
@@ -247,9 +233,9 @@ fn post_data(message: &flow::Message, redactor: &Redactor) -> Option<PostData> {
         let shown = BodyText::new(body, &mime_type, redactor);
         PostData {
             mime_type,
-            text: shown.text.unwrap_or_default(),
             encoding: shown.encoding,
-            comment: shown.comment,
+            comment: shown.comment(),
+            text: shown.text.unwrap_or_default(),
         }
     })
 }
@@ -290,9 +276,9 @@ fn content(message: &flow::Message, redactor: &Redactor) -> Content {
         size,
         compression: saved,
         mime_type: if content_type.is_empty() { UNKNOWN_TYPE } else { content_type }.to_owned(),
-        text: shown.text,
         encoding: shown.encoding,
-        comment: shown.comment,
+        comment: shown.comment(),
+        text: shown.text,
     }
 }
 
@@ -308,7 +294,7 @@ fn pairs(fields: Vec<Field>) -> Vec<Pair> {
 fn web_socket_message(message: &SocketMessage, redactor: &Redactor) -> WebSocketMessage {
     let data = match message.is_text {
         true => redactor.text("", &text(&message.payload)).into_owned(),
-        false => STANDARD.encode(redactor.bytes("", &message.payload)),
+        false => base64("", &message.payload, redactor),
     };
     WebSocketMessage {
         r#type: if message.sent { "send" } else { "receive" },

@@ -55,7 +55,7 @@ pub(super) const CHECK: CommandText = CommandText {
 pub(super) const EXPORT: CommandText = CommandText {
     name: "export",
     arguments: "[OPTIONS] BUNDLE",
-    about: "Write what a bundle holds, with all its parts, as HAR 1.2",
+    about: "Write what a bundle holds, with all its parts, as a file of another format",
     examples: "  flowtap export capture.zip --har capture.har\n  \
                flowtap export capture.zip --har - --redact",
     runs_program: false,

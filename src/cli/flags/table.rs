@@ -158,6 +158,26 @@ pub const FLAGS: &[Flag] = &[
         .about("Write HAR 1.2 here, in the place of an older file; - is the standard output")
         .takes(Values::Files)
         .of(&[Command::Export]),
+    Flag::new(Id::JsonLines, "jsonl", "FILE")
+        .default("none")
+        .about("Write an object of JSON a line here, as docs/export.md has it")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
+    Flag::new(Id::OpenApi, "openapi", "FILE")
+        .default("none")
+        .about("Write an OpenAPI 3.1 document here of the APIs that were seen")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
+    Flag::new(Id::Html, "html", "FILE")
+        .default("none")
+        .about("Write a report here, one page that needs no network")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
+    Flag::new(Id::Curl, "curl", "FILE")
+        .default("none")
+        .about("Write a shell script here that sends the requests again with curl")
+        .takes(Values::Files)
+        .of(&[Command::Export]),
     Flag::new(Id::Redact, "redact", "")
         .about("Mask passwords, tokens, cookies and other secrets")
         .of(&[Command::Export]),

@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use crate::flow::authentication;
+use crate::flow::head::HeadText;
 use crate::flow::stored::FlowState;
+use crate::flow::template::path_template;
 use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
 use crate::mcp::tools::list::origin;
-use crate::mcp::tools::overview::template::path_template;
 use crate::mcp::tools::reply::{Outcome, Reply, json_chars, shorten};
 use crate::mcp::tools::select::{going_on, select};
 use crate::mcp::tools::shown::Brief;
-
-mod authentication;
-mod template;
 
 /// Endpoints that are listed where nothing else is asked for.
 const ENDPOINTS: usize = 40;
@@ -215,8 +214,9 @@ impl Host {
                 endpoint.keys.insert(shorten(key, 30));
             }
         }
-        for place in authentication::places(flow.flow, query) {
-            *self.authentication.entry(place).or_default() += 1;
+        let head = HeadText::read(&flow.flow.request.head);
+        for place in authentication::places(&head.fields, query) {
+            *self.authentication.entry(shorten(&place.to_string(), 50)).or_default() += 1;
         }
     }
 

@@ -1,8 +1,8 @@
 //! Where authentication sits in a request: the names, never the values.
 
-use crate::flow::head::HeadText;
-use crate::flow::stored::StoredFlow;
-use crate::mcp::tools::reply::shorten;
+use std::fmt;
+
+use crate::flow::head::Field;
 
 /// Schemes of Authorization (RFC 9110 section 16.4.1) that may be named: an unknown first word
 /// could be the secret itself.
@@ -17,28 +17,51 @@ const HINTS: [&str; 10] = [
 /// Names that are credentials as a whole.
 const NAMES: [&str; 6] = ["sid", "sig", "signature", "key", "phpsessid", "jsessionid"];
 
-/// The headers, cookies and query keys that carry credentials. `query` is masked.
-pub(super) fn places(flow: &StoredFlow, query: &str) -> Vec<String> {
+/// Where a credential stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In `Authorization` or `Proxy-Authorization`, as spelled, by a scheme that is known.
+    Authorization(String, Option<&'static str>),
+    /// In another header.
+    Header(String),
+    /// In a cookie.
+    Cookie(String),
+    /// In a parameter of the query.
+    Query(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Authorization(name, Some(scheme)) => write!(f, "header {name} {scheme}"),
+            Place::Authorization(name, None) | Place::Header(name) => write!(f, "header {name}"),
+            Place::Cookie(name) => write!(f, "cookie {name}"),
+            Place::Query(name) => write!(f, "query {name}"),
+        }
+    }
+}
+
+/// The headers, cookies and query keys of a request that carry credentials.
+pub fn places(fields: &[Field], query: &str) -> Vec<Place> {
     let mut places = Vec::new();
-    for field in HeadText::read(&flow.request.head).fields {
+    for field in fields {
         let name = field.name.to_ascii_lowercase();
         if matches!(name.as_str(), "authorization" | "proxy-authorization") {
             let first = field.value.split_once(' ').map(|(scheme, _)| scheme);
             let known = first.and_then(|it| SCHEMES.iter().find(|s| s.eq_ignore_ascii_case(it)));
-            let scheme = known.map(|scheme| format!(" {scheme}")).unwrap_or_default();
-            places.push(format!("header {}{scheme}", field.name));
+            places.push(Place::Authorization(field.name.clone(), known.copied()));
         } else if name == "cookie" {
             // Without a name there is only a value.
             let names = field.value.split(';').filter_map(|it| Some(it.split_once('=')?.0));
             let named = names.map(str::trim).filter(|name| carries_credentials(name));
-            places.extend(named.map(|name| format!("cookie {}", shorten(name, 40))));
+            places.extend(named.map(|name| Place::Cookie(name.to_owned())));
         } else if carries_credentials(&name) && !name.starts_with("sec-") {
-            places.push(format!("header {}", shorten(&field.name, 40)));
+            places.push(Place::Header(field.name.clone()));
         }
     }
     let keys = query.split('&').filter_map(|pair| pair.split('=').next());
     let named = keys.filter(|name| carries_credentials(name));
-    places.extend(named.map(|name| format!("query {}", shorten(name, 40))));
+    places.extend(named.map(|name| Place::Query(name.to_owned())));
     places
 }
 

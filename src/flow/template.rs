@@ -5,18 +5,51 @@ const HEX_CHARS: usize = 8;
 /// Characters from which on a mix of letters and digits is taken for an id.
 const TOKEN_CHARS: usize = 20;
 
+/// A piece of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// What stays the same, slashes and dots included.
+    Same(&'a str),
+    /// An id.
+    Id(&'a str),
+}
+
 /// The template of a path: numbers, UUIDs, hexadecimal and long tokens become `{id}`, also as
 /// parts of a file's name.
-pub(super) fn path_template(path: &str) -> String {
-    let segments = path.split('/').map(|segment| {
-        if is_id(segment) {
-            return "{id}".to_owned();
-        }
-        let parts = segment.split('.').map(|part| if is_id(part) { "{id}" } else { part });
+pub fn path_template(path: &str) -> String {
+    let text = |piece| match piece {
+        Piece::Same(text) => text,
+        Piece::Id(_) => "{id}",
+    };
+    pieces(path).into_iter().map(text).collect()
+}
+
+/// The pieces of a path; all together are the path.
+pub fn pieces(path: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    for segment in path.split_inclusive('/') {
+        let (name, slash) = match segment.strip_suffix('/') {
+            Some(name) => (name, Some("/")),
+            None => (segment, None),
+        };
         // A version such as v1.2 is no id.
-        if is_version(segment) { segment.to_owned() } else { parts.collect::<Vec<_>>().join(".") }
-    });
-    segments.collect::<Vec<_>>().join("/")
+        let dotted = if is_id(name) || is_version(name) { vec![name] } else { dotted(name) };
+        for part in dotted.into_iter().chain(slash) {
+            let is_id = is_id(part) && !is_version(part);
+            pieces.push(if is_id { Piece::Id(part) } else { Piece::Same(part) });
+        }
+    }
+    pieces
+}
+
+/// The parts of a name, with the dots between them.
+fn dotted(name: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for (number, part) in name.split('.').enumerate() {
+        let dot = (number > 0).then_some(".");
+        parts.extend(dot.into_iter().chain([part]));
+    }
+    parts
 }
 
 fn is_version(segment: &str) -> bool {
@@ -25,7 +58,8 @@ fn is_version(segment: &str) -> bool {
     })
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether a text is made by machines to name one of many.
+pub fn is_id(text: &str) -> bool {
     let count = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
     let (digits, hex) = (count(u8::is_ascii_digit), count(u8::is_ascii_hexdigit));
     let dashes = count(|byte| matches!(byte, b'-' | b'_'));
@@ -65,6 +99,10 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(path_template(path), template, "{path}");
+            let whole = pieces(path).into_iter().map(|piece| match piece {
+                Piece::Same(text) | Piece::Id(text) => text,
+            });
+            assert_eq!(whole.collect::<String>(), path);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A body as HAR has it: text where it is text, base64 where it is not.
+//! A body as exports have it: text where it is text, base64 where it is not.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ pub(super) struct BodyText {
     /// `base64`, if the text is.
     pub(super) encoding: Option<&'static str>,
     /// What a reader should know.
-    pub(super) comment: Option<String>,
+    pub(super) note: Option<String>,
 }
 
 impl BodyText {
@@ -41,16 +41,26 @@ impl BodyText {
                     shown.text = Some(redactor.text(content_type, &text).into_owned());
                 }
                 None => {
-                    let bytes = redactor.bytes(content_type, &body.bytes);
-                    shown.text = Some(STANDARD.encode(bytes));
+                    shown.text = Some(base64(content_type, &body.bytes, redactor));
                     shown.encoding = Some("base64");
-                    notes.push("binary, as base64".to_owned());
                 }
             }
         }
-        shown.comment = (!notes.is_empty()).then(|| notes.join("; "));
+        shown.note = (!notes.is_empty()).then(|| notes.join("; "));
         shown
     }
+
+    /// What is to be said of it where the encoding alone says too little.
+    pub(super) fn comment(&self) -> Option<String> {
+        let encoding = self.encoding.map(|_| "binary, as base64");
+        let said: Vec<_> = self.note.as_deref().into_iter().chain(encoding).collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
+/// Bytes that are no text, masked.
+pub(super) fn base64(content_type: &str, bytes: &[u8], redactor: &Redactor) -> String {
+    STANDARD.encode(redactor.bytes(content_type, bytes))
 }
 
 #[cfg(test)]
@@ -67,6 +77,10 @@ mod tests {
         let shown = text(&body, "", &Redactor::off());
         assert_eq!(shown.text.as_deref(), Some("/yB0b2tlbj1hYmM="));
         assert_eq!(shown.encoding, Some("base64"));
+        assert_eq!(
+            (shown.note.as_deref(), shown.comment().as_deref()),
+            (None, Some("binary, as base64"))
+        );
         let shown = text(&body, "", &Redactor::default());
         assert_eq!(shown.text.as_deref(), Some("/yB0b2tlbj0qKio="));
     }
@@ -83,7 +97,7 @@ mod tests {
         assert_eq!(text(&body, "", &Redactor::off()).text.as_deref(), Some("H4s="));
         let shown = text(&body, "", &Redactor::default());
         assert_eq!(shown.text, None);
-        let comment = shown.comment.unwrap();
+        let comment = shown.comment().unwrap();
         assert!(comment.contains("gzip") && comment.contains("first 2 of 9 bytes"), "{comment}");
     }
 

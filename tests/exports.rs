@@ -1,0 +1,224 @@
+//! Bundles as files of other formats than HAR.
+// Clippy takes what stands beside the test functions for production code.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/capture.rs"]
+mod capture;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::Command;
+
+use flowtap::capture::entry::ended;
+use flowtap::capture::export::{Kind, export};
+use flowtap::flow::filter::Filter;
+use flowtap::flow::record::*;
+use flowtap::flow::redact::Redactor;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use capture::{Capture, at, exchange, gzip, send, text_body, websocket};
+
+/// A bundle of two parts: a flow with coded JSON, one with a binary body, a WebSocket, a failure.
+fn bundle() -> (TempDir, PathBuf) {
+    let capture = Capture::start(2);
+    let mut first = exchange(1);
+    first.request.head = "POST /v1/items/7?q=x%20y&token=S3CRET HTTP/1.1\r\nHost: a.example\r\n\
+                          Authorization: Bearer S3CRET\r\nX-Two: 1\r\nX-Two: 2\r\n\
+                          Content-Type: application/json\r\n\r\n"
+        .into();
+    first.request.body = text_body("{\"password\":\"S3CRET\",\"n\":1}");
+    let head = "HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 99\r\n\
+                Content-Type: application/json\r\n\r\n";
+    capture.respond(&mut first, head, &gzip("{\"é\":null}".as_bytes()));
+    send(&capture, vec![ended(&first)]);
+    let mut second = exchange(2);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n";
+    capture.respond(&mut second, head, b"\x89PNG\0");
+    send(&capture, vec![ended(&second)]);
+    let mut socket = websocket(900, &["one"]);
+    let binary = WebSocketMessage {
+        flow: FlowId(900),
+        direction: Direction::Receive,
+        opcode: Opcode::Binary,
+        compressed: false,
+        time_us: at(900),
+        payload: b"\xff"[..].into(),
+    };
+    socket.insert(2, FlowEvent::WebSocketMessage(binary));
+    send(&capture, socket);
+    let mut failed = exchange(1_000);
+    failed.request.body = text_body("");
+    failed.response = None;
+    failed.error = Some("connection refused".into());
+    send(&capture, vec![ended(&failed)]);
+    let (folder, _, summary) = capture.finish_in_place();
+    let path = summary.paths[0].clone();
+    (folder, path)
+}
+
+/// What is exported, as text.
+fn exported(path: &std::path::Path, kind: Kind, redactor: &Redactor, filter: &str) -> String {
+    let mut out = Vec::new();
+    let filter = Filter::parse(filter).unwrap();
+    let exported = export(path, kind, &mut out, redactor, filter.as_ref()).unwrap();
+    assert_eq!(exported.left_out, [""; 0]);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn json_lines_have_every_flow_with_every_key() {
+    let (_folder, path) = bundle();
+    let text = exported(&path, Kind::JsonLines, &Redactor::off(), "");
+    let lines: Vec<Value> = text.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!(lines.len(), 4);
+    let expected = json!({
+        "id": "t_0001", "part": 1, "time": "2023-11-14T22:13:20.001+00:00",
+        "method": "POST", "url": "https://a.example/v1/items/7?q=x%20y&token=S3CRET",
+        "scheme": "https", "host": "a.example", "port": 443, "path": "/v1/items/7",
+        "query": [["q", "x y"], ["token", "S3CRET"]], "status": 201,
+        "request": {
+            "http_version": "HTTP/1.1",
+            "headers": [
+                ["Host", "a.example"], ["Authorization", "Bearer S3CRET"], ["X-Two", "1"],
+                ["X-Two", "2"], ["Content-Type", "application/json"],
+            ],
+            "body": {"size": 27, "wire_size": 27, "text": "{\"password\":\"S3CRET\",\"n\":1}"},
+        },
+        "response": {
+            "reason": "Created", "http_version": "HTTP/1.1",
+            "headers": [
+                ["Content-Encoding", "gzip"], ["Content-Length", "99"],
+                ["Content-Type", "application/json"],
+            ],
+            "body": {"size": 11, "wire_size": 99, "text": "{\"é\":null}"},
+        },
+        "timing": {
+            "dns_ms": null, "connect_ms": null, "tls_ms": null,
+            "send_ms": 0, "wait_ms": 1.5, "receive_ms": 0, "total_ms": 2,
+        },
+        "server": {"address": "192.0.2.1", "connection": 1},
+        "error": null, "replayed": false, "messages": null,
+    });
+    assert_eq!(lines[0], expected);
+    let png = json!({"size": 5, "wire_size": 5, "base64": "iVBORwA="});
+    assert_eq!(lines[1]["response"]["body"], png);
+    let messages = json!([
+        {"direction": "send", "time": "2023-11-14T22:13:21.110+00:00", "size": 3, "text": "one"},
+        {"direction": "receive", "time": "2023-11-14T22:13:21.110+00:00", "size": 1,
+         "base64": "/w=="},
+    ]);
+    assert_eq!((&lines[2]["messages"], &lines[2]["id"]), (&messages, &json!("ws_0001")));
+    assert_eq!((&lines[3]["part"], &lines[3]["id"]), (&json!(2), &json!("2:t_0001")));
+    assert_eq!(lines[2]["scheme"], "ws");
+    assert_eq!(
+        (&lines[3]["error"], &lines[3]["status"]),
+        (&json!("connection refused"), &json!(null))
+    );
+    assert_eq!((&lines[3]["response"], &lines[3]["request"]["body"]), (&json!(null), &json!(null)));
+    for line in &lines {
+        let keys = |line: &Value| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(line), keys(&lines[0]));
+    }
+}
+
+#[test]
+fn every_format_masks_and_filters() {
+    let (folder, path) = bundle();
+    for kind in Kind::ALL {
+        let masked = exported(&path, kind, &Redactor::default(), "");
+        assert!(!masked.contains("S3CRET"), "{}: {masked}", kind.name());
+        assert!(masked.contains("a.example"), "{}: {masked}", kind.name());
+        let filtered = exported(&path, kind, &Redactor::off(), "~d ws.example");
+        assert!(!filtered.contains("a.example"), "{}: {filtered}", kind.name());
+
+        // The command writes the same.
+        let file = folder.path().join("exported");
+        let output = Command::new(env!("CARGO_BIN_EXE_flowtap"))
+            .args(["export", "--redact"])
+            .arg(&path)
+            .arg(format!("--{}", kind.name()))
+            .arg(&file)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && told.contains(kind.entries()), "{told}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), masked);
+    }
+}
+
+/// An origin that takes so many requests and gives the bytes of each.
+fn origin(requests: usize) -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, taken) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for _ in 0..requests {
+            sender.send(take(&listener)).unwrap();
+        }
+    });
+    (address, taken)
+}
+
+/// Takes one request, as long as its Content-Length says.
+fn take(listener: &std::net::TcpListener) -> Vec<u8> {
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let mut taken = Vec::new();
+    let mut piece = [0; 65_536];
+    loop {
+        let read = socket.read(&mut piece).unwrap();
+        taken.extend_from_slice(&piece[..read]);
+        let Some(end) = taken.windows(4).position(|it| it == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&taken[..end]).to_lowercase();
+        let length = head.split("content-length: ").nth(1);
+        let length = length.map_or(0, |it| it.lines().next().unwrap().parse().unwrap());
+        if read == 0 || taken.len() >= end + 4 + length {
+            break;
+        }
+    }
+    socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    taken
+}
+
+#[test]
+fn a_script_sends_the_requests_again() {
+    let bodies = [b"a 'quoted' $HOME `id`\n\0\xff".to_vec(), vec![b'x'; 200_000], Vec::new()];
+    let (address, taken) = origin(bodies.len());
+    let capture = Capture::start(100);
+    for (number, body) in bodies.iter().enumerate() {
+        let mut flow = exchange(number as u64 + 1);
+        let method = if body.is_empty() { "DELETE" } else { "POST" };
+        flow.scheme = Scheme::Http;
+        flow.request.head = format!(
+            "{method} /{number}?a=$(touch%20hit)&b='c' HTTP/1.1\r\nHost: {address}\r\n\
+             X-Odd: $(touch hit) `touch hit` '\"\\\r\n\r\n"
+        )
+        .into();
+        let text = body.clone();
+        flow.request.body = Body { size: text.len() as u64, tail: text.into(), sent_ahead: 0 };
+        send(&capture, vec![ended(&flow)]);
+    }
+    let (folder, _, summary) = capture.finish_in_place();
+    let script = exported(&summary.paths[0], Kind::Curl, &Redactor::off(), "");
+    std::fs::write(folder.path().join("again.sh"), &script).unwrap();
+    let status = Command::new("sh")
+        .arg("again.sh")
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{script}");
+    for (number, body) in bodies.iter().enumerate() {
+        let taken = taken.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let text = String::from_utf8_lossy(&taken);
+        assert!(
+            text.contains(&format!(" /{number}?a=$(touch%20hit)&b='c' HTTP/1.1\r\n")),
+            "{text}"
+        );
+        assert!(text.contains("X-Odd: $(touch hit) `touch hit` '\"\\\r\n"), "{text}");
+        assert!(taken.ends_with(body), "{number}");
+    }
+    assert!(!folder.path().join("hit").exists());
+}
