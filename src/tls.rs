@@ -4,6 +4,7 @@ pub mod authority;
 pub(crate) mod ca_file;
 pub mod cert_cache;
 pub(crate) mod der;
+pub mod facts;
 pub mod hello;
 pub(crate) mod key_file;
 pub mod leaf;

@@ -65,6 +65,7 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         mcp: None,
         max_flows: 1,
         options: Options::default(),
+        qr: false,
     };
     let parts = ServerParts {
         server_tls: None,

@@ -13,10 +13,13 @@ use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
 
+mod ca;
 mod export;
 mod inspect;
 mod recover;
 
+pub use ca::{CaChange, CaCheck, CaExport, CaFormat, CaPlace, CaShow, CaStores};
+pub use ca::{ca, ca_check, ca_export, ca_install, ca_uninstall};
 pub use export::{Export, export};
 pub use inspect::{Inspect, inspect};
 pub use recover::{Recover, recover};
@@ -79,6 +82,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             }
             Id::McpToken => mcp.token = Some(mcp_token("--mcp-token", &value)?),
             Id::NoMcp => serves_mcp = false,
+            Id::Qr => config.qr = true,
             _ => return Err(Error::new("a flag of another command")),
         }
     }
@@ -119,6 +123,7 @@ fn defaults() -> Config {
         mcp: None,
         max_flows: STORED_FLOWS,
         options: Options::default(),
+        qr: false,
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         mcp: None,
         max_flows: 100,
         options: Options::default(),
+        qr: false,
     }
 }
 

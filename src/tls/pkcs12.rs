@@ -23,12 +23,17 @@ const ITERATIONS: u16 = 2048;
 /// The file for this certificate: nothing is encrypted, and the integrity check, which readers
 /// insist on, is made with the empty password. The same certificate gives the same file.
 pub fn certificate_only(certificate_der: &[u8]) -> Vec<u8> {
+    certificate_with_password(certificate_der, "")
+}
+
+/// The file for this certificate with the integrity check of a password. Nothing is encrypted.
+pub fn certificate_with_password(certificate_der: &[u8], password: &str) -> Vec<u8> {
     let certificate = element(OCTET_STRING, &[certificate_der]);
     let bag = sequence(&[&oid(X509_CERTIFICATE), &element(context(0), &[&certificate])]);
     let safe_bag = sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag])]);
     let safe = data_content(&sequence(&[&safe_bag]));
     let authenticated = sequence(&[&safe]);
-    let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, &authenticated));
+    let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, password, &authenticated));
     sequence(&[&element(INTEGER, &[&[3]]), &data_content(&authenticated), &mac])
 }
 
@@ -38,11 +43,11 @@ fn data_content(content: &[u8]) -> Vec<u8> {
     sequence(&[&oid(DATA), &element(context(0), &[&octets])])
 }
 
-/// MacData over `message` for the empty password.
-fn mac_data(hash: &dyn Hash, message: &[u8]) -> Vec<u8> {
+/// MacData over `message`.
+fn mac_data(hash: &dyn Hash, password: &str, message: &[u8]) -> Vec<u8> {
     let digest_of_message = hash.hash(message);
     let salt = digest_of_message.as_ref().get(..8).unwrap_or_default();
-    let key = derive_mac_key(hash, salt);
+    let key = derive_mac_key(hash, password, salt);
     let tag = hmac(hash, &key, message);
     let algorithm = sequence(&[&oid(SHA256), &element(NULL, &[])]);
     let digest = sequence(&[&algorithm, &element(OCTET_STRING, &[&tag])]);
@@ -50,13 +55,16 @@ fn mac_data(hash: &dyn Hash, message: &[u8]) -> Vec<u8> {
     sequence(&[&digest, &element(OCTET_STRING, &[salt]), &iterations])
 }
 
-/// RFC 7292 appendix B.2 with the empty password, for a key no longer than one digest: then the
-/// first round of its step 6 is the result.
-fn derive_mac_key(hash: &dyn Hash, salt: &[u8]) -> Vec<u8> {
+/// RFC 7292 appendix B.2 for a key no longer than one digest: then the first round of its step 6
+/// is the result.
+fn derive_mac_key(hash: &dyn Hash, password: &str, salt: &[u8]) -> Vec<u8> {
     let mut input = vec![3_u8; BLOCK];
     input.extend(salt.iter().cycle().take(BLOCK));
-    // The empty password is a BMPString of its terminator alone: zeros, repeated.
-    input.resize(3 * BLOCK, 0);
+    // A BMPString with its terminator (appendix B.1), repeated until it fills whole blocks.
+    let units = password.encode_utf16().chain([0]);
+    let password: Vec<u8> = units.flat_map(u16::to_be_bytes).collect();
+    let filled = password.len().next_multiple_of(BLOCK);
+    input.extend(password.iter().cycle().take(filled));
     let mut key = hash.hash(&input).as_ref().to_vec();
     for _ in 1..ITERATIONS {
         key = hash.hash(&key).as_ref().to_vec();
@@ -76,7 +84,7 @@ fn hmac(hash: &dyn Hash, key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 /// SHA-256 of the TLS backend.
-fn sha256() -> Option<&'static dyn Hash> {
+pub(crate) fn sha256() -> Option<&'static dyn Hash> {
     provider().cipher_suites.iter().find_map(|suite| {
         let hash = match suite {
             SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
