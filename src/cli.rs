@@ -18,6 +18,7 @@ mod mcp;
 mod packing;
 mod printer;
 pub mod proxy;
+mod qr;
 pub mod recover;
 mod running;
 pub mod settings;

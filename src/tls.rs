@@ -6,6 +6,7 @@ pub mod cert_cache;
 pub(crate) mod der;
 pub mod facts;
 pub mod hello;
+pub mod judge;
 pub(crate) mod key_file;
 pub mod leaf;
 pub(crate) mod pem;

@@ -1,49 +1,64 @@
 //! `flowtap ca`: shows the CA, exports its certificate, and has trust stores take it.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use crate::capture::export::write_whole;
-use crate::cli::settings::{CaChange, CaCheck, CaExport, CaFormat, CaShow};
+use crate::cli::qr;
+use crate::cli::settings::{self, CaChange, CaCheck, CaExport, CaFormat, CaShow, CaStores};
+use crate::cli::words::visible;
 use crate::error::{Error, Result};
+use crate::net::lan::lan_address;
+use crate::tls::authority::Authority;
 use crate::tls::facts::CertificateFacts;
-use crate::tls::pkcs12::certificate_with_password;
+use crate::tls::pkcs12::trust_store;
+use crate::trust::{self, CaCertificate, Direction, Machine, Store, SystemRunner, Wanted};
 
+mod change;
+mod check;
 mod show;
 
-/// Shows the CA, which is made where there is none yet.
+/// Shows the CA, which is made where there is none yet, and where it is trusted; or a QR code.
 ///
 /// # Errors
 /// When the CA cannot be read or made.
 pub fn show(settings: &CaShow) -> Result<()> {
+    if settings.qr {
+        let address = lan_address().map(|ip| (ip, settings.port).into());
+        let hint = "The proxy has to run for that: flowtap proxy --qr --listen 0.0.0.0\n";
+        return print(&(qr::page(address, qr::is_coloured(&io::stdout())) + hint));
+    }
     let authority = settings.place.open()?;
-    let text = show::text(&authority, &facts(authority.certificate_der())?);
-    // A reader that has gone, as `head` does, is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
-    Ok(())
+    let ca = certificate(&authority)?;
+    print(&show::text(&authority, &ca.facts))?;
+    let machine = Machine::this(settings::home());
+    let (stores, _) = trust::find(&machine, ALL);
+    let rows = stores.iter().map(|store| show::row(store, &ca, &mut SystemRunner));
+    rows.map(|row| print(&row)).collect()
 }
 
 /// Has trust stores take the CA.
 ///
 /// # Errors
 /// When something of it could not be done.
-pub fn install(_settings: &CaChange) -> Result<()> {
-    Err(Error::new("ca install is not made yet"))
+pub fn install(settings: &CaChange) -> Result<()> {
+    change::run(Direction::Install, settings)
 }
 
 /// Takes the CA out of trust stores.
 ///
 /// # Errors
 /// When something of it could not be done.
-pub fn uninstall(_settings: &CaChange) -> Result<()> {
-    Err(Error::new("ca uninstall is not made yet"))
+pub fn uninstall(settings: &CaChange) -> Result<()> {
+    change::run(Direction::Uninstall, settings)
 }
 
 /// Proves that the CA is trusted.
 ///
 /// # Errors
 /// When it is not trusted where it should be.
-pub fn check(_settings: &CaCheck) -> Result<()> {
-    Err(Error::new("ca check is not made yet"))
+pub fn check(settings: &CaCheck) -> Result<()> {
+    check::run(settings)
 }
 
 /// Writes the certificate, without its key.
@@ -55,7 +70,7 @@ pub fn export(settings: &CaExport) -> Result<()> {
     let content = match settings.format {
         CaFormat::Pem => authority.certificate_pem().into_bytes(),
         CaFormat::Der => authority.certificate_der().to_vec(),
-        CaFormat::P12 => certificate_with_password(authority.certificate_der(), &settings.password),
+        CaFormat::P12 => trust_store(authority.certificate_der(), &settings.password),
     };
     let Some(file) = &settings.output else {
         return match io::stdout().write_all(&content).and_then(|()| io::stdout().flush()) {
@@ -74,7 +89,41 @@ pub fn export(settings: &CaExport) -> Result<()> {
     write_whole(file, |out| out.write_all(&content).map_err(failed))
 }
 
-fn facts(certificate_der: &[u8]) -> Result<CertificateFacts> {
-    CertificateFacts::read(certificate_der)
-        .ok_or_else(|| Error::new("the CA's certificate cannot be read"))
+/// All stores.
+const ALL: Wanted<'_> = Wanted { system: true, nss: true, java: true, java_homes: &[] };
+
+/// The stores that a command is about: all, where none is named.
+fn wanted(stores: &CaStores) -> Wanted<'_> {
+    if stores.none_named() {
+        return ALL;
+    }
+    let CaStores { system, nss, java, java_homes } = stores;
+    Wanted { system: *system, nss: *nss, java: *java, java_homes }
+}
+
+/// What is to be trusted, without its key.
+fn certificate(authority: &Authority) -> Result<CaCertificate> {
+    let der = authority.certificate_der();
+    let facts = CertificateFacts::read(der)
+        .ok_or_else(|| Error::new("the CA's certificate cannot be read"))?;
+    // Where there is no file with the certificate alone, it is the CA's own, which has the key.
+    let file = Some(authority.certificate_path()).filter(|file| file != authority.path());
+    let absolute = |file: PathBuf| std::path::absolute(&file).unwrap_or(file);
+    Ok(CaCertificate {
+        der: der.to_vec(),
+        pem: authority.certificate_pem(),
+        facts,
+        file: file.map(absolute),
+    })
+}
+
+/// Says something of a store, in a line below its name.
+fn about(store: &Store) -> String {
+    visible(&store.label()).into_owned()
+}
+
+fn print(text: &str) -> Result<()> {
+    // A reader that has gone, as `head` does, is no failure.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
 }

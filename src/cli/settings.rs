@@ -107,7 +107,8 @@ pub fn discover(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     Ok(config)
 }
 
-fn defaults() -> Config {
+/// A proxy as it is without any flag.
+pub(super) fn defaults() -> Config {
     let home = home();
     Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::cli::words::visible;
 use crate::tls::authority::{Authority, Origin};
 use crate::tls::facts::{CertificateFacts, day, fingerprint};
+use crate::trust::{CaCertificate, Runner, State, Store};
 
 /// The lines that tell what there is to know of the CA.
 pub(super) fn text(authority: &Authority, facts: &CertificateFacts) -> String {
@@ -31,5 +32,18 @@ pub(super) fn text(authority: &Authority, facts: &CertificateFacts) -> String {
     let days = facts.days_left(OffsetDateTime::now_utc());
     line("valid from", &day(facts.not_before.date()));
     line("valid until", &format!("{} ({days} days left)", day(facts.not_after.date())));
+    if let Some(why) = authority.readable_by_others() {
+        line("WARNING", &format!("the CA file has a key, and {why}"));
+    }
     text
+}
+
+/// Whether a store trusts the CA.
+pub(super) fn row(store: &Store, ca: &CaCertificate, runner: &mut dyn Runner) -> String {
+    let (what, more) = match store.state(ca, runner) {
+        State::Trusted => ("trusted", String::new()),
+        State::Absent => ("not trusted", String::new()),
+        State::Unknown(why) => ("not known", format!(": {why}")),
+    };
+    format!("{what:<12} {}{}\n", super::about(store), visible(&more))
 }
