@@ -274,6 +274,45 @@ fn nss_is_told_to_trust_and_to_forget() {
     assert_eq!(again.matches("nothing to do").count(), 2, "{again}");
 }
 
+/// At a terminal somebody is asked, and only a yes is one.
+#[test]
+fn a_terminal_is_asked() {
+    let user = User::new();
+    make_database(&user.at(".pki/nssdb"));
+    let answered = |hex: &str| {
+        let runner = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proxy/support/terminal.py");
+        let mut command = tool("timeout", &["60", "python3", runner]);
+        command
+            .args([env!("CARGO_BIN_EXE_flowtap"), "ca", "install", "--nss"])
+            .env("HOME", user.0.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut keyboard = child.stdin.take().unwrap();
+        keyboard.write_all(format!("type {hex}\n").as_bytes()).unwrap();
+        let mut shown = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+        child.wait().unwrap();
+        drop(keyboard);
+        shown
+    };
+    for no in ["6e0a", "0a"] {
+        let shown = answered(no);
+        assert!(shown.contains("Go on? [y/N]") && shown.contains("nothing was changed"), "{shown}");
+        assert!(shown.contains("exit 1"), "{shown}");
+        assert!(!listed(&user.at(".pki/nssdb")).contains("flowtap"));
+    }
+    let shown = answered("790a");
+    assert!(shown.contains("exit 0"), "{shown}");
+    assert!(listed(&user.at(".pki/nssdb")).contains("flowtap"));
+}
+
+#[test]
+fn no_ca_is_made_to_be_removed() {
+    let user = User::new();
+    let failed = user.ca(&["uninstall", "--yes"]).failed(1);
+    assert!(failed.contains("--confdir") && !user.at(".flowtap").exists(), "{failed}");
+}
+
 #[test]
 fn a_browser_that_was_never_started_gets_a_database() {
     let user = User::new();
@@ -366,16 +405,16 @@ fn the_store_of_the_system_is_told_to_trust_and_to_forget() {
         mount -o remount,ro,bind /
         if touch /etc/written 2>/dev/null; then echo "this would change the machine"; exit 9; fi
         openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt "$CERTIFICATE" && exit 8
-        "$FLOWTAP" ca check && exit 7
+        "$FLOWTAP" ca check --system && exit 7
         "$FLOWTAP" ca install --system --yes
         test -f "/usr/local/share/ca-certificates/$NAME.crt"
         openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt "$CERTIFICATE"
         openssl verify -CApath /etc/ssl/certs "$CERTIFICATE"
-        "$FLOWTAP" ca check
+        "$FLOWTAP" ca check --system
         "$FLOWTAP" ca install --system | grep 'nothing to do'
         "$FLOWTAP" ca uninstall --system --yes
         test -z "$(find /usr/local/share/ca-certificates /etc/ssl/certs -name "$NAME*")"
-        "$FLOWTAP" ca check && exit 6
+        "$FLOWTAP" ca check --system && exit 6
         "$FLOWTAP" ca uninstall --system | grep 'nothing to do'
         echo all of it
     "#;
@@ -413,21 +452,23 @@ fn a_check_passes_only_where_the_ca_is_trusted() {
     {
         assert!(passed.contains(words), "{words}: {passed}");
     }
-    let failed = check(&another, &[]).failed(1);
+    let failed = check(&another, &["--system"]).failed(1);
+    assert!(failed.contains("unset SSL_CERT_FILE"), "{failed}");
+    let failed = user.ca(&["check", "--system"]).failed(1);
     assert!(failed.contains("flowtap ca install --system"), "{failed}");
     // What stands behind the proxy may fail: the certificate was shown all the same.
-    let dead = check(&certificate, &["127.0.0.1:9"]).ok();
+    let dead = check(&certificate, &["--system", "127.0.0.1:9"]).ok();
     assert!(dead.contains("answer       HTTP/1.1 502 "), "{dead}");
     // A running proxy is asked, and whose CA it has is seen.
     let running = Proxy::start(&user, &[]);
-    let passed = check(&certificate, &["--proxy", &running.url]).ok();
+    let passed = check(&certificate, &["--system", "--proxy", &running.url]).ok();
     assert!(passed.contains(running.url.strip_prefix("http://").unwrap()), "{passed}");
     let foreign = Proxy::start(&other, &[]);
-    let failed = check(&certificate, &["--proxy", &foreign.url]).failed(1);
+    let failed = check(&certificate, &["--system", "--proxy", &foreign.url]).failed(1);
     assert!(failed.contains("was not made by this CA"), "{failed}");
     let url = running.url.clone();
     drop(running);
-    let failed = check(&certificate, &["--proxy", &url]).failed(1);
+    let failed = check(&certificate, &["--system", "--proxy", &url]).failed(1);
     assert!(failed.contains("cannot be reached"), "{failed}");
 }
 

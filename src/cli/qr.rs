@@ -79,7 +79,7 @@ mod tests {
         let rows: Vec<Vec<char>> = printed.lines().map(|line| line.chars().collect()).collect();
         let (width, height) = (rows[0].len() * SCALE, rows.len() * 2 * SCALE);
         let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
-            let upper = (y / SCALE) % 2 == 0;
+            let upper = (y / SCALE).is_multiple_of(2);
             let light = match rows[y / SCALE / 2][x / SCALE] {
                 '█' => true,
                 '▀' => upper,

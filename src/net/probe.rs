@@ -3,12 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConnection, Stream};
 
 use crate::error::{Error, Result};
-use crate::limits::{CHECK_HEAD_BYTES, CHECK_WAIT};
+use crate::limits::CHECK_HEAD_BYTES;
 use crate::tls::judge::{client_that_takes_any, server_name};
 
 /// What came of the request.
@@ -20,12 +21,13 @@ pub struct Probe {
     pub answer: std::result::Result<String, String>,
 }
 
-/// Asks for the first page of a host, by HTTPS through a proxy. Any chain is taken.
+/// Asks for the first page of a host, by HTTPS through a proxy. `wait` is how long each piece of
+/// what comes may take. Any chain is taken.
 ///
 /// # Errors
 /// When the proxy cannot be reached or opens no tunnel, or when there is no TLS in it.
-pub fn probe(proxy: (&str, u16), host: (&str, u16)) -> Result<Probe> {
-    let mut stream = connect(proxy)?;
+pub fn probe(proxy: (&str, u16), host: (&str, u16), wait: Duration) -> Result<Probe> {
+    let mut stream = connect(proxy, wait)?;
     let (proxy, (name, port)) = (shown(proxy), host);
     let to = shown(host);
     let cut = |error: io::Error| Error::new(format!("{proxy} does not answer: {}", words(&error)));
@@ -53,7 +55,7 @@ pub fn probe(proxy: (&str, u16), host: (&str, u16)) -> Result<Probe> {
     Ok(Probe { chain, answer: answer.map_err(|error| words(&error)) })
 }
 
-fn connect(proxy: (&str, u16)) -> Result<TcpStream> {
+fn connect(proxy: (&str, u16), wait: Duration) -> Result<TcpStream> {
     let shown = shown(proxy);
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(format!("the proxy {shown} cannot be reached: {error}; is it running?"))
@@ -62,11 +64,11 @@ fn connect(proxy: (&str, u16)) -> Result<TcpStream> {
         proxy.to_socket_addrs().map_err(|error| failed(&error))?.collect();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses {
-        match TcpStream::connect_timeout(&address, CHECK_WAIT) {
+        match TcpStream::connect_timeout(&address, wait) {
             Ok(stream) => {
                 stream
-                    .set_read_timeout(Some(CHECK_WAIT))
-                    .and_then(|()| stream.set_write_timeout(Some(CHECK_WAIT)))
+                    .set_read_timeout(Some(wait))
+                    .and_then(|()| stream.set_write_timeout(Some(wait)))
                     .map_err(|error| failed(&error))?;
                 return Ok(stream);
             }
@@ -94,9 +96,7 @@ fn first_line(from: &mut impl Read) -> io::Result<String> {
 
 fn words(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("nothing came within {} s", CHECK_WAIT.as_secs())
-        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing came in time".to_owned(),
         io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
         _ => error.to_string(),
     }
@@ -117,6 +117,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::limits::CHECK_WAIT;
 
     /// What a probe says of a proxy that answers CONNECT with this and closes.
     fn failure(answer: Vec<u8>) -> String {
@@ -128,7 +129,8 @@ mod tests {
             first_line(&mut client).unwrap();
             let _ = client.write_all(&answer);
         });
-        let failed = probe(("127.0.0.1", port), ("a.example", 443)).unwrap_err().to_string();
+        let failed = probe(("127.0.0.1", port), ("a.example", 443), CHECK_WAIT);
+        let failed = failed.unwrap_err().to_string();
         server.join().unwrap();
         failed
     }
@@ -147,6 +149,16 @@ mod tests {
     fn a_head_without_an_end_is_given_up() {
         let endless = failure(vec![b'a'; CHECK_HEAD_BYTES + 1]);
         assert!(endless.contains("too long"), "{endless}");
+    }
+
+    #[test]
+    fn a_proxy_that_says_nothing_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let wait = Duration::from_millis(50);
+        let silent = probe(("127.0.0.1", port), ("a.example", 443), wait);
+        let silent = silent.unwrap_err().to_string();
+        assert!(silent.ends_with("does not answer: nothing came in time"), "{silent}");
     }
 
     #[test]

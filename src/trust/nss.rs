@@ -30,7 +30,7 @@ pub(super) fn find(machine: &Machine) -> Vec<Database> {
         }
     }
     let is_there = |name: &&str| machine.command(name).is_some();
-    if found.is_empty() && CHROMIUM_COMMANDS.iter().any(|name| is_there(&name)) {
+    if found.is_empty() && CHROMIUM_COMMANDS.iter().any(is_there) {
         found.push((home.join(".pki/nssdb"), CHROMIUM));
     }
     for profiles in firefox_folders(home) {

@@ -19,6 +19,13 @@ use crate::trust::{
 /// Says what is to be done, asks, does it, and tells of each step.
 pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
     let machine = Machine::this(settings::home());
+    if direction == Direction::Uninstall && !is_made(&settings.place) {
+        let confdir = settings.place.confdir.display();
+        return Err(Error::new(format!(
+            "there is no CA in {confdir}, so it cannot be told what to remove: name its folder \
+             with --confdir, or its file with --ca"
+        )));
+    }
     refuse_wrong_user(&settings.place, machine.is_root)?;
     let authority = settings.place.open()?;
     let ca = certificate(&authority)?;
@@ -37,17 +44,17 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
         visible(&authority.path().display().to_string()),
         "",
         fingerprint(&ca.facts.sha256)
-    ))?;
+    ));
     for (store, plan) in &planned {
-        print(&told(store, plan, direction, &ca))?;
+        print(&told(store, plan, direction, &ca));
     }
     for note in notes {
-        print(&format!("note: {}\n", visible(&note)))?;
+        print(&format!("note: {}\n", visible(&note)));
     }
     let with_sudo = settings.sudo.then_some(&sudo).and_then(Option::as_ref);
     if let Some(line) = &sudo {
         let what = if settings.sudo { "by sudo" } else { "as root, by you" };
-        print(&format!("{what}:\n  {}\n", visible(&line.text(None))))?;
+        print(&format!("{what}:\n  {}\n", visible(&line.text(None))));
     }
     if settings.dry_run {
         return Ok(());
@@ -79,6 +86,18 @@ fn is_ours(plan: &Plan) -> bool {
     !plan.steps.is_empty() && !plan.needs_root
 }
 
+/// Whether there is a CA, or may be one. One that is made to be removed again is of no use.
+fn is_made(place: &CaPlace) -> bool {
+    let theirs = settings::home().map(|home| home.join(".mitmproxy/mitmproxy-ca.pem"));
+    place.file.is_some()
+        || is_there(&place.confdir.join("flowtap-ca.pem"))
+        || (!place.confdir_given && theirs.is_some_and(|theirs| is_there(&theirs)))
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 /// Under sudo the home folder is root's, and a CA that was made by root would not be the user's.
 fn refuse_wrong_user(place: &CaPlace, is_root: bool) -> Result<()> {
     if !is_root || place.file.is_some() {
@@ -93,7 +112,6 @@ fn refuse_wrong_user(place: &CaPlace, is_root: bool) -> Result<()> {
             user.display()
         )));
     }
-    let is_there = |path: &Path| path.symlink_metadata().is_ok();
     if is_there(&place.confdir.join("flowtap-ca.pem")) {
         return Ok(());
     }
@@ -154,9 +172,9 @@ fn carry_out(
     plan: &Plan,
     ca: &CaCertificate,
 ) -> std::result::Result<(), String> {
-    let _ = print(&format!("{}\n", about(store)));
+    print(&format!("{}\n", about(store)));
     let mut told = |words: &str| {
-        let _ = print(&format!("  {}\n", visible(words)));
+        print(&format!("  {}\n", visible(words)));
     };
     trust::apply(plan, ca, &mut SystemRunner, &mut told)?;
     match (store.state(ca, &mut SystemRunner), direction) {
@@ -231,11 +249,9 @@ fn left_undone(
         plan.blocked.as_ref().map(|why| format!("{}: {why}", store.label()))
     });
     if !settings.stores.none_named() {
-        return if planned.is_empty() {
-            vec!["there is no such trust store here".to_owned()]
-        } else {
-            blocked.collect()
-        };
+        let none = planned.is_empty() && direction == Direction::Install;
+        let none = none.then(|| "there is no such trust store here".to_owned());
+        return none.into_iter().chain(blocked).collect();
     }
     let all = planned.iter().all(|(_, plan)| plan.blocked.is_some());
     if all && direction == Direction::Install { blocked.collect() } else { Vec::new() }

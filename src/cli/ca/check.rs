@@ -10,6 +10,7 @@ use super::{ALL, about, certificate, print, wanted};
 use crate::cli::settings::{self, CaCheck};
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
+use crate::limits::CHECK_WAIT;
 use crate::net::probe::{Probe, probe};
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::Notices;
@@ -34,14 +35,14 @@ pub(super) fn run(settings: &CaCheck) -> Result<()> {
     let (host, port) =
         settings.host.as_ref().map_or((OWN_HOST, 443), |(host, port)| (host.as_str(), *port));
     let (through, probed) = match &settings.proxy {
-        Some((name, at)) => (format!("{name}:{at}"), probe((name, *at), (host, port))?),
+        Some((name, at)) => (format!("{name}:{at}"), probe((name, *at), (host, port), CHECK_WAIT)?),
         None => through_own(&authority, (host, port))?,
     };
-    print(&format!("asked        https://{}:{port}/ through {through}\n", visible(host)))?;
+    print(&format!("asked        https://{}:{port}/ through {through}\n", visible(host)));
     print(&match &probed.answer {
         Ok(line) => format!("answer       {}\n", visible(line)),
         Err(why) => format!("answer       none: {}\n", visible(why)),
-    })?;
+    });
     let own = [CertificateDer::from(ca.der.clone())];
     judge(&own, &probed.chain, host).map_err(|why| {
         Error::new(visible(&format!(
@@ -49,12 +50,12 @@ pub(super) fn run(settings: &CaCheck) -> Result<()> {
              passes {host} through ({why})"
         )))
     })?;
-    print(&format!("made by      {} {}\n", visible(&ca.facts.subject), short(&ca)))?;
+    print(&format!("made by      {} {}\n", visible(&ca.facts.subject), short(&ca)));
     let mut failures = Vec::new();
     let judged = by_system(&probed, host);
     let system_counts = settings.stores.none_named() || settings.stores.system;
-    failures.extend(system_row(judged, system_counts)?);
-    failures.extend(other_rows(settings, &ca)?);
+    failures.extend(system_row(judged, system_counts));
+    failures.extend(other_rows(settings, &ca));
     match failures.is_empty() {
         true => Ok(()),
         false => Err(Error::new(failures.join("; "))),
@@ -72,26 +73,28 @@ fn by_system(probed: &Probe, host: &str) -> std::result::Result<usize, String> {
 }
 
 /// Tells of the system's store; gives what keeps the check from passing.
-fn system_row(judged: std::result::Result<usize, String>, counts: bool) -> Result<Option<String>> {
+fn system_row(judged: std::result::Result<usize, String>, counts: bool) -> Option<String> {
     let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
     let named = variables.iter().find(|name| std::env::var_os(name).is_some());
     let label = named.map_or("system".to_owned(), |name| format!("system, by {name}"));
-    Ok(match judged {
+    let advice = match named {
+        None => "flowtap ca install --system".to_owned(),
+        Some(name) => format!("unset {name}, or add the CA to what it names"),
+    };
+    match judged {
         Ok(roots) => {
-            print(&format!("trusted      {label} (one of {roots} roots)\n"))?;
+            print(&format!("trusted      {label} (one of {roots} roots)\n"));
             None
         }
         Err(why) => {
-            let why = visible(&why).into_owned();
-            print(&format!("not trusted  {label} ({why}): flowtap ca install --system\n"))?;
-            counts
-                .then(|| format!("the {label} does not trust the CA: flowtap ca install --system"))
+            print(&format!("not trusted  {label} ({}): {advice}\n", visible(&why)));
+            counts.then(|| format!("the {label} does not trust the CA: {advice}"))
         }
-    })
+    }
 }
 
 /// Tells of the other stores, by looking into them; gives what keeps the check from passing.
-fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Result<Vec<String>> {
+fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Vec<String> {
     let machine = Machine::this(settings::home());
     let mut wanted = if settings.stores.none_named() { ALL } else { wanted(&settings.stores) };
     wanted.system = false;
@@ -102,20 +105,20 @@ fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Result<Vec<String>> {
         let label = about(store);
         let flags = flags(store);
         match store.state(ca, &mut SystemRunner) {
-            State::Trusted => print(&format!("trusted      {label}\n"))?,
+            State::Trusted => print(&format!("trusted      {label}\n")),
             State::Absent => {
-                print(&format!("not trusted  {label}: flowtap ca install {flags}\n"))?;
+                print(&format!("not trusted  {label}: flowtap ca install {flags}\n"));
                 failures.push(format!("{label} does not trust the CA: flowtap ca install {flags}"));
             }
             State::Unknown(why) => {
                 let why = visible(&why).into_owned();
-                print(&format!("not known    {label}: {why}\n"))?;
+                print(&format!("not known    {label}: {why}\n"));
                 failures.push(format!("{label} cannot be looked at: {why}"));
             }
         }
     }
     if !counts {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let (nss, java) = (settings.stores.nss, settings.stores.java);
     let has = |wanted: fn(&Store) -> bool| stores.iter().any(wanted);
@@ -124,7 +127,7 @@ fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Result<Vec<String>> {
     if missing {
         failures.extend(notes.iter().map(|note| visible(note).into_owned()));
     }
-    Ok(failures)
+    failures
 }
 
 fn flags(store: &Store) -> String {
@@ -158,7 +161,7 @@ fn through_own(authority: &Arc<Authority>, host: (&str, u16)) -> Result<(String,
     let server = Server::start(&config, Bound::new(config.listen)?, parts)?;
     let address = server.address();
     let ip = address.ip().to_string();
-    let probed = probe((&ip, address.port()), host);
+    let probed = probe((&ip, address.port()), host, CHECK_WAIT);
     server.stopper().stop(Duration::ZERO);
     server.wait()?;
     Ok((format!("a proxy of its own at {address}"), probed?))

@@ -67,7 +67,7 @@ pub(super) const CA: CommandText = CommandText {
 pub(super) const CA_INSTALL: CommandText = CommandText {
     name: "ca install",
     arguments: "[OPTIONS]",
-    about: "Have the system, browsers and Java trust the CA; says first what it will do, and asks",
+    about: "Have the system, browsers and Java trust the CA; says what it will do, and asks",
     examples: "  flowtap ca install --dry-run\n  flowtap ca install --nss\n  \
                sudo flowtap ca install --system --confdir ~/.flowtap",
     runs_program: false,
@@ -76,7 +76,7 @@ pub(super) const CA_INSTALL: CommandText = CommandText {
 pub(super) const CA_UNINSTALL: CommandText = CommandText {
     name: "ca uninstall",
     arguments: "[OPTIONS]",
-    about: "Take back the trust that the CA got; says first what it will do, and asks",
+    about: "Take the trust in the CA back; says what it will do, and asks",
     examples: "  flowtap ca uninstall\n  sudo flowtap ca uninstall --system --confdir ~/.flowtap",
     runs_program: false,
 };
