@@ -33,9 +33,11 @@ pub fn show(settings: &CaShow) -> Result<()> {
     let ca = certificate(&authority)?;
     print(&show::text(&authority, &ca.facts));
     let machine = Machine::this(settings::home());
-    let (stores, _) = trust::find(&machine, ALL);
-    for store in &stores {
-        print(&show::row(store, &ca, &mut SystemRunner));
+    // Each by itself: where the store of Java is made of the system's, both are of interest.
+    for wanted in [Wanted { java: false, ..ALL }, Wanted { system: false, nss: false, ..ALL }] {
+        for store in trust::find(&machine, wanted).0 {
+            print(&show::row(&store, &ca, &mut SystemRunner));
+        }
     }
     Ok(())
 }

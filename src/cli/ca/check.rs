@@ -88,7 +88,7 @@ fn system_row(judged: std::result::Result<usize, String>, counts: bool) -> Optio
         }
         Err(why) => {
             print(&format!("not trusted  {label} ({}): {advice}\n", visible(&why)));
-            counts.then(|| format!("the {label} does not trust the CA: {advice}"))
+            counts.then(|| format!("{label}: the CA is not trusted: {advice}"))
         }
     }
 }
@@ -108,7 +108,8 @@ fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Vec<String> {
             State::Trusted => print(&format!("trusted      {label}\n")),
             State::Absent => {
                 print(&format!("not trusted  {label}: flowtap ca install {flags}\n"));
-                failures.push(format!("{label} does not trust the CA: flowtap ca install {flags}"));
+                failures
+                    .push(format!("{label}: the CA is not trusted: flowtap ca install {flags}"));
             }
             State::Unknown(why) => {
                 let why = visible(&why).into_owned();
