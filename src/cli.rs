@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::fault;
 
 mod agents;
+pub mod ca;
 mod check;
 mod colour;
 pub mod discover;
@@ -19,6 +20,7 @@ mod mcp;
 mod packing;
 mod printer;
 pub mod proxy;
+mod qr;
 pub mod recover;
 mod results;
 mod running;
@@ -65,6 +67,11 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 proxy::outlive_file_limit();
                 recover::run(&settings::recover(flags, arguments)?)
             }
+            Command::Ca => ca::show(&settings::ca(flags, arguments)?),
+            Command::CaInstall => ca::install(&settings::ca_install(flags, arguments)?),
+            Command::CaUninstall => ca::uninstall(&settings::ca_uninstall(flags, arguments)?),
+            Command::CaExport => ca::export(&settings::ca_export(flags, arguments)?),
+            Command::CaCheck => ca::check(&settings::ca_check(flags, arguments)?),
         },
     }
 }

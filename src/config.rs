@@ -54,6 +54,8 @@ pub struct Config {
     pub max_flows: usize,
     /// The options that are in force at first.
     pub options: Options,
+    /// Whether the start lines show a QR code of the page for devices.
+    pub qr: bool,
     /// What the terminal shows.
     pub terminal: Terminal,
 }

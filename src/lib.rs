@@ -20,6 +20,7 @@ pub mod hosts;
 pub mod tls;
 
 pub mod options;
+pub mod trust;
 
 pub mod config;
 

@@ -504,6 +504,14 @@ pub const MCP_BRIDGED_REQUESTS: usize = 64;
 /// How long a bridge waits for a sign that a flowtap listens, and for the answer to `initialize`.
 pub const MCP_PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A file of trusted roots that is looked into, in bytes: bundles of all roots have 250 KB.
+pub const TRUST_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// The head of an answer to `flowtap ca check`, in bytes; only its first line is wanted.
+pub const CHECK_HEAD_BYTES: usize = 16 * 1024;
+/// How long `flowtap ca check` waits for each answer of the proxy, which may have to wait for a
+/// server.
+pub const CHECK_WAIT: Duration = Duration::from_secs(35);
+
 const _: () = {
     assert!(MCP_THREADS * MCP_EVENT_BYTES < MCP_STREAM_BYTES);
     assert!(MCP_STREAM_BYTES <= MCP_OUTPUT_BYTES);

@@ -26,6 +26,9 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
+    # The trust stores of browsers and of Java.
+    has certutil || echo libnss3-tools
+    has keytool || echo default-jre-headless
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace

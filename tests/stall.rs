@@ -66,6 +66,7 @@ fn server(flows: flowtap::capture::queue::FlowSender) -> Server {
         max_flows: 1,
         options: Options::default(),
         terminal: Terminal::default(),
+        qr: false,
     };
     let parts = ServerParts {
         server_tls: None,

@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["stats", "notice"],
     &["flow", "http"],
     &["tls", "hosts", "discovered"],
-    &["options"],
+    &["options", "trust"],
     &["config"],
     &["capture"],
     &["proxy"],

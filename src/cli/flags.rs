@@ -29,6 +29,16 @@ pub enum Command {
     Export,
     /// `flowtap recover`
     Recover,
+    /// `flowtap ca`
+    Ca,
+    /// `flowtap ca install`
+    CaInstall,
+    /// `flowtap ca uninstall`
+    CaUninstall,
+    /// `flowtap ca export`
+    CaExport,
+    /// `flowtap ca check`
+    CaCheck,
 }
 
 impl Command {
@@ -41,6 +51,11 @@ impl Command {
         Command::Check,
         Command::Export,
         Command::Recover,
+        Command::Ca,
+        Command::CaInstall,
+        Command::CaUninstall,
+        Command::CaExport,
+        Command::CaCheck,
     ];
 
     /// What it is, in words.
@@ -53,7 +68,18 @@ impl Command {
             Command::Check => &commands::CHECK,
             Command::Export => &commands::EXPORT,
             Command::Recover => &commands::RECOVER,
+            Command::Ca => &commands::CA,
+            Command::CaInstall => &commands::CA_INSTALL,
+            Command::CaUninstall => &commands::CA_UNINSTALL,
+            Command::CaExport => &commands::CA_EXPORT,
+            Command::CaCheck => &commands::CA_CHECK,
         }
+    }
+
+    /// The commands of two words whose first word is this command.
+    pub fn subcommands(self) -> impl Iterator<Item = Command> {
+        let own = self.text().name;
+        Command::ALL.iter().copied().filter(move |command| command.text().parent() == Some(own))
     }
 
     /// The flags that it takes, as the help lists them.
@@ -65,7 +91,7 @@ impl Command {
 /// What a command is, in words.
 #[derive(Debug)]
 pub struct CommandText {
-    /// Its name.
+    /// Its name: one word, or two where another command is its first word.
     pub name: &'static str,
     /// What follows the name.
     pub arguments: &'static str,
@@ -75,6 +101,13 @@ pub struct CommandText {
     pub examples: &'static str,
     /// Whether its first argument is a program, and all that follows is for that.
     pub runs_program: bool,
+}
+
+impl CommandText {
+    /// The name of the command that is the first of its two words.
+    pub fn parent(&self) -> Option<&'static str> {
+        self.name.split_once(' ').map(|(parent, _)| parent)
+    }
 }
 
 /// Names a flag in the parser's result.
@@ -160,6 +193,28 @@ pub enum Id {
     Junit,
     /// `--github`
     Github,
+    /// `--system`
+    System,
+    /// `--nss`
+    Nss,
+    /// `--java`
+    Java,
+    /// `--java-home`
+    JavaHome,
+    /// `--yes`
+    Yes,
+    /// `--dry-run`
+    DryRun,
+    /// `--sudo`
+    Sudo,
+    /// `--format`
+    Format,
+    /// `--password`
+    Password,
+    /// `--proxy`
+    Proxy,
+    /// `--qr`
+    Qr,
 }
 
 /// One flag.
@@ -279,6 +334,12 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request> {
                 }
             }
             Value(argument) => {
+                if arguments.is_empty()
+                    && let Some(found) = subcommand(command, &argument)?
+                {
+                    command = Some(found);
+                    continue;
+                }
                 arguments.push(argument);
                 if command.is_some_and(|command| command.text().runs_program) {
                     arguments.extend(parser.raw_args().map_err(usage)?);
@@ -298,7 +359,15 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request> {
         }
     }
     match command {
-        Some(command) => Ok(Request::Run { command, flags, arguments }),
+        Some(command) => {
+            // Flags may have come before the second word of the command.
+            let stray = flags.iter().find(|(id, _)| !command.flags().any(|flag| flag.id == *id));
+            let stray = stray.and_then(|(id, _)| FLAGS.iter().find(|flag| flag.id == *id));
+            match stray {
+                Some(flag) => Err(unknown(Some(command), &format!("--{}", flag.long))),
+                None => Ok(Request::Run { command, flags, arguments }),
+            }
+        }
         None => Ok(Request::Help(None)),
     }
 }
@@ -319,6 +388,29 @@ fn find_command(name: &str) -> Result<Command> {
     found.copied().ok_or_else(|| {
         let names: Vec<_> = Command::ALL.iter().map(|command| command.text().name).collect();
         Error::usage(format!("there is no command '{name}'; there are: {}", names.join(", ")))
+    })
+}
+
+/// The command whose second word this is, where the first has such. `show` is what the first does
+/// alone.
+fn subcommand(command: Option<Command>, word: &OsString) -> Result<Option<Command>> {
+    let Some(command) = command else { return Ok(None) };
+    let name = command.text().name;
+    let mut names = command.subcommands().map(|sub| sub.text().name).peekable();
+    if names.peek().is_none() {
+        return Ok(None);
+    }
+    if word == "show" {
+        return Ok(Some(command));
+    }
+    let whole = format!("{name} {}", word.to_string_lossy());
+    let found = command.subcommands().find(|sub| sub.text().name == whole);
+    found.map(Some).ok_or_else(|| {
+        let names: Vec<_> = names.collect();
+        let near = nearest(&whole, names.iter().copied());
+        let near = near.map(|name| format!("; did you mean {name}?"));
+        let near = near.unwrap_or_else(|| format!("; there are: {name}, {}", names.join(", ")));
+        Error::usage(format!("there is no command '{whole}'{near}"))
     })
 }
 
@@ -366,6 +458,29 @@ mod tests {
     fn the_word_capture_changes_nothing() {
         assert_eq!(run("capture proxy -p 1"), run("proxy -p 1"));
         assert_eq!(run("capture inspect x"), run("inspect x"));
+    }
+
+    #[test]
+    fn a_command_may_have_two_words() {
+        assert_eq!(run("ca"), (Command::Ca, Vec::new(), Vec::new()));
+        assert_eq!(run("ca show"), run("ca"));
+        let confdir = vec![(Id::Confdir, "/c".into())];
+        for line in ["ca install --confdir /c", "ca --confdir /c install"] {
+            assert_eq!(run(line), (Command::CaInstall, confdir.clone(), Vec::new()), "{line}");
+        }
+        let check = (Command::CaCheck, Vec::new(), vec!["install".into()]);
+        assert_eq!(run("ca check install"), check);
+        assert_eq!(words("ca -h").unwrap(), Request::Help(Some(Command::Ca)));
+        assert_eq!(words("ca export -h").unwrap(), Request::Help(Some(Command::CaExport)));
+        let error = |line| words(line).unwrap_err().to_string();
+        assert!(error("ca instal --yes").contains("did you mean ca install?"));
+        assert!(error("ca zzzzzzzz").contains("there are: ca, ca install, "));
+        assert!(error("ca install --qr").contains("ca install has no option --qr"));
+        assert!(error("ca --qr install").contains("ca install has no option --qr"));
+        assert!(error("install").contains("'install'"));
+        let subcommands: Vec<_> = Command::Ca.subcommands().collect();
+        assert_eq!(subcommands.len(), 4);
+        assert_eq!(Command::Proxy.subcommands().count(), 0);
     }
 
     #[test]

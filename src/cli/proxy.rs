@@ -1,6 +1,7 @@
 //! `flowtap proxy`: intercepts, captures into a bundle, and sums up.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::capture::queue;
 use crate::capture::recorder::{Recorder, RecorderConfig, RecorderHandle, Summary};
 use crate::cli::agents::{Channel, Prepared, Serving};
 use crate::cli::packing;
+use crate::cli::qr;
 use crate::cli::running::{self, Attended, Stop};
 use crate::cli::settings;
 use crate::cli::status::Status;
@@ -19,6 +21,7 @@ use crate::cli::words::size;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::WEBSOCKET_MESSAGES;
+use crate::net::lan::lan_address;
 use crate::net::server::{Bound, Server, ServerParts};
 use crate::notice::{Notice, Notices, count, count_were};
 use crate::options::SharedOptions;
@@ -191,9 +194,28 @@ fn start_lines(
         }
     };
     warn_of_others(server.address(), consequences, status);
+    if config.qr {
+        show_qr(server.address(), config.options.proxyauth.is_some(), status);
+    }
     if config.insecure_upstream {
         status.line("WARNING: the certificates of servers are not verified");
     }
+}
+
+/// Shows the way to the page for devices, as a QR code.
+fn show_qr(listening: SocketAddr, asks_credentials: bool, status: &mut Status) {
+    if asks_credentials {
+        status.line(
+            "No QR code: with proxyauth nothing is answered without credentials. Set the proxy \
+             with them on the phone, and open http://mitm.it/ there.",
+        );
+        return;
+    }
+    let address = match listening.ip().is_unspecified() {
+        true => lan_address().map(|ip| (ip, listening.port()).into()),
+        false => Some(listening),
+    };
+    status.line(qr::page(address, qr::is_coloured(&io::stderr())).trim_end_matches('\n'));
 }
 
 /// Says so where other machines reach the proxy too, and what comes of it for them.

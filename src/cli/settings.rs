@@ -13,12 +13,15 @@ use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
 
+mod ca;
 mod check;
 mod export;
 mod inspect;
 mod recover;
 mod terminal;
 
+pub use ca::{CaChange, CaCheck, CaExport, CaFormat, CaPlace, CaShow, CaStores};
+pub use ca::{ca, ca_check, ca_export, ca_install, ca_uninstall};
 pub use check::{Check, Reports, check};
 pub use export::{Export, export};
 pub use inspect::{Inspect, InspectForm, inspect};
@@ -84,6 +87,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             Id::McpToken => mcp.token = Some(mcp_token("--mcp-token", &value)?),
             Id::NoMcp => serves_mcp = false,
             Id::Verbose | Id::Quiet | Id::Color => terminal.take(id, &value)?,
+            Id::Qr => config.qr = true,
             _ => return Err(Error::new("a flag of another command")),
         }
     }
@@ -109,7 +113,8 @@ pub fn discover(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     Ok(config)
 }
 
-fn defaults() -> Config {
+/// A proxy as it is without any flag.
+pub(super) fn defaults() -> Config {
     let home = home();
     Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
@@ -126,6 +131,7 @@ fn defaults() -> Config {
         max_flows: STORED_FLOWS,
         options: Options::default(),
         terminal: Terminal::default(),
+        qr: false,
     }
 }
 

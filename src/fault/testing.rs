@@ -47,6 +47,7 @@ pub(crate) fn config(folder: &Path) -> Config {
         max_flows: 100,
         options: Options::default(),
         terminal: Terminal::default(),
+        qr: false,
     }
 }
 

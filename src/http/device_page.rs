@@ -1,6 +1,7 @@
 //! The pages that help a device to trust the CA: steps for each system and the certificate.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::reply;
 
@@ -36,6 +37,16 @@ impl Page<'_> {
 /// Whether requests to this host, in lower case, are answered with these pages.
 pub fn is_device_host(host: &str) -> bool {
     matches!(host, "mitm.it" | "flowtap.it")
+}
+
+/// Whether one of these pages answers a request that was sent to the proxy as if it were a server.
+///
+/// Only under an address, and under no name: a web page could have a name of its own lead here (DNS
+/// rebinding), and would learn from the certificate whose machine this is.
+pub fn is_direct_page(host: &str, path: &[u8]) -> bool {
+    let is_address = host == "localhost" || host.parse::<IpAddr>().is_ok();
+    let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+    is_address && matches!(path, b"/" | b"/cert/pem" | b"/cert/cer" | b"/cert/p12")
 }
 
 /// The page for a request. `path` is path and query in the origin form.
@@ -93,6 +104,25 @@ mod tests {
         for link in ["/cert/pem", "/cert/cer", "/cert/p12"] {
             assert!(text.contains(&format!("href=\"{link}\"")), "{link}");
         }
+    }
+
+    #[test]
+    fn an_address_leads_to_the_pages_and_a_name_does_not() {
+        for host in ["192.168.1.20", "127.0.0.1", "::1", "localhost"] {
+            assert!(is_direct_page(host, b"/") && is_direct_page(host, b"/cert/cer?a"), "{host}");
+            assert!(!is_direct_page(host, b"/other") && !is_direct_page(host, b"*"), "{host}");
+        }
+        for host in ["a.example", "127.0.0.1.nip.example", "localhost.example", ""] {
+            assert!(!is_direct_page(host, b"/"), "{host}");
+        }
+    }
+
+    #[test]
+    fn every_system_has_its_steps() {
+        for system in ["iPhone", "Android", "Windows", "macOS", "Linux", "Firefox"] {
+            assert!(STEPS.contains(&format!("<summary>{system}")), "{system}");
+        }
+        assert!(!STEPS.contains("//"), "nothing is fetched from elsewhere");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::discovered::Discovered;
 use crate::flow::record::{Authority, FlowId, TlsFacts};
 use crate::hosts::HostRules;
-use crate::http::device_page::is_device_host;
+use crate::http::device_page::{is_device_host, is_direct_page};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::notice::Notices;
 use crate::options::{Options, SharedOptions};
@@ -72,6 +72,11 @@ impl Shared {
     /// Whether the proxy itself answers for this host.
     pub fn serves_pages_of(&self, host: &str) -> bool {
         self.discovered.is_none() && is_device_host(host)
+    }
+
+    /// Whether the proxy itself answers this request, which was sent to it as if it were a server.
+    pub fn serves_directly(&self, host: &str, path: &[u8]) -> bool {
+        self.discovered.is_none() && is_direct_page(host, path)
     }
 
     /// Whether this leads to the tools of this process.

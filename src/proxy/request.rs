@@ -88,7 +88,10 @@ pub fn decide(
     };
     let Some(route) = route else {
         let host = host.and_then(|host| parse_host(host).ok());
-        let device = host.is_some_and(|host| cx.shared.serves_pages_of(&host.host));
+        let path = head.target.of(bytes);
+        let device = host.is_some_and(|host| {
+            cx.shared.serves_pages_of(&host.host) || cx.shared.serves_directly(&host.host, path)
+        });
         return direct(bytes, head, length, device);
     };
     let (path, rewrite_host) = match target {

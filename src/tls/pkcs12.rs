@@ -3,7 +3,7 @@
 use rustls::SupportedCipherSuite;
 use rustls::crypto::hash::{Hash, HashAlgorithm};
 
-use super::der::{INTEGER, NULL, OCTET_STRING, context, element, oid, sequence};
+use super::der::{BMP_STRING, INTEGER, NULL, OCTET_STRING, SET, context, element, oid, sequence};
 use super::provider::provider;
 
 /// 1.2.840.113549.1.7.1
@@ -12,6 +12,13 @@ const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
 const CERT_BAG: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x0a, 0x01, 0x03];
 /// 1.2.840.113549.1.9.22.1
 const X509_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x16, 0x01];
+/// 1.2.840.113549.1.9.20
+const FRIENDLY_NAME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x14];
+/// 2.16.840.1.113894.746875.1.1, Java's mark of a trusted certificate.
+const TRUSTED_KEY_USAGE: &[u8] =
+    &[0x60, 0x86, 0x48, 0x01, 0x86, 0xf9, 0x66, 0xad, 0xca, 0x7b, 0x01, 0x01];
+/// 2.5.29.37.0
+const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 /// 2.16.840.1.101.3.4.2.1
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
 
@@ -23,12 +30,33 @@ const ITERATIONS: u16 = 2048;
 /// The file for this certificate: nothing is encrypted, and the integrity check, which readers
 /// insist on, is made with the empty password. The same certificate gives the same file.
 pub fn certificate_only(certificate_der: &[u8]) -> Vec<u8> {
+    file(certificate_der, "", &[])
+}
+
+/// The same with the integrity check of a password and what Java wants besides, so that it can be
+/// a trust store as it is: a name, and the mark that makes it trusted. Nothing is encrypted.
+pub fn trust_store(certificate_der: &[u8], password: &str) -> Vec<u8> {
+    let name: Vec<u8> = "flowtap".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let name = attribute(FRIENDLY_NAME, &element(BMP_STRING, &[&name]));
+    let trusted = attribute(TRUSTED_KEY_USAGE, &oid(ANY_EXTENDED_KEY_USAGE));
+    // A set has its elements in the order of their bytes (X.690 section 11.6).
+    let mut attributes = [name, trusted];
+    attributes.sort();
+    file(certificate_der, password, &element(SET, &[&attributes.concat()]))
+}
+
+/// An attribute of a bag with one value.
+fn attribute(name: &[u8], value: &[u8]) -> Vec<u8> {
+    sequence(&[&oid(name), &element(SET, &[value])])
+}
+
+fn file(certificate_der: &[u8], password: &str, attributes: &[u8]) -> Vec<u8> {
     let certificate = element(OCTET_STRING, &[certificate_der]);
     let bag = sequence(&[&oid(X509_CERTIFICATE), &element(context(0), &[&certificate])]);
-    let safe_bag = sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag])]);
+    let safe_bag = sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag]), attributes]);
     let safe = data_content(&sequence(&[&safe_bag]));
     let authenticated = sequence(&[&safe]);
-    let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, &authenticated));
+    let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, password, &authenticated));
     sequence(&[&element(INTEGER, &[&[3]]), &data_content(&authenticated), &mac])
 }
 
@@ -38,11 +66,11 @@ fn data_content(content: &[u8]) -> Vec<u8> {
     sequence(&[&oid(DATA), &element(context(0), &[&octets])])
 }
 
-/// MacData over `message` for the empty password.
-fn mac_data(hash: &dyn Hash, message: &[u8]) -> Vec<u8> {
+/// MacData over `message`.
+fn mac_data(hash: &dyn Hash, password: &str, message: &[u8]) -> Vec<u8> {
     let digest_of_message = hash.hash(message);
     let salt = digest_of_message.as_ref().get(..8).unwrap_or_default();
-    let key = derive_mac_key(hash, salt);
+    let key = derive_mac_key(hash, password, salt);
     let tag = hmac(hash, &key, message);
     let algorithm = sequence(&[&oid(SHA256), &element(NULL, &[])]);
     let digest = sequence(&[&algorithm, &element(OCTET_STRING, &[&tag])]);
@@ -50,13 +78,16 @@ fn mac_data(hash: &dyn Hash, message: &[u8]) -> Vec<u8> {
     sequence(&[&digest, &element(OCTET_STRING, &[salt]), &iterations])
 }
 
-/// RFC 7292 appendix B.2 with the empty password, for a key no longer than one digest: then the
-/// first round of its step 6 is the result.
-fn derive_mac_key(hash: &dyn Hash, salt: &[u8]) -> Vec<u8> {
+/// RFC 7292 appendix B.2 for a key no longer than one digest: then the first round of its step 6
+/// is the result.
+fn derive_mac_key(hash: &dyn Hash, password: &str, salt: &[u8]) -> Vec<u8> {
     let mut input = vec![3_u8; BLOCK];
     input.extend(salt.iter().cycle().take(BLOCK));
-    // The empty password is a BMPString of its terminator alone: zeros, repeated.
-    input.resize(3 * BLOCK, 0);
+    // A BMPString with its terminator (appendix B.1), repeated until it fills whole blocks.
+    let units = password.encode_utf16().chain([0]);
+    let password: Vec<u8> = units.flat_map(u16::to_be_bytes).collect();
+    let filled = password.len().next_multiple_of(BLOCK);
+    input.extend(password.iter().cycle().take(filled));
     let mut key = hash.hash(&input).as_ref().to_vec();
     for _ in 1..ITERATIONS {
         key = hash.hash(&key).as_ref().to_vec();

@@ -1,7 +1,7 @@
 //! The pages for devices.
 
 use crate::support::client::Client;
-use crate::support::flowtap::Flowtap;
+use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::get;
 use crate::support::origin::Origin;
 use crate::support::tls::certificate_in;
@@ -64,4 +64,40 @@ fn the_body_of_a_request_for_a_page_is_no_request() {
         }
     }
     assert_eq!(origin.connections(), 0, "{}", origin.seen());
+}
+
+#[test]
+fn the_pages_are_served_at_the_proxy_s_own_address_and_under_no_name() {
+    let tap = Flowtap::start(&[]);
+    let ca = certificate_in(&tap.ca_file());
+    let ask = |path: &str, host: &str| {
+        let mut client = Client::connect(tap.addr);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        client.response()
+    };
+    // Behind a container's or a router's port, the address is another than the proxy's own.
+    for host in [&tap.addr.to_string(), "192.168.1.20:8080", "[2001:db8::1]:8080", "localhost"] {
+        let (head, page) = ask("/", host);
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/html"), "{host}: {head}");
+        assert!(String::from_utf8(page).unwrap().contains("/cert/pem"));
+        assert_eq!(ask("/cert/cer", host).1, ca.to_vec(), "{host}");
+        assert!(ask("/cert/key", host).0.starts_with("HTTP/1.1 400 "), "{host}");
+    }
+    // A web page could have its own name lead here (DNS rebinding), and read what it is told.
+    for host in ["page.example", "page.example:8080", "127.0.0.1.page.example"] {
+        for path in ["/", "/cert/pem", "/cert/cer", "/cert/p12"] {
+            let (head, body) = ask(path, host);
+            assert!(head.starts_with("HTTP/1.1 400 "), "{host}: {head}");
+            assert!(!String::from_utf8_lossy(&body).contains("CERTIFICATE"), "{host}");
+        }
+    }
+    assert!(tap.stop().bundle.traces().is_empty());
+}
+
+#[test]
+fn discover_has_no_pages() {
+    let tap = Setup::discover().start();
+    let mut client = Client::connect(tap.addr);
+    client.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", tap.addr));
+    assert!(client.head().starts_with("HTTP/1.1 400 "));
 }

@@ -107,9 +107,15 @@ fn two_proxies_that_point_at_each_other_make_no_loop() {
     let mut client = Client::tunnel(one.addr, two.addr);
     client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", one.addr));
     assert!(client.head().starts_with("HTTP/1.1 200 "));
-    client.send(get(two.addr, "/"));
+    client.send(get(two.addr, "/on"));
     let head = client.head();
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    // Its page for devices is the one thing that it answers for itself, and leads nowhere.
+    let mut client = Client::connect(one.addr);
+    client.send(get(two.addr, "/"));
+    let (head, body) = client.response();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("Trust this proxy"));
 }
 
 #[test]

@@ -69,3 +69,45 @@ pub(super) const RECOVER: CommandText = CommandText {
                flowtap recover capture.zip.journal-2 -o second.zip",
     runs_program: false,
 };
+
+pub(super) const CA: CommandText = CommandText {
+    name: "ca",
+    arguments: "[COMMAND] [OPTIONS]",
+    about: "Show the CA: its file, its fingerprints, how long it lives, and where it is trusted",
+    examples: "  flowtap ca\n  flowtap ca --qr",
+    runs_program: false,
+};
+
+pub(super) const CA_INSTALL: CommandText = CommandText {
+    name: "ca install",
+    arguments: "[OPTIONS]",
+    about: "Have the system, browsers and Java trust the CA; says what it will do, and asks",
+    examples: "  flowtap ca install --dry-run\n  flowtap ca install --nss\n  \
+               sudo flowtap ca install --system --confdir ~/.flowtap",
+    runs_program: false,
+};
+
+pub(super) const CA_UNINSTALL: CommandText = CommandText {
+    name: "ca uninstall",
+    arguments: "[OPTIONS]",
+    about: "Take the trust in the CA back; says what it will do, and asks",
+    examples: "  flowtap ca uninstall\n  sudo flowtap ca uninstall --system --confdir ~/.flowtap",
+    runs_program: false,
+};
+
+pub(super) const CA_EXPORT: CommandText = CommandText {
+    name: "ca export",
+    arguments: "[OPTIONS]",
+    about: "Write the CA's certificate, without its key, as PEM, DER or PKCS#12",
+    examples: "  flowtap ca export > flowtap.pem\n  flowtap ca export --format p12 -o flowtap.p12",
+    runs_program: false,
+};
+
+pub(super) const CA_CHECK: CommandText = CommandText {
+    name: "ca check",
+    arguments: "[OPTIONS] [HOST[:PORT]]",
+    about: "Prove that the CA is trusted: HTTPS through a proxy, judged by the system's roots",
+    examples: "  flowtap ca check\n  flowtap ca check example.com --nss\n  \
+               flowtap ca check --proxy http://127.0.0.1:8080",
+    runs_program: false,
+};

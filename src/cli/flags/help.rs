@@ -11,7 +11,7 @@ pub fn help(command: Option<Command>) -> String {
             env!("CARGO_PKG_VERSION")
         );
         for text in Command::ALL.iter().map(|command| command.text()) {
-            help.push_str(&format!("  {:<10} {}\n", text.name, text.about));
+            help.push_str(&format!("  {:<13} {}\n", text.name, text.about));
         }
         help.push_str(
             "\nOptions:\n  -h, --help     Show help, of a command where it follows one\n  \
@@ -21,6 +21,11 @@ pub fn help(command: Option<Command>) -> String {
     };
     let text = command.text();
     let mut help = format!("{}\n\nUsage: flowtap {} {}\n", text.about, text.name, text.arguments);
+    let mut subcommands = command.subcommands().map(|sub| sub.text()).peekable();
+    if subcommands.peek().is_some() {
+        help.push_str("\nCommands:\n");
+        subcommands.for_each(|sub| help.push_str(&format!("  {:<13} {}\n", sub.name, sub.about)));
+    }
     help.push_str("\nOptions:\n");
     for flag in command.flags() {
         let default = match flag.default {

@@ -4,6 +4,20 @@ use super::{Command, Flag, Id, Values};
 
 const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
 const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
+/// Those that need the CA.
+const WITH_CA: &[Command] = &[
+    Command::Proxy,
+    Command::Mcp,
+    Command::Ca,
+    Command::CaInstall,
+    Command::CaUninstall,
+    Command::CaExport,
+    Command::CaCheck,
+];
+/// Those that change or look at trust stores.
+const STORES: &[Command] = &[Command::CaInstall, Command::CaUninstall, Command::CaCheck];
+/// Those that change trust stores.
+const CHANGES: &[Command] = &[Command::CaInstall, Command::CaUninstall];
 
 /// The commands that can check a capture.
 const CHECKS: &[Command] = &[Command::Check];
@@ -16,6 +30,11 @@ pub const FLAGS: &[Flag] = &[
         .default("8080")
         .about("Listen on this port; 0 picks a free one and prints it")
         .of(ALL),
+    Flag::new(Id::Port, "port", "PORT")
+        .short('p')
+        .default("8080")
+        .about("The port of the proxy that the QR code leads to")
+        .of(&[Command::Ca]),
     Flag::new(Id::Listen, "listen", "ADDRESS")
         .default("127.0.0.1")
         .about("Listen on this address; anything but loopback lets other machines in")
@@ -35,6 +54,14 @@ pub const FLAGS: &[Flag] = &[
         )
         .takes(Values::Files)
         .of(&[Command::Recover]),
+    Flag::new(Id::Output, "output", "FILE")
+        .short('o')
+        .default("-")
+        .about(
+            "Write the certificate here, in the place of an older file; - is the standard output",
+        )
+        .takes(Values::Files)
+        .of(&[Command::CaExport]),
     Flag::new(Id::NoOutput, "no-output", "").about("Write no bundle").of(PROXY),
     Flag::new(Id::Domain, "domain", "PATTERN")
         .short('d')
@@ -56,12 +83,12 @@ pub const FLAGS: &[Flag] = &[
         .default("~/.flowtap")
         .about("Where the CA lives; it is made there on the first start")
         .takes(Values::Folders)
-        .of(PROXY),
+        .of(WITH_CA),
     Flag::new(Id::Ca, "ca", "FILE")
         .default("none")
         .about("Use the CA in this PEM file, which holds its key and its certificate")
         .takes(Values::Files)
-        .of(PROXY),
+        .of(WITH_CA),
     Flag::new(Id::InsecureUpstream, "insecure-upstream", "")
         .about("Do not verify the certificates of origin servers")
         .of(PROXY),
@@ -206,4 +233,44 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::NoRedact, "no-redact", "")
         .about("Show secrets in what is listed instead of ***")
         .of(&[Command::Check]),
+    Flag::new(Id::System, "system", "")
+        .about(
+            "Take the system's trust store; without --system, --nss and --java all that is found",
+        )
+        .of(STORES),
+    Flag::new(Id::Nss, "nss", "")
+        .about("Take the NSS databases: that of Chromium, and of each profile of Firefox")
+        .of(STORES),
+    Flag::new(Id::Java, "java", "")
+        .about("Take the trust store of Java: JAVA_HOME, else the one whose keytool is on PATH")
+        .of(STORES),
+    Flag::new(Id::JavaHome, "java-home", "FOLDER")
+        .default("none")
+        .about("Take this JDK too, repeatable")
+        .takes(Values::Folders)
+        .repeats()
+        .of(STORES),
+    Flag::new(Id::Yes, "yes", "")
+        .short('y')
+        .about("Do not ask; needed where the standard input is no terminal")
+        .of(CHANGES),
+    Flag::new(Id::DryRun, "dry-run", "")
+        .about("Say what would be done, and do nothing")
+        .of(CHANGES),
+    Flag::new(Id::Sudo, "sudo", "").about("Do what needs root by sudo").of(CHANGES),
+    Flag::new(Id::Format, "format", "FORMAT")
+        .default("pem")
+        .about("Write pem, der or p12")
+        .of(&[Command::CaExport]),
+    Flag::new(Id::Password, "password", "PASSWORD")
+        .default("empty")
+        .about("The password of a p12, which protects no secret: no key is in it")
+        .of(&[Command::CaExport]),
+    Flag::new(Id::Proxy, "proxy", "URL")
+        .default("one of its own")
+        .about("Check by this running proxy")
+        .of(&[Command::CaCheck]),
+    Flag::new(Id::Qr, "qr", "")
+        .about("Show a QR code of the address where a phone finds the CA and the steps to trust it")
+        .of(&[Command::Proxy, Command::Ca]),
 ];
