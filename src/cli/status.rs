@@ -214,6 +214,8 @@ impl Status {
     pub fn refresh(&mut self) {
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(self.last.0);
+        // The flows that follow are no reason to show no live line below them.
+        let is_behind = self.printer.is_behind();
         if now.saturating_duration_since(self.flows_printed) >= LIVE_INTERVAL {
             self.flows_printed = now;
             self.print_flows();
@@ -245,7 +247,7 @@ impl Status {
                 text.push_str(&format!("  {count} {what}"));
             }
         }
-        self.show(&text);
+        self.show_unless(is_behind, &text);
     }
 
     /// Prints the flows that have ended since the last time.
@@ -259,8 +261,12 @@ impl Status {
 
     /// Shows a text on the live line.
     pub fn show(&mut self, text: &str) {
-        // A terminal that is behind has no use for it.
-        if !self.live || self.printer.is_behind() {
+        self.show_unless(self.printer.is_behind(), text);
+    }
+
+    /// A terminal that is behind has no use for the live line.
+    fn show_unless(&mut self, is_behind: bool, text: &str) {
+        if !self.live || is_behind {
             return;
         }
         let text: String = text.chars().take(width().saturating_sub(1)).collect();
@@ -275,7 +281,7 @@ impl Status {
             failures.map(|Failure { line, count }| format!("{count} times: {line}")).collect();
         let distrusted = self.distrusted.iter().filter(|(_, count)| **count > 1);
         lines.extend(distrusted.map(|(host, count)| {
-            format!("{count} times: a client does not trust the CA for {}", visible(host))
+            format!("{count} times: clients refused the CA for {}", visible(host))
         }));
         lines.sort();
         for line in lines {

@@ -214,6 +214,8 @@ fn a_client_that_distrusts_the_ca_is_told_of_once() {
     let stopped = tap.stop();
     assert_eq!(stopped.stderr.matches("does not trust").count(), 1, "{}", stopped.stderr);
     assert!(stopped.stderr.contains("-e localhost"), "{}", stopped.stderr);
+    let counted = "2 times: clients refused the CA for localhost";
+    assert!(stopped.stderr.contains(counted), "{}", stopped.stderr);
 }
 
 #[test]
