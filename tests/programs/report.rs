@@ -38,7 +38,9 @@ fn hostile(folder: &Path) -> PathBuf {
         ("application/json", format!("{{{HOSTILE:?}:[{HOSTILE:?},1e999,\"\\u2028")),
         ("application/json", json!({ HOSTILE: [HOSTILE, 1] }).to_string()),
         ("application/x-www-form-urlencoded", format!("{HOSTILE}=%3Cimg+src=x+onerror=hit%3E")),
+        ("application/json", format!("[]]]]}}}}}},:{HOSTILE}\"")),
         ("image/svg+xml", SVG.to_owned()),
+        ("image/svg+xml", format!("<svg>{}", "\u{20ac}".repeat(60_000))),
         ("image/png\"><script>window.hit=8</script>", HOSTILE.to_owned()),
         ("application/octet-stream", format!("\0\u{1}{HOSTILE}")),
         ("image/png", format!("\u{89}PNG\0{HOSTILE}")),
@@ -67,6 +69,11 @@ fn hostile(folder: &Path) -> PathBuf {
         });
         put(&format!("traces/{id}.json"), trace.to_string().as_bytes());
     }
+    let late = json!({
+        "timestamp": u64::MAX, "request": {"method": "GET", "url": HOSTILE},
+        "timing": {"wait_ms": 1e300, "total_ms": -1e300},
+    });
+    put("traces/t_0099.json", late.to_string().as_bytes());
     let socket = json!({
         "id": HOSTILE, "timestamp": 1_770_000_000_000_u64, "url": format!("wss://{HOSTILE}/"),
         "message_count": 2, "request_headers": [], "response_headers": [],

@@ -280,7 +280,8 @@ mod tests {
     use super::*;
     use crate::capture::flow::{Message, Response};
     use crate::capture::parts::Place;
-    use crate::limits::OPENAPI_SCHEMES;
+    use crate::flow::head::Field;
+    use crate::limits::{OPENAPI_EXAMPLE_BYTES, OPENAPI_NAME_BYTES, OPENAPI_SCHEMES};
 
     /// A call that changes something, which is one of an API.
     fn call(url: String) -> Flow {
@@ -331,7 +332,7 @@ mod tests {
         let with_header = |number: usize| {
             let mut flow = call("http://h/".into());
             let name = format!("x-auth-{}", word(number));
-            flow.request.fields.push(crate::flow::head::Field { name, value: "x".into() });
+            flow.request.fields.push(Field { name, value: "x".into() });
             flow
         };
         let (made, _, _) = document((0..OPENAPI_SCHEMES + more).map(with_header));
@@ -342,6 +343,30 @@ mod tests {
         flow.request.body.bytes = vec![b' '; OPENAPI_BODY_BYTES + 1].into();
         let (_, _, left) = document([flow].into_iter());
         assert!(left.len() == 1 && left[0].starts_with("1 parts"), "{left:?}");
+    }
+
+    #[test]
+    fn long_names_are_data_and_long_bodies_no_examples() {
+        let long = "n".repeat(OPENAPI_NAME_BYTES + 1);
+        let mut flow = call(format!("http://h/?{long}=1&n=1"));
+        let field = ("Content-Type".into(), "application/json".into());
+        flow.request.fields.push(Field { name: field.0, value: field.1 });
+        flow.request.body.bytes = format!("{{\"{long}\":1,\"n\":\"\"}}").into();
+        let (made, _, left) = document([flow].into_iter());
+        let operation = &made["paths"]["/"]["delete"];
+        assert_eq!(operation["parameters"].as_array().unwrap().len(), 1);
+        assert!(left.len() == 1 && left[0].starts_with("1 parts"), "{left:?}");
+        let content = &operation["requestBody"]["content"]["application/json"];
+        assert_eq!(content["schema"]["additionalProperties"]["type"], "integer");
+        assert!(content["example"].is_object());
+
+        let mut flow = call("http://h/".into());
+        let text = "x".repeat(OPENAPI_EXAMPLE_BYTES);
+        flow.request.body.bytes = format!("{{\"n\":\"{text}\"}}").into();
+        let (made, _, _) = document([flow].into_iter());
+        let content = &made["paths"]["/"]["delete"]["requestBody"]["content"]["application/json"];
+        assert_eq!(content["schema"]["required"][0], "n");
+        assert!(content["example"].is_null());
     }
 
     #[test]

@@ -57,7 +57,8 @@ pub(super) const EXPORT: CommandText = CommandText {
     arguments: "[OPTIONS] BUNDLE",
     about: "Write what a bundle holds, with all its parts, as a file of another format",
     examples: "  flowtap export capture.zip --har capture.har\n  \
-               flowtap export capture.zip --har - --redact",
+               flowtap export capture.zip --html report.html --redact\n  \
+               flowtap export capture.zip --jsonl - --filter '~c 500'",
     runs_program: false,
 };
 

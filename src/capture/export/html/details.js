@@ -123,10 +123,8 @@ function body(panel, message) {
   if (PICTURES.test(media) && !body.cut && body.size) {
     const picture = make('img', undefined, 'picture');
     picture.alt = 'The picture cannot be shown';
-    const data = body.base64 === undefined
-      ? btoa(String.fromCharCode(...new TextEncoder().encode(body.text.slice(0, 100000))))
-      : body.base64;
-    picture.src = `data:${media};base64,${data}`;
+    const data = body.base64 === undefined ? encodeURIComponent(body.text) : body.base64;
+    picture.src = `data:${media}${body.base64 === undefined ? '' : ';base64'},${data}`;
     view.append(picture);
     if (body.text === undefined) return;
   }
@@ -162,7 +160,7 @@ function indent(pre, text) {
   const tokens = text.match(/"(?:[^"\\]+|\\.)*"?|[{}[\],:]|[^\s{}[\],:"]+/gs) || [];
   let depth = 0;
   let plain = '';
-  const line = () => { plain += `\n${'  '.repeat(Math.min(depth, 60))}`; };
+  const line = () => { plain += `\n${'  '.repeat(Math.max(0, Math.min(depth, 60)))}`; };
   const coloured = (token, name) => {
     pre.append(plain, make('span', token, name));
     plain = '';

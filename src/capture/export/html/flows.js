@@ -43,7 +43,9 @@ for (const element of document.querySelectorAll('#plain script')) {
 }
 byId('plain').remove();
 
-const clock = ms => new Date(ms).toISOString().slice(11, 23);
+// The last moment that a date can be.
+const LAST = 8.64e15;
+const clock = ms => new Date(Math.min(ms, LAST)).toISOString().replace(/^.*T|Z$/g, '');
 function bytes(count) {
   if (count < 1000) return `${count} B`;
   const units = ['kB', 'MB', 'GB', 'TB'];
