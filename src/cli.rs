@@ -18,6 +18,7 @@ mod packing;
 mod printer;
 pub mod proxy;
 pub mod recover;
+mod run;
 mod running;
 pub mod settings;
 pub mod status;
@@ -28,13 +29,14 @@ use agents::Channel;
 use flags::{Command, Request};
 pub use printer::last_words;
 
-/// Does what a command line, without the program's name, asks for.
-pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
+/// Does what a command line, without the program's name, asks for. Gives the exit status.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8> {
     fault::install_hook();
-    match flags::parse(words)? {
+    let done = match flags::parse(words)? {
         Request::Help(command) => print(&flags::help(command)),
         Request::Version => print(&format!("flowtap {}\n", env!("CARGO_PKG_VERSION"))),
         Request::Run { command, flags, arguments } => match command {
+            Command::Run => return run::run(&settings::run(flags, arguments)?),
             Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?, Channel::PortAlone),
             Command::Mcp => mcp::run(&settings::mcp(flags, arguments)?),
             Command::Discover => discover::run(&settings::discover(flags, arguments)?),
@@ -53,7 +55,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
                 recover::run(&settings::recover(flags, arguments)?)
             }
         },
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// Prints a result. A reader that has gone, as `head` does, is no failure.

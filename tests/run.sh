@@ -26,6 +26,8 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
+    has wget || echo wget
+    has java || echo default-jdk-headless
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace

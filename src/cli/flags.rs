@@ -27,12 +27,15 @@ pub enum Command {
     Export,
     /// `flowtap recover`
     Recover,
+    /// `flowtap run`
+    Run,
 }
 
 impl Command {
     /// All of them, as the help lists them.
     pub const ALL: &[Command] = &[
         Command::Proxy,
+        Command::Run,
         Command::Mcp,
         Command::Discover,
         Command::Inspect,
@@ -49,6 +52,7 @@ impl Command {
             Command::Inspect => &commands::INSPECT,
             Command::Export => &commands::EXPORT,
             Command::Recover => &commands::RECOVER,
+            Command::Run => &commands::RUN,
         }
     }
 
@@ -122,6 +126,10 @@ pub enum Id {
     Redact,
     /// `--filter`
     Filter,
+    /// `--browser`
+    Browser,
+    /// `--quiet`
+    Quiet,
 }
 
 /// One flag.

@@ -16,10 +16,12 @@ use crate::options::Options;
 mod export;
 mod inspect;
 mod recover;
+mod run;
 
 pub use export::{Export, export};
 pub use inspect::{Inspect, inspect};
 pub use recover::{Recover, recover};
+pub use run::{Run, run};
 
 /// Flags with their values, as they came; the value is empty for switches.
 type Flags = Vec<(Id, OsString)>;
@@ -36,7 +38,7 @@ pub fn mcp(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     capturing(flags)
 }
 
-/// What `proxy` and `mcp` share.
+/// What `proxy`, `run` and `mcp` share.
 fn capturing(flags: Flags) -> Result<Config> {
     let token = std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty());
     let token = token.map(|token| mcp_token(TOKEN_VARIABLE, &token)).transpose()?;

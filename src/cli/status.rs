@@ -12,6 +12,7 @@ use crate::cli::flow_lines::FlowLines;
 use crate::cli::printer::Printer;
 use crate::cli::words::{size, visible};
 use crate::error::Result;
+use crate::limits::GATHERED_BYTES;
 use crate::notice::Notice;
 use crate::stats::Stats;
 
@@ -51,6 +52,8 @@ pub struct Status {
     flows: Option<FlowLines>,
     flows_printed: Instant,
     more_failures: u64,
+    /// What is to be printed at the end, where nothing is printed before.
+    gathered: Option<Gathered>,
     last: (Instant, u64),
 }
 
@@ -73,8 +76,16 @@ impl Status {
             flows: None,
             flows_printed: Instant::now(),
             more_failures: 0,
+            gathered: None,
             last: (Instant::now(), 0),
         })
+    }
+
+    /// As [`Status::new`], but nothing is printed before the end, and all of it then: standard
+    /// error is another program's until its own end.
+    pub(super) fn gathering(stats: Arc<Stats>, ca: PathBuf) -> Result<Self> {
+        let status = Self::new(stats, ca)?;
+        Ok(Status { live: false, gathered: Some(Gathered::default()), ..status })
     }
 
     /// Shows flows as they end.
@@ -102,8 +113,21 @@ impl Status {
         self.print(&format!("{text}\n"));
     }
 
+    /// Prints a line of what will soon be over, unless it would be read at the end.
+    pub(super) fn passing(&mut self, text: &str) {
+        if self.gathered.is_none() {
+            self.line(text);
+        }
+    }
+
     /// Prints what stays, in the place of the live line.
     fn print(&mut self, text: &str) {
+        if let Some(gathered) = &mut self.gathered {
+            if !gathered.take(text) {
+                self.stats.notices_dropped.add(1);
+            }
+            return;
+        }
         let clear = if std::mem::take(&mut self.shown) { CLEAR } else { "" };
         if !self.printer.error(format!("{clear}{text}")) {
             self.stats.notices_dropped.add(1);
@@ -238,10 +262,18 @@ impl Status {
         self.print_flows();
         let mut repeated: Vec<_> = self.failures.iter().filter(|(_, count)| **count > 1).collect();
         repeated.sort();
+        if let Some(gathered) = &mut self.gathered {
+            gathered.count(&self.failures);
+            repeated.clear();
+        }
         let lines: Vec<_> =
             repeated.iter().map(|(line, count)| format!("{count} times: {line}")).collect();
         for line in lines {
             self.line(&line);
+        }
+        let not_shown = self.stats.notices_dropped.get();
+        if self.gathered.is_some() && not_shown > 0 {
+            self.line(&format!("{not_shown} messages were not shown"));
         }
         if self.more_failures > 0 {
             let count = self.more_failures;
@@ -258,11 +290,62 @@ impl Status {
 
     /// Waits for a moment until all is printed.
     pub(super) fn end(self) {
+        if let Some(gathered) = self.gathered.filter(|gathered| !gathered.lines.is_empty()) {
+            self.printer.error(gathered.text());
+        }
         self.printer.finish();
     }
 
     /// Prints one more result, the last, until it is read or `signals` tell of impatience.
     pub(super) fn end_with<T>(self, result: String, signals: &Receiver<T>) {
         self.printer.finish_with(result, signals);
+    }
+}
+
+/// Lines that are printed at the end, each after the name of who says it.
+#[derive(Debug, Default)]
+struct Gathered {
+    lines: Vec<String>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Takes lines; false when there is too much, and these are left out.
+    fn take(&mut self, lines: &str) -> bool {
+        let has_room = self.bytes + lines.len() <= GATHERED_BYTES;
+        if has_room {
+            self.bytes += lines.len();
+            self.lines.extend(lines.lines().map(str::to_owned));
+        }
+        has_room
+    }
+
+    /// Has each line say how often it came.
+    fn count(&mut self, counts: &HashMap<String, u64>) {
+        for line in &mut self.lines {
+            if let Some(count) = counts.get(line).filter(|count| **count > 1) {
+                line.push_str(&format!(" ({count} times)"));
+            }
+        }
+    }
+
+    /// All of it, for one write.
+    fn text(&self) -> String {
+        self.lines.iter().map(|line| format!("flowtap: {line}\n")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gathered_is_told_once_with_its_count_and_bounded() {
+        let mut gathered = Gathered::default();
+        assert!(gathered.take("a\nb\n") && gathered.take("c\n"));
+        gathered.count(&HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 3)]));
+        assert_eq!(gathered.text(), "flowtap: a\nflowtap: b (3 times)\nflowtap: c\n");
+        assert!(!gathered.take(&"x".repeat(GATHERED_BYTES)));
+        assert_eq!(gathered.lines.len(), 3);
     }
 }

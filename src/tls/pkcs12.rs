@@ -1,9 +1,10 @@
-//! A PKCS#12 file (RFC 7292) with one certificate and no key, as Windows and phones take it.
+//! PKCS#12 files (RFC 7292) with certificates and no key: one certificate as Windows and phones
+//! take it, and stores of trusted certificates as Java takes them.
 
 use rustls::SupportedCipherSuite;
 use rustls::crypto::hash::{Hash, HashAlgorithm};
 
-use super::der::{INTEGER, NULL, OCTET_STRING, context, element, oid, sequence};
+use super::der::{BMP_STRING, INTEGER, NULL, OCTET_STRING, SET, context, element, oid, sequence};
 use super::provider::provider;
 
 /// 1.2.840.113549.1.7.1
@@ -12,6 +13,13 @@ const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
 const CERT_BAG: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x0a, 0x01, 0x03];
 /// 1.2.840.113549.1.9.22.1
 const X509_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x16, 0x01];
+/// friendlyName, 1.2.840.113549.1.9.20
+const FRIENDLY_NAME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x14];
+/// trustedKeyUsage of Oracle, 2.16.840.1.113894.746875.1.1
+const TRUSTED_KEY_USAGE: &[u8] =
+    &[0x60, 0x86, 0x48, 0x01, 0x86, 0xf9, 0x66, 0xad, 0xca, 0x7b, 0x01, 0x01];
+/// anyExtendedKeyUsage, 2.5.29.37.0
+const ANY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 /// 2.16.840.1.101.3.4.2.1
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
 
@@ -23,11 +31,37 @@ const ITERATIONS: u16 = 2048;
 /// The file for this certificate: nothing is encrypted, and the integrity check, which readers
 /// insist on, is made with the empty password. The same certificate gives the same file.
 pub fn certificate_only(certificate_der: &[u8]) -> Vec<u8> {
+    file_of(&[&certificate_bag(certificate_der, &[])])
+}
+
+/// A store in which Java trusts these certificates for any use: without the attribute of
+/// trustedKeyUsage it would leave them out. Nothing is encrypted, so it opens without a password,
+/// and with the empty one.
+pub fn trust_store<'a>(certificates: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let usage = element(SET, &[&oid(ANY_USAGE)]);
+    let usage = sequence(&[&oid(TRUSTED_KEY_USAGE), &usage]);
+    let bag = |(number, der): (usize, &[u8])| {
+        // Aliases have to differ.
+        let name: Vec<u8> =
+            format!("root {number}").encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let name = element(SET, &[&element(BMP_STRING, &[&name])]);
+        let name = sequence(&[&oid(FRIENDLY_NAME), &name]);
+        certificate_bag(der, &element(SET, &[&name, &usage]))
+    };
+    let bags: Vec<_> = certificates.into_iter().enumerate().map(bag).collect();
+    file_of(&bags.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// The SafeBag of a certificate, with its attributes.
+fn certificate_bag(certificate_der: &[u8], attributes: &[u8]) -> Vec<u8> {
     let certificate = element(OCTET_STRING, &[certificate_der]);
     let bag = sequence(&[&oid(X509_CERTIFICATE), &element(context(0), &[&certificate])]);
-    let safe_bag = sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag])]);
-    let safe = data_content(&sequence(&[&safe_bag]));
-    let authenticated = sequence(&[&safe]);
+    sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag]), attributes])
+}
+
+/// The file of these SafeBags.
+fn file_of(bags: &[&[u8]]) -> Vec<u8> {
+    let authenticated = sequence(&[&data_content(&sequence(bags))]);
     let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, &authenticated));
     sequence(&[&element(INTEGER, &[&[3]]), &data_content(&authenticated), &mac])
 }
@@ -76,7 +110,7 @@ fn hmac(hash: &dyn Hash, key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 /// SHA-256 of the TLS backend.
-fn sha256() -> Option<&'static dyn Hash> {
+pub(crate) fn sha256() -> Option<&'static dyn Hash> {
     provider().cipher_suites.iter().find_map(|suite| {
         let hash = match suite {
             SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,

@@ -15,6 +15,9 @@ mod mcp_stdio;
 mod node;
 mod process;
 mod python;
+mod run;
+mod run_packages;
+mod run_process;
 mod setting;
 #[path = "../support/toolbox.rs"]
 mod toolbox;

@@ -55,3 +55,14 @@ pub(super) const RECOVER: CommandText = CommandText {
                flowtap recover capture.zip.journal-2 -o second.zip",
     runs_program: false,
 };
+
+pub(super) const RUN: CommandText = CommandText {
+    name: "run",
+    arguments: "[OPTIONS] -- COMMAND [ARGUMENT]…",
+    about: "Run a program, or a browser, with its traffic captured, and end with its exit status",
+    examples: "  flowtap run -- curl https://example.com/\n  \
+               flowtap run -o tests.zip -- npm test\n  \
+               flowtap run --browser https://example.com/\n  \
+               flowtap run --browser firefox https://example.com/",
+    runs_program: true,
+};

@@ -2,8 +2,9 @@
 
 use super::{Command, Flag, Id, Values};
 
-const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
-const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
+const PROXY: &[Command] = &[Command::Proxy, Command::Run, Command::Mcp];
+const ALL: &[Command] = &[Command::Proxy, Command::Run, Command::Mcp, Command::Discover];
+const RUN: &[Command] = &[Command::Run];
 
 /// All flags.
 pub const FLAGS: &[Flag] = &[
@@ -11,7 +12,12 @@ pub const FLAGS: &[Flag] = &[
         .short('p')
         .default("8080")
         .about("Listen on this port; 0 picks a free one and prints it")
-        .of(ALL),
+        .of(&[Command::Proxy, Command::Mcp, Command::Discover]),
+    Flag::new(Id::Port, "port", "PORT")
+        .short('p')
+        .default("a free one")
+        .about("Listen on this port")
+        .of(RUN),
     Flag::new(Id::Listen, "listen", "ADDRESS")
         .default("127.0.0.1")
         .about("Listen on this address; anything but loopback lets other machines in")
@@ -103,6 +109,16 @@ pub const FLAGS: &[Flag] = &[
         )
         .of(PROXY),
     Flag::new(Id::NoMcp, "no-mcp", "").about("Serve no MCP on a port").of(PROXY),
+    Flag::new(Id::Browser, "browser", "")
+        .about(
+            "Run a browser with a profile of its own that trusts the CA; the arguments are its \
+                name or its path, where any will not do, addresses, and options for it",
+        )
+        .of(RUN),
+    Flag::new(Id::Quiet, "quiet", "")
+        .short('q')
+        .about("Say nothing at the end unless something went wrong")
+        .of(RUN),
     Flag::new(Id::Trace, "trace", "ID")
         .default("none")
         .about("Show this trace or WebSocket connection in full")
