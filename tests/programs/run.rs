@@ -22,7 +22,7 @@ impl Running {
     pub(crate) fn new() -> Running {
         let folder = tempfile::tempdir().unwrap();
         make_certificates(folder.path());
-        fs::create_dir(folder.path().join("tmp")).unwrap();
+        fs::create_dir(folder.path().join(TMP)).unwrap();
         fs::create_dir(folder.path().join("home")).unwrap();
         Running { folder }
     }
@@ -44,7 +44,7 @@ impl Running {
             .arg(self.path().join("conf"));
         command.args(words).current_dir(self.path());
         command.env("HOME", self.path().join("home"));
-        command.env("TMPDIR", self.path().join("tmp"));
+        command.env("TMPDIR", self.path().join(TMP));
         command.env("SSL_CERT_FILE", self.path().join("origin-ca.pem")).env_remove("SSL_CERT_DIR");
         command.env("NO_PROXY", "localhost,127.0.0.1").env("no_proxy", "localhost,127.0.0.1");
         command.env("CURL_CA_BUNDLE", "/nowhere").env("REQUESTS_CA_BUNDLE", "/nowhere");
@@ -63,6 +63,11 @@ impl Running {
 
     pub(crate) fn bundle(&self) -> Bundle {
         Bundle::read(&self.path().join("capture.zip"))
+    }
+
+    /// What is left of the temporary folder's content.
+    pub(crate) fn left(&self) -> Vec<String> {
+        self.names(TMP)
     }
 
     /// The names in a folder of this one.
@@ -91,6 +96,9 @@ impl Running {
         printed
     }
 }
+
+/// The temporary folder; some variables hold options beside its name, parted by blanks.
+const TMP: &str = "temporary folder";
 
 /// Words of a command line.
 pub(crate) fn words(line: &str) -> Vec<&OsStr> {
@@ -187,7 +195,7 @@ fn chromium_trusts_the_key_and_takes_no_way_around() {
     let page = bundle.trace("GET", &format!("{}/page", origin.url));
     assert!(page.response.starts_with(b"<!doctype html>"));
     assert_eq!(bundle.trace("POST", &format!("{}/echo", origin.url)).request, b"from the page");
-    assert!(running.names("tmp").is_empty(), "{:?}", running.names("tmp"));
+    assert!(running.left().is_empty(), "{:?}", running.left());
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_program_that_cannot_be_started_replaces_no_bundle() {
         ("", 0o755, "./none", 127, "cannot run ./none: there is no such program"),
         ("#!/bin/sh\n", 0o644, "./script", 126, "cannot run ./script: it is not executable"),
         ("#!/no/sh\n", 0o755, "./script", 126, "its interpreter /no/sh is not there"),
-        ("", 0o755, "./tmp", 126, "it is a folder"),
+        ("", 0o755, "./home", 126, "it is a folder"),
     ] {
         fs::write(&script, content).unwrap();
         fs::set_permissions(&script, PermissionsExt::from_mode(mode)).unwrap();
@@ -134,7 +134,7 @@ fn a_program_that_cannot_be_started_replaces_no_bundle() {
         assert_eq!(told.lines().count(), 1, "{told}");
         assert_eq!(fs::read(&bundle).unwrap(), b"an older bundle");
     }
-    assert!(running.names("tmp").is_empty());
+    assert!(running.left().is_empty());
     assert_eq!(running.output(&["--"]).status.code(), Some(2));
 }
 
@@ -149,7 +149,7 @@ fn what_the_system_refuses_to_start_is_told() {
     let told = text(&output.stderr);
     assert!(told.starts_with("flowtap: cannot run ./program: "), "{told}");
     assert_eq!(output.status.code(), Some(126), "{told}");
-    assert!(running.names("tmp").is_empty());
+    assert!(running.left().is_empty());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn the_program_decides_what_ctrl_c_does() {
     // Its last words were captured as well.
     assert_eq!(text(&output.stdout), "a text\n");
     assert_eq!(running.bundle().traces("GET", &format!("{}/text", origin.url)).len(), 1);
-    assert!(running.names("tmp").is_empty());
+    assert!(running.left().is_empty());
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn what_asks_flowtap_to_end_is_passed_on() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = wait(child);
         assert_eq!(output.status.code(), Some(6), "{name}: {}", text(&output.stderr));
-        assert!(running.path().join("capture.zip").exists() && running.names("tmp").is_empty());
+        assert!(running.path().join("capture.zip").exists() && running.left().is_empty());
     }
 }
 
@@ -212,7 +212,7 @@ fn who_does_not_listen_is_killed_when_asked_again() {
     kill_process(pid, Signal::TERM).unwrap();
     let output = wait(child);
     assert_eq!(output.status.code(), Some(128 + 9), "{}", text(&output.stderr));
-    assert!(running.path().join("capture.zip").exists() && running.names("tmp").is_empty());
+    assert!(running.path().join("capture.zip").exists() && running.left().is_empty());
 }
 
 #[test]
@@ -278,8 +278,8 @@ fn the_environment_names_the_proxy_and_the_roots() {
 #[test]
 fn the_roots_are_those_of_the_system_and_the_ca_and_private() {
     let running = Running::new();
-    let script = "cat $SSL_CERT_FILE; stat -c %a $(dirname $SSL_CERT_FILE) $SSL_CERT_FILE; \
-                  cat $FLOWTAP_CA";
+    let script = "cat \"$SSL_CERT_FILE\"; stat -c %a \"$(dirname \"$SSL_CERT_FILE\")\" \"$SSL_CERT_FILE\"; \
+                  cat \"$FLOWTAP_CA\"";
     let printed = text(&running.run(&["-q", "--", "sh", "-c", script]));
     let read = |name: &str| fs::read_to_string(running.path().join(name)).unwrap();
     let (own, origins) = (read("conf/flowtap-ca-cert.pem"), read("origin-ca.pem"));
@@ -294,7 +294,7 @@ fn nothing_is_left_but_the_bundle_and_the_ca() {
     let is_new = |name: &String| !before.contains(name);
     let new: Vec<_> = running.names(".").into_iter().filter(is_new).collect();
     assert_eq!(new, ["capture.zip", "conf"]);
-    assert!(running.names("home").is_empty() && running.names("tmp").is_empty());
+    assert!(running.names("home").is_empty() && running.left().is_empty());
 }
 
 #[test]
@@ -357,5 +357,12 @@ fn a_capture_that_cannot_start_starts_no_program() {
     let output = running.output(&["-p", &port, "--", "sh", "-c", "echo >started"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("is in use"), "{}", text(&output.stderr));
-    assert!(!running.path().join("started").exists() && running.names("tmp").is_empty());
+    let nowhere = running.path().join("nowhere");
+    let words = ["--", "sh", "-c", "echo >started"];
+    let output = wait(piped(running.flowtap(&words).env("TMPDIR", nowhere)));
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("no temporary folder") && told.contains("TMPDIR"), "{told}");
+    assert!(!running.path().join("started").exists() && running.left().is_empty());
+    assert!(!running.path().join("capture.zip").exists());
 }

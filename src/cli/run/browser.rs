@@ -84,9 +84,11 @@ const FIREFOX_QUIET: &[(&str, &str)] = &[
     ("app.update.enabled", "false"),
     ("browser.aboutwelcome.enabled", "false"),
     ("browser.discovery.enabled", "false"),
-    ("browser.newtabpage.activity-stream.feeds.snippets", "false"),
-    ("browser.newtabpage.activity-stream.feeds.topsites", "false"),
+    ("browser.newtab.preload", "false"),
+    ("browser.newtabpage.enabled", "false"),
     ("browser.newtabpage.activity-stream.feeds.section.topstories", "false"),
+    ("browser.newtabpage.activity-stream.feeds.topsites", "false"),
+    ("browser.topsites.contile.enabled", "false"),
     ("browser.region.network.url", "\"\""),
     ("browser.safebrowsing.downloads.remote.enabled", "false"),
     ("browser.safebrowsing.malware.enabled", "false"),
@@ -116,7 +118,7 @@ const FIREFOX_QUIET: &[(&str, &str)] = &[
     ("network.trr.mode", "5"),
     ("security.OCSP.enabled", "0"),
     ("security.remote_settings.crlite_filters.enabled", "false"),
-    ("services.settings.server", "\"data:,\""),
+    ("services.settings.server", "\"data:,#remote-settings-dummy/v1\""),
     ("startup.homepage_welcome_url", "\"\""),
     ("toolkit.telemetry.enabled", "false"),
     ("toolkit.telemetry.reportingpolicy.firstRun", "false"),
@@ -179,6 +181,8 @@ impl Browser {
             folder.put("profile/user.js", prefs.as_bytes()).map_err(failed)?;
             trust_in_firefox(&profile, environment.ca())?;
             command.args(["-no-remote", "-profile"]).arg(&profile);
+            // Without it a release takes no word about where its remote settings are.
+            command.env("MOZ_REMOTE_SETTINGS_DEVTOOLS", "1");
         } else {
             command.args(chromium_switches(environment, authority, &profile));
         }

@@ -180,7 +180,7 @@ impl Program {
     /// Waits for its end; gives its exit status as shells tell it.
     pub(super) fn wait(self) -> u8 {
         let status = self.ended.recv();
-        status.map_or(NOT_EXECUTABLE, exit_status)
+        status.map_or(u8::MAX, exit_status)
     }
 }
 
