@@ -50,6 +50,7 @@ pub(super) fn run(settings: &Run) -> Result<u8> {
     };
     let mut running = Running {
         wanted,
+        quiet: settings.quiet,
         open_files: OpenFiles::now(),
         watch: None,
         folder: Folder::new()?,
@@ -108,6 +109,7 @@ impl Wanted {
 /// A program that runs beside its capture.
 struct Running {
     wanted: Wanted,
+    quiet: bool,
     /// The program has the limit that flowtap was started with.
     open_files: OpenFiles,
     /// Signals, until the program has them.
@@ -159,7 +161,7 @@ impl Manner for Running {
     }
 
     fn status(&self, stats: Arc<Stats>, ca: PathBuf) -> Result<Status> {
-        Status::gathering(stats, ca)
+        Status::gathering(stats, ca, self.quiet)
     }
 
     fn begin(&mut self, begun: &Begun<'_>, status: &mut Status) {

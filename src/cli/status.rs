@@ -81,11 +81,12 @@ impl Status {
         })
     }
 
-    /// As [`Status::new`], but nothing is printed before the end, and all of it then: standard
-    /// error is another program's until its own end.
-    pub(super) fn gathering(stats: Arc<Stats>, ca: PathBuf) -> Result<Self> {
+    /// As [`Status::new`], but lines that stay are printed at the end, all at once: standard error
+    /// is another program's. With `quiet` nothing else is printed at all.
+    pub(super) fn gathering(stats: Arc<Stats>, ca: PathBuf, quiet: bool) -> Result<Self> {
         let status = Self::new(stats, ca)?;
-        Ok(Status { live: false, gathered: Some(Gathered::default()), ..status })
+        let gathered = Some(Gathered { quiet, ..Gathered::default() });
+        Ok(Status { live: false, gathered, ..status })
     }
 
     /// Shows flows as they end.
@@ -113,10 +114,14 @@ impl Status {
         self.print(&format!("{text}\n"));
     }
 
-    /// Prints a line of what will soon be over, unless it would be read at the end.
+    /// Prints a line of what will soon be over, at once: it says why the end is not yet.
     pub(super) fn passing(&mut self, text: &str) {
-        if self.gathered.is_none() {
-            self.line(text);
+        match &self.gathered {
+            None => self.line(text),
+            Some(Gathered { quiet: true, .. }) => {}
+            Some(_) => {
+                self.printer.error(said(text));
+            }
         }
     }
 
@@ -307,6 +312,12 @@ impl Status {
 struct Gathered {
     lines: Vec<String>,
     bytes: usize,
+    quiet: bool,
+}
+
+/// A line beside those of another program.
+fn said(line: &str) -> String {
+    format!("flowtap: {line}\n")
 }
 
 impl Gathered {
@@ -331,7 +342,7 @@ impl Gathered {
 
     /// All of it, for one write.
     fn text(&self) -> String {
-        self.lines.iter().map(|line| format!("flowtap: {line}\n")).collect()
+        self.lines.iter().map(|line| said(line)).collect()
     }
 }
 

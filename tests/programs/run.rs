@@ -123,6 +123,20 @@ fn curl_and_wget_need_no_options() {
 }
 
 #[test]
+fn credentials_that_the_proxy_asks_for_are_known() {
+    let running = Running::new();
+    let origin = running.origin(true);
+    let script = "curl -sSf \"$0/text\" && node \"$1\" \"$0\"";
+    let node = programs().join("with_run.cjs");
+    let credentials = ["-q", "--set", "proxyauth=user:p@ss:word", "--", "sh", "-c", script];
+    let words = credentials.iter().map(OsStr::new);
+    let words: Vec<_> = words.chain([origin.url.as_ref(), node.as_os_str()]).collect();
+    assert_eq!(running.run(&words), b"a text\n");
+    let traces = running.bundle().traces("GET", &format!("{}/text", origin.url)).len();
+    assert_eq!(traces, 1);
+}
+
+#[test]
 fn python_needs_no_options() {
     let script = programs().join("with_run.py");
     let python = tools().join("venv/bin/python");

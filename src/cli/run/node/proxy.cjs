@@ -103,7 +103,8 @@ function useProxy(proxy) {
   }
 }
 
-if (process.env.FLOWTAP_PROXY) {
+// Deno and Bun may load this too, but what they call http is made otherwise.
+if (process.env.FLOWTAP_PROXY && !process.versions.deno && !process.versions.bun) {
   try {
     useProxy(new URL(process.env.FLOWTAP_PROXY));
   } catch {
