@@ -14,6 +14,7 @@ pub mod discover;
 pub mod export;
 pub mod flags;
 mod flow_lines;
+mod gathered;
 pub mod inspect;
 pub mod lines;
 mod mcp;
@@ -23,6 +24,7 @@ pub mod proxy;
 mod qr;
 pub mod recover;
 mod results;
+mod run;
 mod running;
 pub mod settings;
 pub mod status;
@@ -36,13 +38,14 @@ pub use printer::last_words;
 
 const VERSION: &str = concat!("flowtap ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// Does what a command line, without the program's name, asks for.
-pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
+/// Does what a command line, without the program's name, asks for. Gives the exit status.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8> {
     fault::install_hook();
-    match flags::parse(words)? {
+    let done = match flags::parse(words)? {
         Request::Help(command) => results::print(flags::help(command).as_bytes()),
         Request::Version => results::print(VERSION.as_bytes()),
         Request::Run { command, flags, arguments } => match command {
+            Command::Run => return run::run(&settings::run(flags, arguments)?),
             Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?, Channel::PortAlone),
             Command::Mcp => mcp::run(&settings::mcp(flags, arguments)?),
             Command::Discover => discover::run(&settings::discover(flags, arguments)?),
@@ -73,5 +76,6 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
             Command::CaExport => ca::export(&settings::ca_export(flags, arguments)?),
             Command::CaCheck => ca::check(&settings::ca_check(flags, arguments)?),
         },
-    }
+    };
+    done.map(|()| 0)
 }

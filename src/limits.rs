@@ -437,6 +437,11 @@ pub const OPTION_WAIT_LONGEST: Duration = Duration::from_secs(86_400);
 pub const QUEUE_NOTICES: usize = 1_024;
 /// Bytes of text that wait for the terminal to take them; more are left out and counted.
 pub const PRINTED_BYTES: usize = 1024 * 1024;
+/// Bytes of text that `run` keeps to print it at the end; more are left out and counted.
+pub const GATHERED_BYTES: usize = 256 * 1024;
+/// Bytes of a program's beginning in which `run` looks for a script's interpreter; systems read no
+/// more.
+pub const SCRIPT_LINE_BYTES: u64 = 256;
 /// Notices beside those that say why the process has to end: there are fewer threads.
 pub const QUEUE_FAILURES: usize = 64;
 /// Bytes of a body, or of a WebSocket message, that the terminal shows where bodies are cut: about

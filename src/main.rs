@@ -1,10 +1,11 @@
-//! The `flowtap` program: flags to a command, a command's error to words and an exit status.
+//! The `flowtap` program: flags to a command, its end to an exit status, its error to words.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Err(error) = flowtap::cli::run(std::env::args_os().skip(1)) else {
-        return ExitCode::SUCCESS;
+    let error = match flowtap::cli::run(std::env::args_os().skip(1)) {
+        Ok(status) => return ExitCode::from(status),
+        Err(error) => error,
     };
     let hint = if error.is_usage() { " (flowtap --help tells more)" } else { "" };
     flowtap::cli::last_words(format!("flowtap: {error}{hint}\n"));

@@ -12,6 +12,7 @@ pub mod leaf;
 pub(crate) mod pem;
 pub mod pkcs12;
 pub mod provider;
+pub mod roots;
 pub mod server;
 pub mod session;
 pub mod upstream;

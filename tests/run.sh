@@ -26,9 +26,10 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
-    # The trust stores of browsers and of Java.
+    # The trust stores of browsers and of Java, and programs that run starts.
     has certutil || echo libnss3-tools
-    has keytool || echo default-jre-headless
+    has keytool && has java || echo default-jdk-headless
+    has wget || echo wget
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace

@@ -27,7 +27,7 @@ pub(super) fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Makes a new file where there is none.
-pub(super) fn create_new(path: &Path) -> io::Result<File> {
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     options().read(true).write(true).create_new(true).open(path)
 }
 
@@ -106,7 +106,7 @@ fn not_regular() -> io::Error {
 }
 
 /// Makes a new folder with mode 0700.
-pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     folders().create(path)
 }
 

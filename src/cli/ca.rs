@@ -75,7 +75,9 @@ pub fn export(settings: &CaExport) -> Result<()> {
     let content = match settings.format {
         CaFormat::Pem => authority.certificate_pem().into_bytes(),
         CaFormat::Der => authority.certificate_der().to_vec(),
-        CaFormat::P12 => trust_store(authority.certificate_der(), &settings.password),
+        CaFormat::P12 => {
+            trust_store([("flowtap".to_owned(), authority.certificate_der())], &settings.password)
+        }
     };
     let Some(file) = &settings.output else {
         return match io::stdout().write_all(&content).and_then(|()| io::stdout().flush()) {

@@ -39,12 +39,15 @@ pub enum Command {
     CaExport,
     /// `flowtap ca check`
     CaCheck,
+    /// `flowtap run`
+    Run,
 }
 
 impl Command {
     /// All of them, as the help lists them.
     pub const ALL: &[Command] = &[
         Command::Proxy,
+        Command::Run,
         Command::Mcp,
         Command::Discover,
         Command::Inspect,
@@ -73,6 +76,7 @@ impl Command {
             Command::CaUninstall => &commands::CA_UNINSTALL,
             Command::CaExport => &commands::CA_EXPORT,
             Command::CaCheck => &commands::CA_CHECK,
+            Command::Run => &commands::RUN,
         }
     }
 
@@ -215,6 +219,8 @@ pub enum Id {
     Proxy,
     /// `--qr`
     Qr,
+    /// `--browser`
+    Browser,
 }
 
 /// One flag.

@@ -30,16 +30,16 @@ pub(super) fn attend(
         let now = Instant::now();
         let words = format!("packing: {} of {} flows", progress.packed, progress.recorded);
         if signals.try_iter().any(|stop| stop == Stop::Asked) {
-            status.line(&format!(
+            status.passing(&format!(
                 "{words}; the bundle is whole at the end of it. If flowtap is killed before, \
                  flowtap recover makes the rest of it"
             ));
         } else if patience.is_over(now, progress) {
             told = now;
-            status.line(&format!("{words}; the disk is slow"));
+            status.passing(&format!("{words}; the disk is slow"));
         } else if !status.is_live() && now.duration_since(told) >= TOLD {
             told = now;
-            status.line(&words);
+            status.passing(&words);
         }
         status.show(&words);
     })

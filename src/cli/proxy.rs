@@ -1,8 +1,9 @@
-//! `flowtap proxy`: intercepts, captures into a bundle, and sums up.
+//! `flowtap proxy`: intercepts, captures into a bundle, and sums up. `run` and `mcp` share it.
 
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never};
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::WEBSOCKET_MESSAGES;
 use crate::net::lan::lan_address;
-use crate::net::server::{Bound, Server, ServerParts};
+use crate::net::server::{Bound, Server, ServerParts, Stopper};
 use crate::notice::{Notice, Notices, count, count_were};
 use crate::options::SharedOptions;
 use crate::proxy::context::DeviceCertificate;
@@ -47,6 +48,86 @@ fn run_on(
     channel: Channel,
     signals: impl FnOnce() -> Result<Receiver<Stop>>,
 ) -> Result<()> {
+    let mut captured = capture(bound, config, &mut Foreground { channel, signals: Some(signals) })?;
+    let told = captured.tell(false);
+    captured.status.end();
+    told
+}
+
+/// How a capture is begun and attended to.
+pub(super) trait Manner {
+    /// How agents reach the tools, beside the port of MCP.
+    fn channel(&self) -> Channel {
+        Channel::PortAlone
+    }
+
+    /// What stops it, taken from now on.
+    fn signals(&mut self) -> Result<Receiver<Stop>>;
+
+    /// Where the user is told of things. `ca` is named in advice.
+    fn status(&self, stats: Arc<Stats>, ca: PathBuf) -> Result<Status>;
+
+    /// Called when everything listens.
+    fn begin(&mut self, begun: &Begun<'_>, status: &mut Status);
+
+    /// Whether flows are shown as they end.
+    fn shows_flows(&self) -> bool;
+}
+
+/// A capture that has begun.
+pub(super) struct Begun<'a> {
+    pub(super) config: &'a Config,
+    /// Where the proxy listens.
+    pub(super) address: SocketAddr,
+    /// Where MCP is served.
+    pub(super) mcp: Option<SocketAddr>,
+    pub(super) authority: &'a Authority,
+    pub(super) stopper: Stopper,
+}
+
+/// Until a signal stops it, with start lines and a live line.
+struct Foreground<S> {
+    channel: Channel,
+    signals: Option<S>,
+}
+
+impl<S: FnOnce() -> Result<Receiver<Stop>>> Manner for Foreground<S> {
+    fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    fn signals(&mut self) -> Result<Receiver<Stop>> {
+        self.signals.take().map_or_else(|| Ok(never()), |signals| signals())
+    }
+
+    fn status(&self, stats: Arc<Stats>, ca: PathBuf) -> Result<Status> {
+        Status::new(stats, ca)
+    }
+
+    fn begin(&mut self, begun: &Begun<'_>, status: &mut Status) {
+        start_lines(begun, status);
+        warnings(begun, status);
+    }
+
+    fn shows_flows(&self) -> bool {
+        true
+    }
+}
+
+/// A capture that has ended.
+pub(super) struct Captured {
+    served: Result<()>,
+    summary: Option<Summary>,
+    stats: Arc<Stats>,
+    pub(super) status: Status,
+}
+
+/// Captures in this manner until it is stopped and the bundle is whole.
+///
+/// # Errors
+/// What keeps it from starting. What fails later is in the result.
+pub(super) fn capture(bound: Bound, config: &Config, manner: &mut dyn Manner) -> Result<Captured> {
+    let channel = manner.channel();
     let stats = Arc::new(Stats::default());
     let (notices, notice_receiver) = Notices::channel(stats.clone());
     let options = Arc::new(SharedOptions::new(config.options.clone()));
@@ -64,7 +145,7 @@ fn run_on(
     let server_tls = ServerTls::new(Arc::new(CertCache::new(authority.clone())))
         .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
     // What comes before leaves nothing behind and may be interrupted as any program.
-    let signals = signals()?;
+    let signals = manner.signals()?;
     outlive_file_limit();
     let (recorder, flows) = start_recorder(config, &stats, &notices)?;
     let parts = ServerParts {
@@ -79,7 +160,7 @@ fn run_on(
         stats: stats.clone(),
         notices: notices.clone(),
     };
-    let mut status = Status::new(stats.clone(), authority.certificate_path())?;
+    let mut status = manner.status(stats.clone(), authority.certificate_path())?;
     if config.terminal.quiet {
         status.show_no_live_line();
     }
@@ -87,9 +168,13 @@ fn run_on(
     let mcp = agents.as_ref().and_then(Prepared::address);
     let serve = |agents: Prepared| agents.serve(config, &server, &options, &stats, &notices);
     let mut serving = agents.map(serve).transpose()?;
-    start_lines(config, &server, mcp, &authority, &mut status);
+    let (address, stopper) = (server.address(), server.stopper());
+    let begun = Begun { config, address, mcp, authority: &authority, stopper };
+    manner.begin(&begun, &mut status);
     if let Some(serving) = &mut serving {
-        status.show_flows(serving.lines(&options, config.terminal));
+        if manner.shows_flows() {
+            status.show_flows(serving.lines(&options, config.terminal));
+        }
         if channel == Channel::Stdio {
             serving.serve_stdio(server.stopper(), &notices)?;
         }
@@ -107,25 +192,26 @@ fn run_on(
     for notice in notice_receiver.try_iter() {
         status.notice(notice);
     }
-    end(served, summary, &stats, status)
+    Ok(Captured { served, summary, stats, status })
 }
 
-/// Sums up. What has failed first is the reason of the end.
-fn end(
-    served: Result<()>,
-    summary: Option<Summary>,
-    stats: &Stats,
-    mut status: Status,
-) -> Result<()> {
-    status.finish();
-    if let Some(summary) = &summary {
-        status.line(&sum_up(summary, stats));
-    }
-    status.end();
-    served?;
-    match summary.and_then(|summary| summary.error) {
-        None => Ok(()),
-        Some(error) => Err(Error::new(error)),
+impl Captured {
+    /// Sums up; where only troubles are wanted, only if there were some.
+    ///
+    /// # Errors
+    /// What has failed first.
+    pub(super) fn tell(&mut self, only_troubles: bool) -> Result<()> {
+        self.status.finish();
+        if let Some(summary) = &self.summary
+            && !(only_troubles && went_well(summary, &self.stats))
+        {
+            self.status.line(&sum_up(summary, &self.stats));
+        }
+        std::mem::replace(&mut self.served, Ok(()))?;
+        match self.summary.as_ref().and_then(|summary| summary.error.clone()) {
+            None => Ok(()),
+            Some(error) => Err(Error::new(error)),
+        }
     }
 }
 
@@ -163,15 +249,10 @@ fn start_recorder(config: &Config, stats: &Arc<Stats>, notices: &Notices) -> Res
 }
 
 /// Every address and path, one to a line, in a form that scripts can read.
-fn start_lines(
-    config: &Config,
-    server: &Server,
-    mcp: Option<SocketAddr>,
-    authority: &Authority,
-    status: &mut Status,
-) {
-    status.line(&format!("proxy  http://{}", server.address()));
-    if let Some(mcp) = mcp {
+fn start_lines(begun: &Begun<'_>, status: &mut Status) {
+    let Begun { config, authority, .. } = begun;
+    status.line(&format!("proxy  http://{}", begun.address));
+    if let Some(mcp) = begun.mcp {
         status.line(&format!("mcp    http://{mcp}/sse"));
     }
     status.line(&format!("ca     {}", authority.path().display()));
@@ -181,6 +262,11 @@ fn start_lines(
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
     }
+}
+
+/// What makes a capture less safe than it should be.
+pub(super) fn warnings(begun: &Begun<'_>, status: &mut Status) {
+    let Begun { config, authority, address, .. } = begun;
     if let Some(why) = authority.readable_by_others() {
         status.line(&format!("WARNING: the CA file has a key, and {why}"));
     }
@@ -193,9 +279,9 @@ fn start_lines(
             ", and have it decrypted and recorded, if they know the credentials of proxyauth"
         }
     };
-    warn_of_others(server.address(), consequences, status);
+    warn_of_others(*address, consequences, status);
     if config.qr {
-        show_qr(server.address(), config.options.proxyauth.is_some(), status);
+        show_qr(*address, config.options.proxyauth.is_some(), status);
     }
     if config.insecure_upstream {
         status.line("WARNING: the certificates of servers are not verified");
@@ -226,6 +312,18 @@ pub(super) fn warn_of_others(address: SocketAddr, consequences: &str, status: &m
              what listens on this machine alone{consequences}"
         ));
     }
+}
+
+/// Whether all that was to be captured is in the bundle.
+fn went_well(summary: &Summary, stats: &Stats) -> bool {
+    let troubles = [
+        summary.bodies_cut,
+        stats.messages_left_out.get(),
+        stats.faults.get(),
+        summary.lost,
+        summary.messages_lost,
+    ];
+    troubles.iter().all(|count| *count == 0)
 }
 
 fn sum_up(summary: &Summary, stats: &Stats) -> String {

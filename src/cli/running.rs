@@ -41,10 +41,12 @@ pub(super) enum Stop {
     Asked,
     /// The terminal has closed. Shells and the system may tell so twice.
     HungUp,
+    /// What the proxy was there for has ended.
+    Done,
 }
 
 /// Whether the program was started with this signal ignored, as far as the system tells.
-fn is_ignored(signal: i32) -> bool {
+pub(super) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
@@ -52,7 +54,7 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 /// Signals that wait to be noticed.
-const SIGNALS: usize = 8;
+pub(super) const SIGNALS: usize = 8;
 
 /// What is attended to while a server runs.
 pub(super) struct Attended<'a> {
@@ -148,16 +150,17 @@ struct Stopping<'a> {
 impl Stopping<'_> {
     fn signal(&mut self, stop: Stop, status: &mut Status) {
         match (self.stops, stop) {
+            (0, Stop::Done) => self.begin(),
             (0, _) => {
                 // Whoever reads the line finds the server stopping.
                 self.begin();
                 let seconds = STOP_GRACE.as_secs();
-                status.line(&format!(
+                status.passing(&format!(
                     "stopping: exchanges under way have {seconds} s; stop again to cut them short"
                 ));
             }
             (_, Stop::Asked) => self.at_once(),
-            (_, Stop::HungUp) => {}
+            (_, Stop::HungUp | Stop::Done) => {}
         }
     }
 

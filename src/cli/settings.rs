@@ -18,6 +18,7 @@ mod check;
 mod export;
 mod inspect;
 mod recover;
+mod run;
 mod terminal;
 
 pub use ca::{CaChange, CaCheck, CaExport, CaFormat, CaPlace, CaShow, CaStores};
@@ -26,6 +27,7 @@ pub use check::{Check, Reports, check};
 pub use export::{Export, export};
 pub use inspect::{Inspect, InspectForm, inspect};
 pub use recover::{Recover, recover};
+pub use run::{Run, run};
 
 /// Flags with their values, as they came; the value is empty for switches.
 type Flags = Vec<(Id, OsString)>;
@@ -42,7 +44,7 @@ pub fn mcp(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     capturing(flags)
 }
 
-/// What `proxy` and `mcp` share.
+/// What `proxy`, `run` and `mcp` share.
 fn capturing(flags: Flags) -> Result<Config> {
     let token = std::env::var_os(TOKEN_VARIABLE).filter(|token| !token.is_empty());
     let token = token.map(|token| mcp_token(TOKEN_VARIABLE, &token)).transpose()?;

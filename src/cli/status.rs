@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::cli::flow_lines::FlowLines;
+use crate::cli::gathered::{Gathered, said};
 use crate::cli::printer::Printer;
 use crate::cli::words::{size, visible};
 use crate::error::Result;
@@ -70,6 +71,8 @@ pub struct Status {
     flows: Option<FlowLines>,
     flows_printed: Instant,
     more_failures: u64,
+    /// What is to be printed at the end, where nothing is printed before.
+    gathered: Option<Gathered>,
     last: (Instant, u64),
 }
 
@@ -93,6 +96,7 @@ impl Status {
             flows: None,
             flows_printed: Instant::now(),
             more_failures: 0,
+            gathered: None,
             last: (Instant::now(), 0),
         })
     }
@@ -100,6 +104,14 @@ impl Status {
     /// Shows no live line, whatever standard error is.
     pub(super) fn show_no_live_line(&mut self) {
         self.live = false;
+    }
+
+    /// As [`Status::new`], but lines that stay are printed at the end, all at once: standard error
+    /// is another program's. With `quiet` nothing else is printed at all.
+    pub(super) fn gathering(stats: Arc<Stats>, ca: PathBuf, quiet: bool) -> Result<Self> {
+        let status = Self::new(stats, ca)?;
+        let gathered = Some(Gathered::new(quiet));
+        Ok(Status { live: false, gathered, ..status })
     }
 
     /// Shows flows as they end.
@@ -127,8 +139,25 @@ impl Status {
         self.print(&format!("{text}\n"));
     }
 
+    /// Prints a line of what will soon be over, at once: it says why the end is not yet.
+    pub(super) fn passing(&mut self, text: &str) {
+        match &self.gathered {
+            None => self.line(text),
+            Some(Gathered { quiet: true, .. }) => {}
+            Some(_) => {
+                self.printer.error(said(text));
+            }
+        }
+    }
+
     /// Prints what stays, in the place of the live line.
     fn print(&mut self, text: &str) {
+        if let Some(gathered) = &mut self.gathered {
+            if !gathered.take(text) {
+                self.stats.notices_dropped.add(1);
+            }
+            return;
+        }
         let clear = if std::mem::take(&mut self.shown) { CLEAR } else { "" };
         if !self.printer.error(format!("{clear}{text}")) {
             self.stats.notices_dropped.add(1);
@@ -276,7 +305,13 @@ impl Status {
     /// Takes the live line away, and tells how often failures were repeated.
     pub fn finish(&mut self) {
         self.print_flows();
-        let failures = self.failures.values().filter(|failure| failure.count > 1);
+        let is_gathered = self.gathered.is_some();
+        if let Some(gathered) = &mut self.gathered {
+            let failures = self.failures.values();
+            gathered
+                .count(failures.map(|failure| (failure.line.as_str(), failure.count)).collect());
+        }
+        let failures = self.failures.values().filter(|failure| failure.count > 1 && !is_gathered);
         let mut lines: Vec<_> =
             failures.map(|Failure { line, count }| format!("{count} times: {line}")).collect();
         let distrusted = self.distrusted.iter().filter(|(_, count)| **count > 1);
@@ -286,6 +321,10 @@ impl Status {
         lines.sort();
         for line in lines {
             self.line(&line);
+        }
+        let not_shown = self.stats.notices_dropped.get();
+        if self.gathered.is_some() && not_shown > 0 {
+            self.line(&format!("{not_shown} messages were not shown"));
         }
         if self.more_failures > 0 {
             let count = self.more_failures;
@@ -302,6 +341,9 @@ impl Status {
 
     /// Waits for a moment until all is printed.
     pub(super) fn end(self) {
+        if let Some(gathered) = self.gathered.filter(|gathered| !gathered.is_empty()) {
+            self.printer.error(gathered.text());
+        }
         self.printer.finish();
     }
 

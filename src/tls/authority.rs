@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls::SignatureScheme;
 use rustls::pki_types::{AlgorithmIdentifier, CertificateDer, PrivateKeyDer, alg_id};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
@@ -17,7 +19,7 @@ use super::ca_file::{self, BACKDATED, CaFile};
 use super::key_file::{self, Refused};
 use super::leaf::{LeafNames, LeafParts, certificate};
 use super::pem;
-use super::pkcs12::certificate_only;
+use super::pkcs12::{certificate_only, sha256};
 use super::provider::provider;
 use super::session::TlsError;
 
@@ -233,6 +235,20 @@ impl Authority {
     /// The certificates that are sent after the leaf.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// SHA-256 of the public key (SubjectPublicKeyInfo) that all leaves of this process have, in
+    /// base64, as Chromium takes it for certificates that it is not to judge.
+    pub fn leaf_key_hash(&self) -> String {
+        let hash = sha256().map(|sha256| sha256.hash(&self.leaf_public_key));
+        hash.map(|hash| STANDARD.encode(hash.as_ref())).unwrap_or_default()
+    }
+
+    /// The certificates that whoever is to trust this CA needs: its own, and those above it.
+    pub fn trusted(&self) -> impl Iterator<Item = &[u8]> {
+        let above = usize::from(!self.ca.self_issued);
+        let above = self.chain.iter().skip(above).map(CertificateDer::as_ref);
+        std::iter::once(self.certificate_der()).chain(above)
     }
 
     /// A leaf certificate for `names`, with the leaf key of this process: not before two days

@@ -1,4 +1,5 @@
-//! A PKCS#12 file (RFC 7292) with one certificate and no key, as Windows and phones take it.
+//! PKCS#12 files (RFC 7292) with certificates and no key: one certificate as Windows and phones
+//! take it, and stores of trusted certificates as Java takes them.
 
 use rustls::SupportedCipherSuite;
 use rustls::crypto::hash::{Hash, HashAlgorithm};
@@ -30,19 +31,27 @@ const ITERATIONS: u16 = 2048;
 /// The file for this certificate: nothing is encrypted, and the integrity check, which readers
 /// insist on, is made with the empty password. The same certificate gives the same file.
 pub fn certificate_only(certificate_der: &[u8]) -> Vec<u8> {
-    file(certificate_der, "", &[])
+    file_of(&[&certificate_bag(certificate_der, &[])], "")
 }
 
-/// The same with the integrity check of a password and what Java wants besides, so that it can be
-/// a trust store as it is: a name, and the mark that makes it trusted. Nothing is encrypted.
-pub fn trust_store(certificate_der: &[u8], password: &str) -> Vec<u8> {
-    let name: Vec<u8> = "flowtap".encode_utf16().flat_map(u16::to_be_bytes).collect();
-    let name = attribute(FRIENDLY_NAME, &element(BMP_STRING, &[&name]));
+/// A store in which Java trusts these certificates, each under its alias, for any use: without the
+/// attribute of trustedKeyUsage it would leave them out. Aliases have to differ. Nothing is
+/// encrypted; the password is that of the integrity check.
+pub fn trust_store<'a>(
+    certificates: impl IntoIterator<Item = (String, &'a [u8])>,
+    password: &str,
+) -> Vec<u8> {
     let trusted = attribute(TRUSTED_KEY_USAGE, &oid(ANY_EXTENDED_KEY_USAGE));
-    // A set has its elements in the order of their bytes (X.690 section 11.6).
-    let mut attributes = [name, trusted];
-    attributes.sort();
-    file(certificate_der, password, &element(SET, &[&attributes.concat()]))
+    let bag = |(alias, der): (String, &[u8])| {
+        let name: Vec<u8> = alias.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let name = attribute(FRIENDLY_NAME, &element(BMP_STRING, &[&name]));
+        // A set has its elements in the order of their bytes (X.690 section 11.6).
+        let mut attributes = [name, trusted.clone()];
+        attributes.sort();
+        certificate_bag(der, &element(SET, &[&attributes.concat()]))
+    };
+    let bags: Vec<_> = certificates.into_iter().map(bag).collect();
+    file_of(&bags.iter().map(Vec::as_slice).collect::<Vec<_>>(), password)
 }
 
 /// An attribute of a bag with one value.
@@ -50,12 +59,16 @@ fn attribute(name: &[u8], value: &[u8]) -> Vec<u8> {
     sequence(&[&oid(name), &element(SET, &[value])])
 }
 
-fn file(certificate_der: &[u8], password: &str, attributes: &[u8]) -> Vec<u8> {
+/// The SafeBag of a certificate, with its attributes.
+fn certificate_bag(certificate_der: &[u8], attributes: &[u8]) -> Vec<u8> {
     let certificate = element(OCTET_STRING, &[certificate_der]);
     let bag = sequence(&[&oid(X509_CERTIFICATE), &element(context(0), &[&certificate])]);
-    let safe_bag = sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag]), attributes]);
-    let safe = data_content(&sequence(&[&safe_bag]));
-    let authenticated = sequence(&[&safe]);
+    sequence(&[&oid(CERT_BAG), &element(context(0), &[&bag]), attributes])
+}
+
+/// The file of these SafeBags.
+fn file_of(bags: &[&[u8]], password: &str) -> Vec<u8> {
+    let authenticated = sequence(&[&data_content(&sequence(bags))]);
     let mac = sha256().map_or_else(Vec::new, |hash| mac_data(hash, password, &authenticated));
     sequence(&[&element(INTEGER, &[&[3]]), &data_content(&authenticated), &mac])
 }

@@ -19,6 +19,9 @@ mod openapi;
 mod process;
 mod python;
 mod report;
+mod run;
+mod run_packages;
+mod run_process;
 mod setting;
 #[path = "../support/toolbox.rs"]
 mod toolbox;

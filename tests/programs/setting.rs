@@ -52,26 +52,14 @@ impl Setting {
         self.folder.path()
     }
 
-    /// Starts a server that is written in Python, and gives it with its port.
-    fn server(&self, script: &str, arguments: &[&Path], tls: bool) -> (Process, u16) {
-        let mut command = python(script);
-        command.args(arguments);
-        if tls {
-            command.args([self.path().join("origin.pem"), self.path().join("origin-key.pem")]);
-        }
-        let mut server = Process::start(&mut command, false);
-        let port = server.line_after("port ").parse().expect("a port");
-        (server, port)
-    }
-
     /// Starts an origin; its URL is `http://127.0.0.1:PORT` or `https://localhost:PORT`.
     pub(crate) fn origin(&self, tls: bool) -> Origin {
-        Origin::new(self.server("origin.py", &[], tls), tls)
+        Origin::start(self.path(), "origin.py", &[], tls)
     }
 
     /// Starts a server for the Git repositories below `folder`.
     pub(crate) fn git_origin(&self, folder: &Path, tls: bool) -> Origin {
-        Origin::new(self.server("git_server.py", &[folder], tls), tls)
+        Origin::start(self.path(), "git_server.py", &[folder], tls)
     }
 
     /// Ends flowtap as Ctrl+C does and gives the folder with the bundle.
@@ -100,7 +88,15 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    fn new((process, port): (Process, u16), tls: bool) -> Origin {
+    /// Starts a server that is written in Python, with the certificates of `folder`.
+    pub(crate) fn start(folder: &Path, script: &str, arguments: &[&Path], tls: bool) -> Origin {
+        let mut command = python(script);
+        command.args(arguments);
+        if tls {
+            command.args([folder.join("origin.pem"), folder.join("origin-key.pem")]);
+        }
+        let mut process = Process::start(&mut command, false);
+        let port = process.line_after("port ").parse().expect("a port");
         let url = match tls {
             false => format!("http://127.0.0.1:{port}"),
             true => format!("https://localhost:{port}"),
@@ -135,7 +131,7 @@ pub(crate) fn node(script: &str) -> Command {
 
 /// Makes `origin-ca.pem` and, signed by it, `origin.pem` with `origin-key.pem` for `localhost`
 /// and 127.0.0.1.
-fn make_certificates(folder: &Path) {
+pub(crate) fn make_certificates(folder: &Path) {
     let new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     run(Command::new("openssl")
         .current_dir(folder)

@@ -112,3 +112,14 @@ pub(super) const CA_CHECK: CommandText = CommandText {
                flowtap ca check --proxy http://127.0.0.1:8080",
     runs_program: false,
 };
+
+pub(super) const RUN: CommandText = CommandText {
+    name: "run",
+    arguments: "[OPTIONS] -- COMMAND [ARGUMENT]…",
+    about: "Run a program, or a browser, with its traffic captured, and end with its exit status",
+    examples: "  flowtap run -- curl https://example.com/\n  \
+               flowtap run -o tests.zip -- npm test\n  \
+               flowtap run --browser https://example.com/\n  \
+               flowtap run --browser firefox https://example.com/",
+    runs_program: true,
+};

@@ -2,11 +2,15 @@
 
 use super::{Command, Flag, Id, Values};
 
-const PROXY: &[Command] = &[Command::Proxy, Command::Mcp];
-const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
+const PROXY: &[Command] = &[Command::Proxy, Command::Run, Command::Mcp];
+const ALL: &[Command] = &[Command::Proxy, Command::Run, Command::Mcp, Command::Discover];
+/// Those whose terminal is their own.
+const TERMINAL: &[Command] = &[Command::Proxy, Command::Mcp];
+const RUN: &[Command] = &[Command::Run];
 /// Those that need the CA.
 const WITH_CA: &[Command] = &[
     Command::Proxy,
+    Command::Run,
     Command::Mcp,
     Command::Ca,
     Command::CaInstall,
@@ -29,7 +33,12 @@ pub const FLAGS: &[Flag] = &[
         .short('p')
         .default("8080")
         .about("Listen on this port; 0 picks a free one and prints it")
-        .of(ALL),
+        .of(&[Command::Proxy, Command::Mcp, Command::Discover]),
+    Flag::new(Id::Port, "port", "PORT")
+        .short('p')
+        .default("a free one")
+        .about("Listen on this port")
+        .of(RUN),
     Flag::new(Id::Port, "port", "PORT")
         .short('p')
         .default("8080")
@@ -141,15 +150,25 @@ pub const FLAGS: &[Flag] = &[
                 -vvv bodies, -vvvv bodies in full",
         )
         .repeats()
-        .of(PROXY),
+        .of(TERMINAL),
     Flag::new(Id::Quiet, "quiet", "")
         .short('q')
         .about("Print no lines for exchanges and no live line, but start lines and warnings")
-        .of(PROXY),
+        .of(TERMINAL),
     Flag::new(Id::Color, "color", "WHEN")
         .default("auto")
         .about("Colour: auto (on a terminal, as NO_COLOR and CLICOLOR_FORCE say), always or never")
         .of(&[Command::Proxy, Command::Mcp, Command::Inspect]),
+    Flag::new(Id::Browser, "browser", "")
+        .about(
+            "Run a browser with a profile of its own that trusts the CA; the arguments are its \
+                name or its path, where any will not do, addresses, and options for it",
+        )
+        .of(RUN),
+    Flag::new(Id::Quiet, "quiet", "")
+        .short('q')
+        .about("Say nothing at the end unless something went wrong")
+        .of(RUN),
     Flag::new(Id::Trace, "trace", "ID")
         .default("none")
         .about("Show this trace or WebSocket connection in full; of a further part as 2:t_0001")

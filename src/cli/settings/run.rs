@@ -1,0 +1,76 @@
+//! The settings of `run`.
+
+use std::ffi::OsString;
+
+use super::{Flags, capturing};
+use crate::cli::flags::Id;
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// What `run` is to run, and how it captures.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// How it captures.
+    pub config: Config,
+    /// The program and its arguments; those for a browser where `browser` says so.
+    pub command: Vec<OsString>,
+    /// Whether a browser is wanted.
+    pub browser: bool,
+    /// Whether nothing is said at the end where all went well.
+    pub quiet: bool,
+}
+
+/// The settings of `run`.
+pub fn run(flags: Flags, arguments: Vec<OsString>) -> Result<Run> {
+    let has = |wanted: Id| flags.iter().any(|(id, _)| *id == wanted);
+    let (browser, quiet, port) = (has(Id::Browser), has(Id::Quiet), has(Id::Port));
+    let named = arguments.first().is_some_and(|program| !program.is_empty());
+    if !named && !browser {
+        return Err(Error::usage("run needs a command: flowtap run -- curl https://example.com/"));
+    }
+    let shared = |(id, _): &(Id, OsString)| !matches!(id, Id::Browser | Id::Quiet);
+    let mut config = capturing(flags.into_iter().filter(shared).collect())?;
+    if !port {
+        config.listen.set_port(0);
+    }
+    Ok(Run { config, command: arguments, browser, quiet })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::flags::{Request, parse};
+
+    fn read(line: &str) -> Result<Run> {
+        match parse(line.split_whitespace().map(OsString::from))? {
+            Request::Run { flags, arguments, .. } => run(flags, arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_follows_the_program_is_for_the_program() {
+        for line in [
+            "run --confdir /c -o x.zip -- curl -o y --port 5 -- z",
+            "run --confdir /c -o x.zip curl -o y --port 5 -- z",
+        ] {
+            let run = read(line).unwrap();
+            assert_eq!(run.command, ["curl", "-o", "y", "--port", "5", "--", "z"]);
+            assert_eq!(run.config.listen.to_string(), "127.0.0.1:0");
+            assert_eq!(run.config.output, Some("x.zip".into()));
+            assert!(!run.browser && !run.quiet);
+        }
+        let run = read("run --confdir /c -q -p 8081 --browser -- https://a.example/ -x").unwrap();
+        assert_eq!(run.command, ["https://a.example/", "-x"]);
+        assert_eq!(run.config.listen.port(), 8081);
+        assert!(run.browser && run.quiet);
+        assert!(read("run --confdir /c --browser").unwrap().command.is_empty());
+    }
+
+    #[test]
+    fn run_needs_a_command() {
+        let error = read("run --confdir /c").unwrap_err();
+        assert!(error.is_usage() && error.to_string().contains("run needs a command"));
+        assert!(read("run --confdir /c -p x true").unwrap_err().to_string().contains("--port"));
+    }
+}
