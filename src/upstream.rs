@@ -135,8 +135,8 @@ impl Upstreams {
     }
 }
 
-/// The address to have a SOCKS5 proxy connect to, among those that were looked up: one of IPv4 where
-/// there is one, because many proxies have no IPv6.
+/// The address to have a SOCKS5 proxy connect to, among those that were looked up: one of IPv4
+/// where there is one, because many proxies have no IPv6.
 pub fn preferred(addresses: &[IpAddr], port: u16) -> Option<SocketAddr> {
     let first = addresses.iter().find(|it| it.is_ipv4()).or_else(|| addresses.first())?;
     Some(SocketAddr::new(*first, port))

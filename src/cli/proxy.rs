@@ -49,7 +49,7 @@ fn run_on(
     let options = Arc::new(SharedOptions::new(config.options.clone()));
     let agents = Prepared::new(config, &options, channel)?;
     let authority = open_authority(config)?;
-    let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream)?;
+    let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream, &config.upstream_ca)?;
     for warning in warnings {
         notices.give(Notice::Warning(warning));
     }
@@ -171,6 +171,9 @@ fn start_lines(
     status.line(&format!("ca     {}", authority.path().display()));
     if let Some(output) = &config.output {
         status.line(&format!("output {}", output.display()));
+    }
+    for line in &config.upstream_lines {
+        status.line(line);
     }
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");

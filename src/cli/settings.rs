@@ -12,10 +12,12 @@ use crate::flow::filter::{Filter, FilterError};
 use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
+use crate::upstream::Upstreams;
 
 mod export;
 mod inspect;
 mod recover;
+mod upstream;
 
 pub use export::{Export, export};
 pub use inspect::{Inspect, inspect};
@@ -45,6 +47,7 @@ fn capturing(flags: Flags) -> Result<Config> {
     let mut serves_mcp = true;
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut app = None;
+    let mut upstream = upstream::Given::default();
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
@@ -63,6 +66,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             }
             Id::Ca => config.ca = Some(path("--ca", value)?),
             Id::InsecureUpstream => config.insecure_upstream = true,
+            Id::Upstream | Id::NoUpstream | Id::UpstreamCa => upstream.take(id, value)?,
             Id::CaptureBodyLimit | Id::NoRedact | Id::Set => {
                 option(&mut config.options, id, &value)?;
             }
@@ -82,6 +86,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             _ => return Err(Error::new("a flag of another command")),
         }
     }
+    upstream.settle(&mut config, &|name| std::env::var_os(name))?;
     config.mcp = serves_mcp.then_some(mcp);
     config.hosts = HostRules::new(include, exclude);
     let stem = config.output.as_ref().and_then(|output| output.file_stem());
@@ -97,9 +102,14 @@ fn capturing(flags: Flags) -> Result<Config> {
 pub fn discover(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     none_left("discover", &arguments)?;
     let mut config = defaults();
+    let mut upstream = upstream::Given::default();
     for (id, value) in flags {
-        shared(&mut config, id, &value)?;
+        match id {
+            Id::Upstream | Id::NoUpstream | Id::UpstreamCa => upstream.take(id, value)?,
+            _ => shared(&mut config, id, &value)?,
+        }
     }
+    upstream.settle(&mut config, &|name| std::env::var_os(name))?;
     Ok(config)
 }
 
@@ -114,6 +124,9 @@ fn defaults() -> Config {
         confdir_given: false,
         ca: None,
         insecure_upstream: false,
+        upstreams: Upstreams::default(),
+        upstream_ca: Vec::new(),
+        upstream_lines: Vec::new(),
         loops: thread::available_parallelism().map_or(1, usize::from).min(LOOPS_MAX),
         part_traces: PART_TRACES,
         mcp: None,

@@ -34,6 +34,7 @@ mod streaming;
 mod support;
 mod tls;
 mod upgrade;
+mod upstream;
 mod waits;
 
 mod websocket;
