@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection};
 
@@ -96,6 +97,25 @@ fn plain_requests_go_in_absolute_form_and_share_a_connection() {
 }
 
 #[test]
+fn a_request_that_fails_on_a_used_connection_is_sent_once_more_in_the_same_form() {
+    let proxy = Origin::start(|number, stream| {
+        read_head(stream);
+        stream.say(OK);
+        if number == 0 {
+            read_head(stream);
+        } else {
+            serve(stream);
+        }
+    });
+    let tap = through(&format!("http://user:s3cret@{}", proxy.addr)).start();
+    for _ in 0..2 {
+        assert_eq!(asked(&tap, "far.example").1, "ok");
+    }
+    let request = format!("GET http://far.example/ HTTP/1.1\r\n{CREDENTIALS}");
+    assert_eq!((proxy.seen().matches(&request).count(), proxy.connections()), (3, 2));
+}
+
+#[test]
 fn https_goes_by_connect_and_its_tunnels_are_used_again() {
     let proxy = Origin::start(tunnels());
     let tap = through(&format!("http://user:s3cret@{}", proxy.addr)).start();
@@ -117,6 +137,29 @@ fn https_goes_by_connect_and_its_tunnels_are_used_again() {
     assert_eq!(traces[0]["request"]["url"], "https://far.example/in");
     assert_eq!(traces.len(), 4);
 }
+
+/// The phases of a trace: what the proxy takes for its answer is time for connecting.
+#[test]
+fn the_handshakes_of_the_proxy_are_time_for_connecting() {
+    let server = test_ca().server(&["far.example"]);
+    let proxy = Origin::tls(test_ca().server(&["localhost"]), move |_, stream| {
+        read_head(stream);
+        std::thread::park_timeout(LATENCY);
+        stream.say(OPEN);
+        serve_tls(stream, server.clone());
+    });
+    let tap = through(&format!("https://localhost:{}", proxy.addr.port())).start();
+    assert_eq!(asked_securely(&tap).1, "ok");
+    let trace = tap.stop().bundle.only_trace();
+    let timing = &trace["timing"];
+    let phase = |name: &str| timing[name].as_f64().unwrap_or_else(|| panic!("{name}: {trace}"));
+    let latency_ms = LATENCY.as_secs_f64() * 1e3;
+    assert!(phase("connect_ms") >= latency_ms && phase("tls_ms") > 0.0, "{trace}");
+    assert!(phase("connect_ms") + phase("tls_ms") <= phase("total_ms"), "{trace}");
+}
+
+/// How long a proxy takes to answer.
+const LATENCY: Duration = Duration::from_millis(300);
 
 #[test]
 fn an_eager_tunnel_is_made_before_the_first_request() {

@@ -95,6 +95,10 @@ fn a_tool_s_request_takes_the_same_way() {
     let mut agent = Agent::of(&tap);
     agent.call("send_request", json!({"url": "http://far.example/a"}));
     assert!(upstream.seen().starts_with("GET http://far.example/a HTTP/1.1\r\n"));
+    // In absolute form the proxy would put the URL's host in the place of this one.
+    let other = json!({"url": "http://far.example/b", "headers": {"Host": "other.example"}});
+    agent.fails("send_request", other);
+    assert!(upstream.seen().contains("CONNECT far.example:80 HTTP/1.1\r\n"));
     for tool in ["get_status", "list_options"] {
         if agent.tools().to_string().contains(tool) {
             agent.call(tool, json!({}));
