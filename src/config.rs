@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::options::Options;
+use crate::upstream::Upstreams;
 
 pub use crate::hosts::HostRules;
 
@@ -44,6 +45,12 @@ pub struct Config {
     pub ca: Option<PathBuf>,
     /// Do not verify the certificates of servers.
     pub insecure_upstream: bool,
+    /// Proxies on the way to servers.
+    pub upstreams: Upstreams,
+    /// Files of roots for servers and upstream proxies, beside the system's.
+    pub upstream_ca: Vec<PathBuf>,
+    /// What the user is told of upstream proxies at the start, a line each.
+    pub upstream_lines: Vec<String>,
     /// Event loops.
     pub loops: usize,
     /// Traces in one part of the bundle.

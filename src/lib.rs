@@ -18,6 +18,7 @@ pub mod http;
 pub mod discovered;
 pub mod hosts;
 pub mod tls;
+pub mod upstream;
 
 pub mod options;
 pub mod trust;

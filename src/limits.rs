@@ -87,6 +87,8 @@ pub const RESOLVER_CACHE: Duration = Duration::from_secs(30);
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 pub const DIAL_ADDRESSES: usize = 16;
+/// Characters of the reason phrase by which an upstream proxy refuses that the user is told.
+pub const PROXY_PHRASE_CHARS: usize = 100;
 
 // Waits.
 

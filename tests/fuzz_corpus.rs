@@ -50,6 +50,7 @@ replayed! {
     bundle_read
     chunked_body
     client_hello
+    connect_answers
     cookies
     decode_body
     event_stream
@@ -68,6 +69,7 @@ replayed! {
     request_head
     request_target
     response_head
+    socks5_answers
     stdio_lines
     tls_session
     websocket_frames

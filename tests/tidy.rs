@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["error", "fault", "limits", "near"],
     &["stats", "notice"],
     &["flow", "http"],
-    &["tls", "hosts", "discovered"],
+    &["tls", "hosts", "discovered", "upstream"],
     &["options", "trust"],
     &["config"],
     &["capture"],

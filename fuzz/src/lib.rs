@@ -12,6 +12,7 @@ mod proxy;
 mod rfc9112;
 mod text;
 mod tls;
+mod upstream;
 mod websocket;
 
 pub use capture::{bundle_read, cookies, journal_entries, journal_frames};
@@ -22,4 +23,5 @@ pub use options::{host_patterns, option_values, pattern};
 pub use proxy::proxy_core;
 pub use text::{decode_body, recorded_text, redact};
 pub use tls::{authority_pem, client_hello, tls_session};
+pub use upstream::{connect_answers, socks5_answers};
 pub use websocket::websocket_frames;

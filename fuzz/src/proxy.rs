@@ -135,6 +135,7 @@ fn shared() -> Shared {
         discovered: None,
         records: true,
         live: true,
+        upstreams: Default::default(),
         mcp: None,
         held: Arc::default(),
         options: Arc::new(SharedOptions::new(Options::default())),
@@ -254,6 +255,7 @@ impl<'a> World<'a> {
         });
         let connected = Connected {
             address: ([127, 0, 0, 1], 2).into(),
+            forwards: None,
             connection: peer.number as u64,
             reused: peer.reused,
             tls: None,

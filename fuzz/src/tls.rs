@@ -100,7 +100,7 @@ static SERVER: LazyLock<ServerTls> = LazyLock::new(|| {
         .unwrap_or_else(|error| panic!("{error}"))
 });
 static CLIENT: LazyLock<UpstreamTls> =
-    LazyLock::new(|| UpstreamTls::new(true).unwrap_or_else(|error| panic!("{error}")).0);
+    LazyLock::new(|| UpstreamTls::new(true, &[]).unwrap_or_else(|error| panic!("{error}")).0);
 
 fn version(flags: u8) -> TlsVersion {
     if flags & 4 == 0 { TlsVersion::Tls12 } else { TlsVersion::Tls13 }

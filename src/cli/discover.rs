@@ -22,6 +22,13 @@ use crate::tls::upstream::UpstreamTls;
 /// # Errors
 /// When something keeps it from starting, or its results cannot be printed.
 pub fn run(config: &Config) -> Result<()> {
+    // Only requests in absolute form for https, and https proxies, need it; without roots those
+    // alone fail.
+    let upstream_tls = match UpstreamTls::new(false, &config.upstream_ca) {
+        Ok((tls, _)) => Some(tls),
+        Err(error) if !config.upstream_ca.is_empty() => return Err(error),
+        Err(_) => None,
+    };
     let signals = running::signals()?;
     let stats = Arc::new(Stats::default());
     let (notices, notice_receiver) = Notices::channel(stats.clone());
@@ -30,8 +37,7 @@ pub fn run(config: &Config) -> Result<()> {
     let discovered = Arc::new(discovered);
     let parts = ServerParts {
         server_tls: None,
-        // Only requests in absolute form for https need it; without roots those alone fail.
-        upstream_tls: UpstreamTls::new(false).ok().map(|(tls, _)| tls),
+        upstream_tls,
         certificate: DeviceCertificate::default(),
         flows: None,
         live: None,
@@ -44,6 +50,9 @@ pub fn run(config: &Config) -> Result<()> {
     let server = Server::start(config, bound, parts)?;
     let mut status = Status::new(stats, config.confdir.clone())?;
     status.line(&format!("proxy  http://{}", server.address()));
+    for line in &config.upstream_lines {
+        status.line(line);
+    }
     warn_of_others(server.address(), "", &mut status);
     let attended = Attended {
         signals: &signals,

@@ -137,6 +137,12 @@ pub enum Id {
     Ca,
     /// `--insecure-upstream`
     InsecureUpstream,
+    /// `--upstream`
+    Upstream,
+    /// `--no-upstream`
+    NoUpstream,
+    /// `--upstream-ca`
+    UpstreamCa,
     /// `--capture-body-limit`
     CaptureBodyLimit,
     /// `--bundle-traces`

@@ -133,7 +133,7 @@ pub(super) fn capture(bound: Bound, config: &Config, manner: &mut dyn Manner) ->
     let options = Arc::new(SharedOptions::new(config.options.clone()));
     let agents = Prepared::new(config, &options, channel)?;
     let authority = open_authority(config)?;
-    let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream)?;
+    let (upstream_tls, warnings) = UpstreamTls::new(config.insecure_upstream, &config.upstream_ca)?;
     for warning in warnings {
         notices.give(Notice::Warning(warning));
     }
@@ -259,8 +259,14 @@ fn start_lines(begun: &Begun<'_>, status: &mut Status) {
     if let Some(output) = &config.output {
         status.line(&format!("output {}", output.display()));
     }
+    for line in &config.upstream_lines {
+        status.line(line);
+    }
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
+    }
+    if config.qr {
+        show_qr(begun.address, config.options.proxyauth.is_some(), status);
     }
 }
 
@@ -280,9 +286,6 @@ pub(super) fn warnings(begun: &Begun<'_>, status: &mut Status) {
         }
     };
     warn_of_others(*address, consequences, status);
-    if config.qr {
-        show_qr(*address, config.options.proxyauth.is_some(), status);
-    }
     if config.insecure_upstream {
         status.line("WARNING: the certificates of servers are not verified");
     }

@@ -128,7 +128,10 @@ impl Running {
             ),
             status: CAPTURE_FAILED,
         };
-        let files = self.folder.write(begun.authority, &proxy_url(begun)).map_err(unprepared)?;
+        let files = self
+            .folder
+            .write(begun.authority, &begun.config.upstream_ca, &proxy_url(begun))
+            .map_err(unprepared)?;
         let environment = Environment::new(begun, &files);
         let (path, mut command) = match &self.wanted {
             Wanted::Program(path, words) => (path.as_path(), program::command(path, words)),

@@ -12,6 +12,7 @@ use crate::flow::filter::{Filter, FilterError};
 use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
 use crate::options::Options;
+use crate::upstream::Upstreams;
 
 mod ca;
 mod check;
@@ -20,6 +21,7 @@ mod inspect;
 mod recover;
 mod run;
 mod terminal;
+mod upstream;
 
 pub use ca::{CaChange, CaCheck, CaExport, CaFormat, CaPlace, CaShow, CaStores};
 pub use ca::{ca, ca_check, ca_export, ca_install, ca_uninstall};
@@ -54,6 +56,7 @@ fn capturing(flags: Flags) -> Result<Config> {
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     let mut app = None;
     let mut terminal = terminal::TerminalFlags::default();
+    let mut upstream = upstream::Given::default();
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
@@ -72,6 +75,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             }
             Id::Ca => config.ca = Some(path("--ca", value)?),
             Id::InsecureUpstream => config.insecure_upstream = true,
+            Id::Upstream | Id::NoUpstream | Id::UpstreamCa => upstream.take(id, value)?,
             Id::CaptureBodyLimit | Id::NoRedact | Id::Set => {
                 option(&mut config.options, id, &value)?;
             }
@@ -93,6 +97,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             _ => return Err(Error::new("a flag of another command")),
         }
     }
+    upstream.settle(&mut config, &|name| std::env::var_os(name))?;
     config.mcp = serves_mcp.then_some(mcp);
     config.terminal = terminal.finish(&mut config.options)?;
     config.hosts = HostRules::new(include, exclude);
@@ -109,9 +114,14 @@ fn capturing(flags: Flags) -> Result<Config> {
 pub fn discover(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
     none_left("discover", &arguments)?;
     let mut config = defaults();
+    let mut upstream = upstream::Given::default();
     for (id, value) in flags {
-        shared(&mut config, id, &value)?;
+        match id {
+            Id::Upstream | Id::NoUpstream | Id::UpstreamCa => upstream.take(id, value)?,
+            _ => shared(&mut config, id, &value)?,
+        }
     }
+    upstream.settle(&mut config, &|name| std::env::var_os(name))?;
     Ok(config)
 }
 
@@ -127,6 +137,9 @@ pub(super) fn defaults() -> Config {
         confdir_given: false,
         ca: None,
         insecure_upstream: false,
+        upstreams: Upstreams::default(),
+        upstream_ca: Vec::new(),
+        upstream_lines: Vec::new(),
         loops: thread::available_parallelism().map_or(1, usize::from).min(LOOPS_MAX),
         part_traces: PART_TRACES,
         mcp: None,

@@ -4,8 +4,11 @@
 use std::cmp::Ordering;
 
 use super::body::BodyLength;
+use super::credentials::PROXY_AUTHORIZATION;
 use super::field::{Field, FieldKind, has_token, values_of};
 use super::head::{RequestHead, ResponseHead, Version, is_token_byte, list_elements};
+use super::target::{host_value, parse_host};
+use crate::flow::record::{Authority, Scheme};
 
 /// What flowtap decides about a request that goes upstream.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,39 @@ pub struct OutgoingRequest<'a> {
     pub unconditional: bool,
     /// Asks for a body without content coding (RFC 9110 section 12.5.3).
     pub uncoded: bool,
+}
+
+/// Appends a request's head that [`write_request`] wrote, as a proxy takes it: its target in the
+/// absolute form (RFC 9112 section 3.2.2), with credentials for the proxy if there are any.
+pub fn write_to_proxy(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    authority: &Authority,
+    authorization: Option<&str>,
+) {
+    let line = head.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
+    let fields = head.get(line.len()..).unwrap_or_default();
+    let method = line.split_inclusive(|&byte| byte == b' ').next().unwrap_or_default();
+    let rest = line.get(method.len()..).unwrap_or_default();
+    out.extend_from_slice(method);
+    out.extend_from_slice(b"http://");
+    out.extend_from_slice(host_value(Scheme::Http, authority).as_bytes());
+    // RFC 9112 section 3.2.4: for the server as a whole the path is left out.
+    out.extend_from_slice(rest.strip_prefix(b"*").unwrap_or(rest));
+    if let Some(value) = authorization {
+        write_field(out, PROXY_AUTHORIZATION.as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(fields);
+}
+
+/// Whether the Host field of a head that [`write_request`] wrote is this authority's, for `http`.
+pub fn names_host(head: &[u8], authority: &Authority) -> bool {
+    let mut fields = head.split(|&byte| byte == b'\n').filter_map(|line| {
+        let (name, value) = line.split_at_checked(b"Host:".len())?;
+        name.eq_ignore_ascii_case(b"Host:").then(|| value.trim_ascii())
+    });
+    let host = fields.next().and_then(|value| parse_host(value).ok());
+    host.is_some_and(|host| host.with_scheme(Scheme::Http) == *authority)
 }
 
 /// The Connection field of a response.

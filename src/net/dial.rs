@@ -1,7 +1,8 @@
 //! Making upstream connections: from the pool, or by look-up, connecting and TLS.
 //!
 //! The addresses of a name are tried in turn, the next one beside those before it after
-//! [`DIAL_STAGGER`] or as soon as one fails; the first that connects wins (RFC 8305).
+//! [`DIAL_STAGGER`] or as soon as one fails; the first that connects wins (RFC 8305). With a proxy
+//! on the way its addresses are tried; what follows once something is connected is in `onward`.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +15,7 @@ use mio::{Interest, Registry};
 use crate::flow::record::Authority;
 use crate::limits::DIAL_STAGGER;
 use crate::net::event_loop::{
-    ConnKey, DialKey, EventLoop, Message, Owner, SocketEntry, SocketKey, TimerKey, UpstreamFacts,
-    token,
+    ConnKey, DialKey, EventLoop, Message, Owner, SocketEntry, SocketKey, TimerKey, token,
 };
 use crate::net::listener::is_exhaustion;
 use crate::net::own;
@@ -24,11 +24,13 @@ use crate::net::resolver::{Addresses, Asker};
 use crate::net::slots::Slots;
 use crate::net::socket::{Socket, describe};
 use crate::proxy::buffer::Buffer;
-use crate::proxy::context::{Connected, Dial, DialError, Now, Reuse};
+use crate::proxy::context::{Connected, Dial, DialError, Now, Reuse, Via};
 use crate::proxy::exchange::micros;
 use crate::proxy::link::End;
-use crate::tls::session::TlsError;
 use crate::tls::version::TlsVersion;
+use crate::upstream::{Handshake, Kind, UpstreamProxy, preferred};
+
+mod onward;
 
 /// A connection that is being made.
 #[derive(Debug)]
@@ -38,25 +40,73 @@ pub(super) struct Dialing {
     tls: Option<Arc<str>>,
     /// The name is looked up as long as this is there.
     _asker: Option<Asker>,
+    via: Via,
+    /// Where a SOCKS5 proxy is to connect to, once it was looked up here.
+    looked_up: Option<SocketAddr>,
     stage: Stage,
     began: Now,
+    connect_began: Now,
     dns_us: u64,
     connect_us: u64,
-    /// How long looking up and connecting may take together; then, how long the handshake may.
+    /// How long looking up and connecting may take together; then, how long the proxy may take to
+    /// do as much; and how long each handshake may.
     wait: Duration,
     deadline: Instant,
+}
+
+impl Dialing {
+    /// Whether the server's address is needed, and not the proxy's alone.
+    fn awaits_server_address(&self) -> bool {
+        let proxy = self.via.proxy();
+        self.looked_up.is_none() && proxy.is_some_and(|proxy| proxy.kind == Kind::Socks5)
+    }
+
+    /// What a connection is made to.
+    fn peer(&self) -> &Arc<Authority> {
+        self.via.proxy().map_or(&self.authority, |proxy| &proxy.authority)
+    }
+
+    /// What has not come about in time, and the option that says how long that is.
+    fn overdue(&self) -> (String, &'static str) {
+        let (peer, server) = (self.shown(), shown(&self.authority));
+        match &self.stage {
+            Stage::Resolving => {
+                let host = if self.awaits_server_address() { server } else { peer };
+                (format!("{host}: the name could not be looked up"), "connect_timeout")
+            }
+            Stage::Connecting(_) => {
+                (format!("{peer}: no connection came about"), "connect_timeout")
+            }
+            Stage::Asking(Asking { handshake, .. }) => {
+                (format!("{peer} did not answer {}", handshake.question()), "connect_timeout")
+            }
+            Stage::Securing(Securing { is_proxy, .. }) => {
+                let host = if *is_proxy { peer } else { server };
+                (format!("{host}: the TLS handshake did not end"), "handshake_timeout")
+            }
+        }
+    }
+
+    /// What a connection is made to, for the user.
+    fn shown(&self) -> String {
+        match self.via.proxy() {
+            None => shown(&self.authority),
+            Some(proxy) => format!("the upstream proxy {proxy}"),
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Stage {
     Resolving,
     Connecting(Connecting),
+    /// The proxy has to say that it relays.
+    Asking(Asking),
     Securing(Securing),
 }
 
 #[derive(Debug)]
 struct Connecting {
-    began: Now,
     untried: VecDeque<SocketAddr>,
     attempts: Vec<(SocketKey, SocketAddr)>,
     next_attempt: Option<Instant>,
@@ -74,10 +124,25 @@ impl Connecting {
 }
 
 #[derive(Debug)]
+struct Asking {
+    socket: SocketKey,
+    address: SocketAddr,
+    handshake: Handshake,
+    /// What came and was not used.
+    input: Vec<u8>,
+    output: Buffer,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
 struct Securing {
     began: Now,
     socket: SocketKey,
     address: SocketAddr,
+    /// With whom, for the user.
+    name: Arc<str>,
+    /// TLS is with the proxy.
+    is_proxy: bool,
     /// Plaintext that came together with the end of the handshake.
     early: Vec<u8>,
 }
@@ -108,28 +173,45 @@ impl EventLoop {
         {
             return Dialled::Connected { socket, connected, early: Vec::new(), end: None };
         }
+        if dial.via != Via::Direct {
+            let to = shown(&dial.authority);
+            if let Some(error) = own::refusal_of(&dial.authority, &self.desk.shared, &to) {
+                return Dialled::Failed(error);
+            }
+        }
         let now = self.desk.now;
         let wait = self.desk.options.connect_timeout;
-        let host = &dial.authority.host;
-        let address = host.parse::<IpAddr>();
-        let asker = address.is_err().then(Asker::default);
         let dialing = Dialing {
             conn,
             authority: dial.authority.clone(),
             tls: dial.tls.clone(),
-            _asker: asker.clone(),
+            _asker: None,
+            via: dial.via.clone(),
+            looked_up: None,
             stage: Stage::Resolving,
             began: now,
+            connect_began: now,
             dns_us: 0,
             connect_us: 0,
             wait,
             deadline: now.instant + wait,
         };
         let key = self.dials.insert(dialing);
-        let asker = match (address, asker) {
-            (Err(_), Some(asker)) => asker,
-            (address, _) => return self.resolved(key, Ok(address.into_iter().collect())),
-        };
+        self.look_up(key)
+    }
+
+    /// Looks up the name that is to be looked up next.
+    fn look_up(&mut self, key: DialKey) -> Dialled {
+        let now = self.desk.now;
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        let of_server = dialing.awaits_server_address();
+        let authority = if of_server { &dialing.authority } else { dialing.peer() }.clone();
+        let host = &authority.host;
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.resolved(key, Ok(Arc::from([address])));
+        }
+        let asker = Asker::default();
+        dialing._asker = Some(asker.clone());
         let (inbox, waker) = (self.inbox_sender.clone(), self.waker.clone());
         let reply = move |addresses| {
             // A loop that has ended needs no answer.
@@ -169,6 +251,7 @@ impl EventLoop {
             entry.owner = Owner::Upstream(conn);
             let connected = Connected {
                 address: facts.address,
+                forwards: forwards(facts.key.via()),
                 connection: facts.connection,
                 reused: true,
                 tls: facts.tls.clone(),
@@ -186,14 +269,26 @@ impl EventLoop {
         let now = self.desk.now;
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         dialing.dns_us = micros(dialing.began, now);
-        let port = dialing.authority.port;
+        let of_server = dialing.awaits_server_address();
         let addresses = match addresses {
             Ok(addresses) => addresses,
-            Err(reason) => return self.fail_dial(key, DialError { status: 502, reason }),
+            Err(reason) => {
+                let reason = match dialing.via {
+                    Via::Tunnel(_) | Via::Forward(_) if !of_server => {
+                        format!("{}: {reason}", dialing.shown())
+                    }
+                    _ => reason,
+                };
+                return self.fail_dial(key, DialError { status: 502, reason });
+            }
         };
+        if of_server {
+            return self.server_resolved(key, &addresses);
+        }
+        let port = dialing.peer().port;
         let untried = addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
+        dialing.connect_began = now;
         dialing.stage = Stage::Connecting(Connecting {
-            began: now,
             untried,
             attempts: Vec::new(),
             next_attempt: None,
@@ -202,16 +297,31 @@ impl EventLoop {
         self.try_next(key)
     }
 
+    /// The address that a SOCKS5 proxy is to connect to is there; its own comes next.
+    fn server_resolved(&mut self, key: DialKey, addresses: &[IpAddr]) -> Dialled {
+        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
+        let to = shown(&dialing.authority);
+        dialing.looked_up = preferred(addresses, dialing.authority.port);
+        let error = match dialing.looked_up {
+            Some(address) => own::refusal(address, &self.desk.shared, &to),
+            None => Some(DialError { status: 502, reason: format!("{to} has no address") }),
+        };
+        match error {
+            Some(error) => self.fail_dial(key, error),
+            None => self.look_up(key),
+        }
+    }
+
     /// Tries the next address beside those that are being tried.
     fn try_next(&mut self, key: DialKey) -> Dialled {
         let now = self.desk.now.instant;
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
-        let authority = dialing.authority.clone();
+        let peer = dialing.shown();
         let Stage::Connecting(connecting) = &mut dialing.stage else {
             return Dialled::Pending(key);
         };
         while let Some(address) = connecting.untried.pop_front() {
-            if let Some(error) = own::refusal(address, &self.desk.shared, &shown(&authority)) {
+            if let Some(error) = own::refusal(address, &self.desk.shared, &peer) {
                 connecting.failed(error);
                 continue;
             }
@@ -228,16 +338,16 @@ impl EventLoop {
                     }
                     return Dialled::Pending(key);
                 }
-                Err(error) => connecting.failed(refused(&authority, &error)),
+                Err(error) => connecting.failed(refused(&peer, &error)),
             }
         }
         if !connecting.attempts.is_empty() {
             return Dialled::Pending(key);
         }
-        let error = connecting.last_error.take().unwrap_or_else(|| DialError {
-            status: 502,
-            reason: format!("{} has no address", shown(&authority)),
-        });
+        let error = connecting
+            .last_error
+            .take()
+            .unwrap_or_else(|| DialError { status: 502, reason: format!("{peer} has no address") });
         self.fail_dial(key, error)
     }
 
@@ -249,13 +359,14 @@ impl EventLoop {
         match &mut dialing.stage {
             Stage::Resolving => Dialled::Pending(key),
             Stage::Connecting(_) => self.look_at_attempts(key),
+            Stage::Asking(_) => self.ask(key),
             Stage::Securing(_) => self.secure(key),
         }
     }
 
     fn look_at_attempts(&mut self, key: DialKey) -> Dialled {
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
-        let authority = dialing.authority.clone();
+        let peer = dialing.shown();
         let Stage::Connecting(connecting) = &mut dialing.stage else {
             return Dialled::Pending(key);
         };
@@ -270,14 +381,14 @@ impl EventLoop {
             let stream = &entry.socket.stream;
             let error = match (stream.take_error(), stream.peer_addr()) {
                 (Ok(None), Ok(_)) if own::has_reached_itself(stream, *address, listen) => {
-                    own::own(&shown(&authority))
+                    own::own(&peer)
                 }
                 (Ok(None), Ok(_)) => {
                     winner = Some((*socket, *address));
                     return false;
                 }
                 (Ok(None), Err(_)) => return true,
-                (Ok(Some(error)), _) | (Err(error), _) => refused(&authority, &error),
+                (Ok(Some(error)), _) | (Err(error), _) => refused(&peer, &error),
             };
             errors.push(error);
             self.sockets.remove(*socket);
@@ -290,153 +401,15 @@ impl EventLoop {
                 for (loser, _) in std::mem::take(&mut connecting.attempts) {
                     self.sockets.remove(loser);
                 }
-                let began = connecting.began;
-                dialing.connect_us = micros(began, self.desk.now);
+                dialing.connect_us = micros(dialing.connect_began, self.desk.now);
                 if let Some(entry) = self.sockets.get_mut(socket) {
                     (entry.socket.readable, entry.socket.writable) = (true, true);
                 }
-                self.begin_securing(key, socket, address)
+                self.reached(key, socket, address)
             }
             None if failed => self.try_next(key),
             None => Dialled::Pending(key),
         }
-    }
-
-    /// The socket is connected: begins TLS where it is wanted.
-    fn begin_securing(&mut self, key: DialKey, socket: SocketKey, address: SocketAddr) -> Dialled {
-        let now = self.desk.now;
-        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
-        let Some(name) = dialing.tls.clone() else {
-            return self.finish_dial(key, socket, address, Vec::new(), None);
-        };
-        dialing.wait = self.desk.options.handshake_timeout;
-        dialing.deadline = now.instant + dialing.wait;
-        dialing.stage =
-            Stage::Securing(Securing { began: now, socket, address, early: Vec::new() });
-        let min = self.desk.options.tls_version_server_min;
-        let session = match self.upstream_tls.as_ref().map(|tls| tls.session(&name, min)) {
-            Some(Ok(session)) => session,
-            Some(Err(error)) => return self.fail_dial(key, tls_failed(&name, &error)),
-            None => {
-                let reason = format!("{name}: there is no trust store to verify servers with");
-                return self.fail_dial(key, DialError { status: 502, reason });
-            }
-        };
-        if let Some(entry) = self.sockets.get_mut(socket) {
-            entry.socket.start_tls(session, &[], &mut Vec::new());
-        }
-        self.secure(key)
-    }
-
-    /// Begins TLS on a connection that is there already.
-    pub(super) fn secure_upstream(
-        &mut self,
-        conn: ConnKey,
-        socket: SocketKey,
-        name: Arc<str>,
-    ) -> Dialled {
-        let now = self.desk.now;
-        let Some(entry) = self.sockets.get_mut(socket) else {
-            let reason = "the connection to the server is gone".to_owned();
-            return Dialled::Failed(DialError { status: 502, reason });
-        };
-        let Some(facts) = &entry.facts else { return self.gone(socket) };
-        let address = facts.address;
-        let dialing = Dialing {
-            conn,
-            authority: facts.key.authority().clone(),
-            tls: Some(name),
-            _asker: None,
-            stage: Stage::Resolving,
-            began: now,
-            // Both were over before there was a request.
-            dns_us: 0,
-            connect_us: 0,
-            wait: self.desk.options.handshake_timeout,
-            deadline: now.instant,
-        };
-        let key = self.dials.insert(dialing);
-        entry.owner = Owner::Dial(key);
-        self.begin_securing(key, socket, address)
-    }
-
-    fn gone(&mut self, socket: SocketKey) -> Dialled {
-        self.sockets.remove(socket);
-        let reason = "the connection to the server is gone".to_owned();
-        Dialled::Failed(DialError { status: 502, reason })
-    }
-
-    fn secure(&mut self, key: DialKey) -> Dialled {
-        let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
-        let name = dialing.tls.clone().unwrap_or_else(|| Arc::from(""));
-        let Stage::Securing(securing) = &mut dialing.stage else { return Dialled::Pending(key) };
-        let socket = securing.socket;
-        let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
-        let mut nothing = Buffer::default();
-        loop {
-            let outcome = if entry.socket.readable {
-                entry.socket.read(&mut self.scratch, &mut securing.early)
-            } else {
-                Default::default()
-            };
-            // What was read may have an answer, which TLS 1.2 servers wait for.
-            let written = entry.socket.write(&mut self.scratch, &mut nothing);
-            if let Some(error) = &outcome.tls_error {
-                return self.fail_dial(key, tls_failed(&name, error));
-            }
-            if outcome.secured {
-                let address = securing.address;
-                let early = std::mem::take(&mut securing.early);
-                return self.finish_dial(key, socket, address, early, outcome.end);
-            }
-            let ended = match (outcome.end, written) {
-                (Some(End::Cut(reason)), _) | (_, Err(reason)) => Some(reason),
-                (Some(End::Clean | End::Unannounced), _) => Some("the server ended it".to_owned()),
-                (None, Ok(_)) => None,
-            };
-            if let Some(reason) = ended {
-                let reason = format!("the TLS handshake with {name} failed: {reason}");
-                return self.fail_dial(key, DialError { status: 502, reason });
-            }
-            if !entry.socket.readable {
-                return Dialled::Pending(key);
-            }
-        }
-    }
-
-    fn finish_dial(
-        &mut self,
-        key: DialKey,
-        socket: SocketKey,
-        address: SocketAddr,
-        early: Vec<u8>,
-        end: Option<End>,
-    ) -> Dialled {
-        let Some(dialing) = self.dials.remove(key) else { return self.gone(socket) };
-        let Some(entry) = self.sockets.get_mut(socket) else { return self.gone(socket) };
-        let tls_us = match &dialing.stage {
-            Stage::Securing(securing) => micros(securing.began, self.desk.now),
-            Stage::Resolving | Stage::Connecting(_) => 0,
-        };
-        let tls = entry.socket.tls().map(|session| Arc::new(session.facts()));
-        entry.owner = Owner::Upstream(dialing.conn);
-        let connection = self.desk.shared.new_connection();
-        entry.facts = Some(Box::new(UpstreamFacts {
-            key: PoolKey::new(dialing.authority, dialing.tls),
-            address,
-            connection,
-            tls: tls.clone(),
-        }));
-        let connected = Connected {
-            address,
-            connection,
-            reused: false,
-            tls,
-            dns_us: dialing.dns_us,
-            connect_us: dialing.connect_us,
-            tls_us,
-        };
-        Dialled::Connected { socket, connected, early, end }
     }
 
     fn fail_dial(&mut self, key: DialKey, error: DialError) -> Dialled {
@@ -454,6 +427,7 @@ impl EventLoop {
                     self.sockets.remove(socket);
                 }
             }
+            Stage::Asking(asking) => drop(self.sockets.remove(asking.socket)),
             Stage::Securing(securing) => drop(self.sockets.remove(securing.socket)),
         }
     }
@@ -463,14 +437,9 @@ impl EventLoop {
         let now = self.desk.now.instant;
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         if now >= dialing.deadline {
-            let host = shown(&dialing.authority);
-            let (what, option) = match dialing.stage {
-                Stage::Resolving => ("the name could not be looked up", "connect_timeout"),
-                Stage::Connecting(_) => ("no connection came about", "connect_timeout"),
-                Stage::Securing(_) => ("the TLS handshake did not end", "handshake_timeout"),
-            };
+            let (what, option) = dialing.overdue();
             let wait = dialing.wait.as_secs_f64();
-            let reason = format!("{host}: {what} within {wait} s ({option})");
+            let reason = format!("{what} within {wait} s ({option})");
             return self.fail_dial(key, DialError { status: 504, reason });
         }
         match &dialing.stage {
@@ -527,8 +496,8 @@ fn shown(authority: &Authority) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn refused(authority: &Authority, error: &std::io::Error) -> DialError {
-    let reason = format!("cannot connect to {}: {}", shown(authority), describe(error));
+fn refused(peer: &str, error: &std::io::Error) -> DialError {
+    let reason = format!("cannot connect to {peer}: {}", describe(error));
     let status = match error.kind() {
         std::io::ErrorKind::TimedOut => 504,
         // That is no fault of the server.
@@ -538,36 +507,13 @@ fn refused(authority: &Authority, error: &std::io::Error) -> DialError {
     DialError { status, reason }
 }
 
-fn tls_failed(name: &str, error: &TlsError) -> DialError {
-    let reason = if error.is_certificate_refused() {
-        format!("the certificate of {name} is not valid: {error}")
-    } else {
-        format!("the TLS handshake with {name} failed: {error}")
-    };
-    DialError { status: 502, reason }
+/// The proxy that takes requests in absolute form.
+fn forwards(via: &Via) -> Option<Arc<UpstreamProxy>> {
+    match via {
+        Via::Forward(proxy) => Some(proxy.clone()),
+        Via::Direct | Via::Tunnel(_) => None,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_the_errors_of_a_name_the_one_that_it_leads_here_is_told() {
-        let (now, reason) = (Now { instant: Instant::now(), epoch_us: 0 }, String::new());
-        for (statuses, told) in
-            [([502, 508, 504], 508), ([403, 502, 508], 403), ([502, 504, 502], 502)]
-        {
-            let mut connecting = Connecting {
-                began: now,
-                untried: VecDeque::new(),
-                attempts: Vec::new(),
-                next_attempt: None,
-                last_error: None,
-            };
-            for status in statuses {
-                connecting.failed(DialError { status, reason: reason.clone() });
-            }
-            assert_eq!(connecting.last_error.map(|error| error.status), Some(told));
-        }
-    }
-}
+mod tests;

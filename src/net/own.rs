@@ -1,10 +1,12 @@
 //! What a client must not be led to: the proxy itself, and a proxy's own tools.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use mio::net::TcpStream;
 
+use crate::flow::record::Authority;
 use crate::proxy::context::{DialError, Shared};
+use crate::upstream::is_loopback;
 
 /// Why no connection is made to `address`, by which `host` is to be reached.
 pub(super) fn refusal(address: SocketAddr, shared: &Shared, host: &str) -> Option<DialError> {
@@ -15,6 +17,16 @@ pub(super) fn refusal(address: SocketAddr, shared: &Shared, host: &str) -> Optio
         status: 403,
         reason: format!("{host} leads to this proxy's own tools, which are for this machine alone"),
     })
+}
+
+/// Why a host that an upstream proxy would connect to must not be asked for, as far as its name
+/// shows: it may lead back here from there.
+pub(super) fn refusal_of(to: &Authority, shared: &Shared, host: &str) -> Option<DialError> {
+    let literal = to.host.parse::<IpAddr>().ok();
+    let names = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let loopback = names.into_iter().filter(|_| literal.is_none() && is_loopback(&to.host));
+    let mut addresses = literal.into_iter().chain(loopback);
+    addresses.find_map(|address| refusal(SocketAddr::new(address, to.port), shared, host))
 }
 
 /// The error for a host that is the proxy.

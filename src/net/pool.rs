@@ -1,24 +1,44 @@
 //! Idle upstream connections, by where they lead.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::flow::record::Authority;
-use crate::proxy::context::Dial;
+use crate::proxy::context::{Dial, Via};
 
-/// Where a connection leads and how it is secured. Connections with equal keys are the same to
-/// any request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a connection leads, how it is secured and which way it goes. Connections with equal keys
+/// are the same to any request.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PoolKey {
     authority: Arc<Authority>,
     tls: Option<Arc<str>>,
+    via: Via,
+}
+
+impl Hash for PoolKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The way is the same for nearly all.
+        self.authority.hash(state);
+        self.tls.hash(state);
+    }
 }
 
 impl PoolKey {
-    /// The key for a connection to this host and port, with TLS for this server name if any.
-    pub(super) fn new(authority: Arc<Authority>, tls: Option<Arc<str>>) -> Self {
-        PoolKey { authority, tls }
+    /// The key for a connection to this host and port, with TLS for this server name if any. A
+    /// proxy that takes requests in absolute form takes them for all hosts.
+    pub(super) fn new(authority: Arc<Authority>, tls: Option<Arc<str>>, via: Via) -> Self {
+        let authority = match &via {
+            Via::Forward(proxy) => proxy.authority.clone(),
+            Via::Direct | Via::Tunnel(_) => authority,
+        };
+        PoolKey { authority, tls, via }
+    }
+
+    /// The way that it goes.
+    pub(super) fn via(&self) -> &Via {
+        &self.via
     }
 
     /// The host and port it leads to.
@@ -29,7 +49,7 @@ impl PoolKey {
 
 impl From<&Dial> for PoolKey {
     fn from(dial: &Dial) -> Self {
-        PoolKey::new(dial.authority.clone(), dial.tls.clone())
+        PoolKey::new(dial.authority.clone(), dial.tls.clone(), dial.via.clone())
     }
 }
 
@@ -153,7 +173,7 @@ mod tests {
 
     fn key(host: &str, tls: Option<&str>) -> PoolKey {
         let authority = Authority { host: host.to_owned(), port: 443 };
-        PoolKey::new(Arc::new(authority), tls.map(Arc::from))
+        PoolKey::new(Arc::new(authority), tls.map(Arc::from), Via::Direct)
     }
 
     fn pool(max: usize, max_per_key: usize) -> Pool<u32> {
@@ -175,6 +195,27 @@ mod tests {
         assert_eq!(pool.take(&key("a", Some("b")), later), None);
         assert_eq!(pool.take(&key("a", Some("a")), later), Some((now, 2)));
         assert_eq!(pool.len, 0);
+    }
+
+    #[test]
+    fn connections_that_go_different_ways_are_different() {
+        let proxy = |url| Arc::new(crate::upstream::UpstreamProxy::parse(url).unwrap());
+        let to = |host: &str, via| {
+            PoolKey::new(Arc::new(Authority { host: host.to_owned(), port: 80 }), None, via)
+        };
+        let (one, other) = (proxy("http://one:1"), proxy("http://other:1"));
+        let tunnel = to("a", Via::Tunnel(one.clone()));
+        assert_ne!(tunnel, to("a", Via::Direct));
+        assert_ne!(tunnel, to("a", Via::Tunnel(other)));
+        assert_ne!(tunnel, to("a", Via::Tunnel(proxy("http://user:word@one:1"))));
+        assert_eq!(tunnel, to("a", Via::Tunnel(proxy("http://one:1"))));
+        let forward = to("a", Via::Forward(one.clone()));
+        assert_ne!(tunnel, forward);
+        assert_eq!(forward, to("b", Via::Forward(one)));
+        let (mut pool, now) = (pool(10, 10), Instant::now());
+        pool.put(tunnel.clone(), 1, 9, now);
+        assert_eq!(pool.take(&to("a", Via::Direct), now), None);
+        assert_eq!(pool.take(&tunnel, now), Some((now, 1)));
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Server {
             options: parts.options,
             mcp: parts.mcp,
             held: Arc::default(),
+            upstreams: config.upstreams.clone(),
             listen: address,
             certificate: parts.certificate,
             stats: parts.stats,

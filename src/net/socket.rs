@@ -148,9 +148,10 @@ impl Socket {
         match session.receive(bytes, input) {
             Ok(received) => {
                 outcome.secured = received.handshake_done;
-                if received.peer_closed {
+                if received.peer_closed || received.carrier_closed {
                     self.ended = true;
-                    outcome.end = Some(End::Clean);
+                    let is_told = received.peer_closed;
+                    outcome.end = Some(if is_told { End::Clean } else { End::Unannounced });
                 }
             }
             Err(error) => {
@@ -160,17 +161,24 @@ impl Socket {
         }
     }
 
-    /// Begins TLS; `first` are bytes of it that were read already.
+    /// Begins TLS, inside the TLS that there may be; `first` are bytes of it that were read
+    /// already.
     pub(super) fn start_tls(
         &mut self,
         session: Session,
         first: &[u8],
         input: &mut Vec<u8>,
     ) -> ReadOutcome {
-        self.tls = Some(Box::new(session));
+        let carrier = self.tls.replace(Box::new(session));
         let mut outcome = ReadOutcome::default();
         if !first.is_empty() {
             self.decrypt(&mut first.to_vec(), input, &mut outcome);
+        }
+        if let (Some(carrier), Some(session)) = (carrier, &mut self.tls)
+            && let Err(error) = session.carry_by(*carrier)
+        {
+            self.ended = true;
+            outcome.tls_error.get_or_insert(error);
         }
         outcome
     }

@@ -464,8 +464,9 @@ fn after(since: Instant, wait: Duration) -> Instant {
     since.checked_add(wait).unwrap_or(since)
 }
 
-/// A dial has limits of its own; this is the net below them.
+/// A dial has limits of its own, each twice with a proxy on the way; this is the net below them.
 fn dial_net(options: &Options) -> Duration {
     let Options { connect_timeout, handshake_timeout, body_timeout, .. } = options;
-    connect_timeout.saturating_add(*handshake_timeout).saturating_add(*body_timeout)
+    let once = connect_timeout.saturating_add(*handshake_timeout);
+    once.saturating_mul(2).saturating_add(*body_timeout)
 }

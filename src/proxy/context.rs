@@ -1,6 +1,6 @@
 //! What a connection's state machine is given with each event, and what it asks for in return.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use crate::proxy::exchange::Route;
 use crate::proxy::hold::HeldTotals;
 use crate::proxy::outbox::Outbox;
 use crate::stats::Stats;
+use crate::upstream::{UpstreamProxy, Upstreams, is_loopback};
 
 /// The clock of one turn of the loop.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,8 @@ pub struct Shared {
     pub live: bool,
     /// The options in force; loops look once a turn.
     pub options: Arc<SharedOptions>,
+    /// Proxies on the way to servers.
+    pub upstreams: Upstreams,
     /// The addresses that the proxy listens on.
     pub listen: SocketAddr,
     /// For the device pages.
@@ -82,12 +85,15 @@ impl Shared {
     /// Whether this leads to the tools of this process.
     pub fn is_mcp(&self, authority: &Authority) -> bool {
         let Authority { host, port } = authority;
-        self.mcp.is_some_and(|mcp| {
-            let loopback = host == "localhost"
-                || host.ends_with(".localhost")
-                || host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback());
-            mcp.port() == *port && loopback
-        })
+        self.mcp.is_some_and(|mcp| mcp.port() == *port && is_loopback(host))
+    }
+
+    /// The upstream proxy to reach a server by, if not directly. `tunnels`: for an `https` URL, or
+    /// what came through a client's tunnel.
+    pub fn proxy_for(&self, to: &Authority, tunnels: bool) -> Option<&Arc<UpstreamProxy>> {
+        let proxy = self.upstreams.proxy_for(to, tunnels)?;
+        // The tools of this process are nowhere else.
+        (!self.is_mcp(to)).then_some(proxy)
     }
 
     /// Whether no client may be led to this address: a proxy that other machines can reach must
@@ -158,8 +164,32 @@ pub struct Dial {
     pub authority: Arc<Authority>,
     /// The name to verify and to send as SNI; `None` connects without TLS.
     pub tls: Option<Arc<str>>,
+    /// How it is reached.
+    pub via: Via,
     /// Whether an idle connection from the pool serves.
     pub reuse: Reuse,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// By a connection to itself.
+    #[default]
+    Direct,
+    /// By a connection that this proxy relays.
+    Tunnel(Arc<UpstreamProxy>),
+    /// By this proxy, which is sent the request in absolute form.
+    Forward(Arc<UpstreamProxy>),
+}
+
+impl Via {
+    /// The proxy, if there is one.
+    pub fn proxy(&self) -> Option<&Arc<UpstreamProxy>> {
+        match self {
+            Via::Direct => None,
+            Via::Tunnel(proxy) | Via::Forward(proxy) => Some(proxy),
+        }
+    }
 }
 
 /// Which idle connections will do.
@@ -223,8 +253,10 @@ pub enum Command {
 /// An upstream connection that was asked for.
 #[derive(Clone, Debug)]
 pub struct Connected {
-    /// The server's address.
+    /// The server's address, or that of the proxy on the way to it.
     pub address: SocketAddr,
+    /// The proxy that takes the request in absolute form, in the server's place.
+    pub forwards: Option<Arc<UpstreamProxy>>,
     /// Its number among the process's upstream connections.
     pub connection: u64,
     /// Whether it comes from the pool.
@@ -233,7 +265,7 @@ pub struct Connected {
     pub tls: Option<Arc<TlsFacts>>,
     /// Microseconds for the look-up; 0 when reused.
     pub dns_us: u64,
-    /// Microseconds for connecting; 0 when reused.
+    /// Microseconds for connecting, and for the handshakes with a proxy; 0 when reused.
     pub connect_us: u64,
     /// Microseconds for the TLS handshake; 0 when reused or without TLS.
     pub tls_us: u64,
@@ -263,6 +295,7 @@ mod tests {
             records: true,
             live: true,
             options: Arc::new(SharedOptions::new(Options::default())),
+            upstreams: Upstreams::default(),
             listen: listen.parse().unwrap(),
             certificate: DeviceCertificate::default(),
             mcp: Some("127.0.0.1:9011".parse().unwrap()),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::flow::record::{Authority, FlowId, Intervention, Scheme, Side};
 use crate::http::body::{BodyLength, BodyReader};
 use crate::http::head::{HeadReader, Version};
+use crate::http::rewrite::write_to_proxy;
 use crate::proxy::body_capture::BodyCapture;
 use crate::proxy::context::{Connected, Context, Now, Reuse};
 use crate::proxy::exchange::feed::Feed;
@@ -198,7 +199,21 @@ impl Exchange {
 
     /// The upstream connection is there: sends the head, and what of the body was sent before.
     pub fn connected(&mut self, connected: Connected, upstream: &mut Link, now: Now) {
-        upstream.send(&self.facts.outgoing);
+        match &connected.forwards {
+            None => upstream.send(&self.facts.outgoing),
+            Some(proxy) => {
+                let authority = &self.facts.route.authority;
+                let authorization = proxy.authorization();
+                let mut head = Vec::with_capacity(self.facts.outgoing.len());
+                write_to_proxy(
+                    &mut head,
+                    &self.facts.outgoing,
+                    authority,
+                    authorization.as_deref(),
+                );
+                upstream.send(&head);
+            }
+        }
         // What was taken from the client since is in the copy, and so is what was held.
         let again = self.retried && self.body_taken;
         if let Some(body) = self.request_copy.whole().filter(|_| again) {

@@ -10,7 +10,7 @@ use crate::http::websocket::deflate_parameters;
 use crate::notice::Notice;
 use crate::options::ConnectionStrategy;
 use crate::proxy::conn::{Conn, Phase, Sniffing, UpstreamState};
-use crate::proxy::context::{Command, Connected, Context, Dial, DialError, Reuse};
+use crate::proxy::context::{Command, Connected, Context, Dial, DialError, Reuse, Via};
 use crate::proxy::exchange::{Exchange, Route};
 use crate::proxy::request::Inside;
 use crate::proxy::sniff::{Sniffed, sniff};
@@ -44,7 +44,11 @@ impl Conn {
     fn dial_tunnel(&mut self, authority: Arc<Authority>, cx: &mut Context<'_>) {
         self.upstream.reset();
         self.upstream_state = UpstreamState::Dialling;
-        cx.commands.push(Command::Dial(Dial { authority, tls: None, reuse: Reuse::Never }));
+        let via = match cx.shared.proxy_for(&authority, true) {
+            None => Via::Direct,
+            Some(proxy) => Via::Tunnel(proxy.clone()),
+        };
+        cx.commands.push(Command::Dial(Dial { authority, tls: None, via, reuse: Reuse::Never }));
     }
 
     /// Looks at the first bytes of a tunnel.

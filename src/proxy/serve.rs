@@ -4,12 +4,13 @@ use crate::flow::record::{Exchange as Record, Intervention, Message, Scheme, Tim
 use crate::http::device_page;
 use crate::http::head::{HeadError, Parsed};
 use crate::http::reply;
+use crate::http::rewrite::names_host;
 use crate::http::target::host_value;
 use crate::limits::{HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::proxy::conn::{Conn, Phase, UpstreamState};
-use crate::proxy::context::{Command, Connected, Context, Dial, Now};
+use crate::proxy::context::{Command, Connected, Context, Dial, Now, Via};
 use crate::proxy::exchange::{Exchange, Failure, RequestFacts, Route, Step, micros};
 use crate::proxy::link::End;
 use crate::proxy::request::{self, Decision};
@@ -115,13 +116,34 @@ impl Conn {
         let route = &exchange.facts().route;
         // Again, where a connection of the pool has failed: that one's wait is over.
         self.activity = cx.now.instant;
+        let via = self.via(exchange.facts(), cx);
         self.upstream.reset();
         self.upstream_state = UpstreamState::Dialling;
         cx.commands.push(Command::Dial(Dial {
             authority: route.authority.clone(),
             tls: route.tls.clone(),
+            via,
             reuse: exchange.reuse(),
         }));
+    }
+
+    /// How the server of a request is reached. An upstream proxy takes a request in absolute form
+    /// only where that says all: one that came through a tunnel goes through a tunnel.
+    fn via(&self, facts: &RequestFacts, cx: &Context<'_>) -> Via {
+        let RequestFacts { route, outgoing, upgrade, .. } = facts;
+        let tunnels = route.scheme == Scheme::Https || self.inside.is_some();
+        match cx.shared.proxy_for(&route.authority, tunnels) {
+            None => Via::Direct,
+            Some(proxy)
+                if !tunnels
+                    && proxy.forwards()
+                    && !upgrade
+                    && names_host(outgoing, &route.authority) =>
+            {
+                Via::Forward(proxy.clone())
+            }
+            Some(proxy) => Via::Tunnel(proxy.clone()),
+        }
     }
 
     /// The upstream connection is ready for the exchange or the relay that waits for it.

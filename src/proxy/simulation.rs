@@ -113,6 +113,7 @@ impl World {
                 discovered: None,
                 records: true,
                 live: true,
+                upstreams: Default::default(),
                 mcp: None,
                 held: Arc::default(),
                 options: Arc::new(SharedOptions::new(Options::default())),
@@ -322,6 +323,7 @@ impl World {
                 let connected = Connected {
                     address: "127.0.0.1:2".parse().unwrap(),
                     connection: 1,
+                    forwards: None,
                     reused: peer.reused,
                     tls: None,
                     dns_us: 0,

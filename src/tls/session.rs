@@ -5,6 +5,7 @@
 //! a session holds bytes only while a record is incomplete or a socket does not take what was
 //! encrypted: idle sessions hold none.
 
+mod carried;
 mod endpoint;
 
 use std::fmt;
@@ -34,6 +35,8 @@ pub struct Session {
     /// The peer's close_notify came.
     peer_closed: bool,
     failed: Option<Error>,
+    /// The session that carries this one's records, if they do not go to the socket as they are.
+    carrier: Option<Box<Session>>,
 }
 
 impl fmt::Debug for Session {
@@ -52,6 +55,8 @@ pub struct Received {
     pub handshake_done: bool,
     /// The peer has said with close_notify that it sends no more.
     pub peer_closed: bool,
+    /// What carries the session has ended so, whether the session has or not.
+    pub carrier_closed: bool,
 }
 
 /// What [`Session::seal`] did.
@@ -73,6 +78,7 @@ impl Session {
             sent: 0,
             peer_closed: false,
             failed: None,
+            carrier: None,
         };
         // A client begins: its ClientHello is there at once.
         session.failed = session.process(&mut [], &mut Vec::new()).error;
@@ -98,7 +104,7 @@ impl Session {
     /// Ciphertext that came before and waits for the rest of its record. It has to stand in front
     /// of what comes next.
     pub fn pending(&self) -> &[u8] {
-        &self.pending
+        self.carrier.as_ref().map_or(&self.pending, |carrier| &carrier.pending)
     }
 
     /// Takes all of `ciphertext`, which begins with [`Session::pending`], and appends what it
@@ -114,6 +120,11 @@ impl Session {
         ciphertext: &mut [u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<Received, TlsError> {
+        if let Some(mut carrier) = self.carrier.take() {
+            let received = self.receive_by(&mut carrier, ciphertext, plaintext);
+            self.carrier = Some(carrier);
+            return received;
+        }
         if self.peer_closed {
             return Ok(Received { peer_closed: true, ..Received::default() });
         }
@@ -141,6 +152,7 @@ impl Session {
         Ok(Received {
             handshake_done: was_handshaking && !self.is_handshaking(),
             peer_closed: self.peer_closed,
+            carrier_closed: false,
         })
     }
 
@@ -158,6 +170,11 @@ impl Session {
     /// # Errors
     /// When the session is unusable.
     pub fn seal(&mut self, plaintext: &[u8], sealed: &mut [u8]) -> Result<Sealed, TlsError> {
+        if let Some(mut carrier) = self.carrier.take() {
+            let result = self.seal_by(&mut carrier, plaintext, sealed);
+            self.carrier = Some(carrier);
+            return result;
+        }
         if self.is_handshaking() || self.has_output() {
             return Ok(Sealed::default());
         }
@@ -181,6 +198,11 @@ impl Session {
     /// Queues close_notify: no more plaintext will be sent. During the handshake there is nothing
     /// that it could end.
     pub fn close(&mut self) {
+        if let Some(mut carrier) = self.carrier.take() {
+            self.close_by(&mut carrier);
+            self.carrier = Some(carrier);
+            return;
+        }
         if self.is_handshaking() || self.failed.is_some() {
             return;
         }
@@ -194,21 +216,31 @@ impl Session {
 
     /// Queues ciphertext that [`Session::seal`] gave and the socket did not take.
     pub fn queue(&mut self, sealed: &[u8]) {
-        self.output.extend_from_slice(sealed);
+        match &mut self.carrier {
+            Some(carrier) => carrier.queue(sealed),
+            None => self.output.extend_from_slice(sealed),
+        }
     }
 
     /// Whether ciphertext waits to be sent.
     pub fn has_output(&self) -> bool {
-        self.sent < self.output.len()
+        let carried = self.carrier.as_ref().is_some_and(|carrier| carrier.has_output());
+        carried || self.sent < self.output.len()
     }
 
     /// The ciphertext that waits to be sent.
     pub fn output(&self) -> &[u8] {
-        self.output.get(self.sent..).unwrap_or_default()
+        match &self.carrier {
+            Some(carrier) => carrier.output(),
+            None => self.output.get(self.sent..).unwrap_or_default(),
+        }
     }
 
     /// So many bytes of [`Session::output`] were sent.
     pub fn consume_output(&mut self, count: usize) {
+        if let Some(carrier) = &mut self.carrier {
+            return carrier.consume_output(count);
+        }
         self.sent = self.sent.saturating_add(count);
         if !self.has_output() {
             self.output = Vec::new();

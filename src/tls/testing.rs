@@ -82,7 +82,7 @@ impl End {
         piece: usize,
     ) -> Result<(), TlsError> {
         for part in ciphertext.chunks(piece.max(1)) {
-            let Received { handshake_done, peer_closed } =
+            let Received { handshake_done, peer_closed, .. } =
                 receive(session, part, &mut self.plaintext)?;
             self.done += usize::from(handshake_done);
             self.closed |= peer_closed;

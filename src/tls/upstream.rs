@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -41,12 +42,18 @@ impl fmt::Debug for UpstreamTls {
 }
 
 impl UpstreamTls {
-    /// A client that trusts the system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured),
-    /// and warnings about roots that could not be read. With `insecure` any certificate is taken.
+    /// A client that trusts the system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured)
+    /// and those in `files` (see [`roots_in`]), and warnings about roots that could not be read.
+    /// With `insecure` any certificate is taken.
     ///
     /// # Errors
-    /// When `SSL_CERT_FILE` cannot be read or there are no roots, and `insecure` is not set.
-    pub fn new(insecure: bool) -> Result<(Self, Vec<String>)> {
+    /// When one of `files` cannot be used; when `SSL_CERT_FILE` cannot be read or there are no
+    /// roots, and `insecure` is not set.
+    pub fn new(insecure: bool, files: &[PathBuf]) -> Result<(Self, Vec<String>)> {
+        let mut more = Vec::new();
+        for file in files {
+            more.extend(roots_in(file)?);
+        }
         if insecure {
             let algorithms = provider().signature_verification_algorithms;
             let client = Self::with_verifier(Arc::new(TakesAny { algorithms }))?;
@@ -55,7 +62,8 @@ impl UpstreamTls {
         check_cert_file(std::env::var_os(CERT_FILE).as_deref())?;
         let found = rustls_native_certs::load_native_certs();
         let warnings = found.errors.iter().map(|e| format!("root certificates: {e}")).collect();
-        Ok((Self::with_roots(found.certs)?, warnings))
+        more.extend(found.certs);
+        Ok((Self::with_roots(more)?, warnings))
     }
 
     /// A client that trusts `roots` and nothing else.
@@ -122,6 +130,36 @@ impl UpstreamTls {
         Ok(Session::client(connection, sent.as_deref()))
     }
 }
+
+/// The roots in a file: certificates in PEM, or one in DER.
+///
+/// # Errors
+/// When it cannot be read, or holds no certificate or one that cannot be a root.
+pub fn roots_in(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let named = |reason: String| {
+        Error::new(format!("the roots in {} cannot be used: {reason}", file.display()))
+    };
+    let bytes = std::fs::read(file).map_err(|error| named(error.to_string()))?;
+    let roots: Vec<_> = match bytes.first() {
+        Some(&DER_SEQUENCE) => vec![CertificateDer::from(bytes)],
+        _ => CertificateDer::pem_slice_iter(&bytes)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| named(format!("it is no valid PEM: {error}")))?,
+    };
+    if roots.is_empty() {
+        return Err(named("it holds no certificate in PEM".to_owned()));
+    }
+    let mut store = RootCertStore::empty();
+    for (number, root) in (1..).zip(&roots) {
+        store
+            .add(root.clone())
+            .map_err(|error| named(format!("its certificate {number} is no root: {error}")))?;
+    }
+    Ok(roots)
+}
+
+/// The first byte of a certificate in DER.
+const DER_SEQUENCE: u8 = 0x30;
 
 /// A file of roots that the user named and that cannot be read is an error, not a missing root.
 fn check_cert_file(file: Option<&OsStr>) -> Result<()> {

@@ -36,5 +36,6 @@ mod support;
 mod terminal;
 mod tls;
 mod upgrade;
+mod upstream;
 mod waits;
 mod websocket;

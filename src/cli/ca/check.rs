@@ -149,7 +149,7 @@ fn through_own(authority: &Arc<Authority>, host: (&str, u16)) -> Result<(String,
     let parts = ServerParts {
         server_tls: Some(server_tls),
         // Without roots the answer is an error, and the certificate shown is what counts.
-        upstream_tls: UpstreamTls::new(false).ok().map(|(tls, _)| tls),
+        upstream_tls: UpstreamTls::new(false, &[]).ok().map(|(tls, _)| tls),
         certificate: DeviceCertificate::default(),
         flows: None,
         live: None,

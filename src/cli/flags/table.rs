@@ -101,6 +101,27 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::InsecureUpstream, "insecure-upstream", "")
         .about("Do not verify the certificates of origin servers")
         .of(PROXY),
+    Flag::new(Id::Upstream, "upstream", "URL")
+        .default("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY")
+        .about(
+            "Reach all servers through this proxy, as http://USER:PASSWORD@HOST:PORT, https://, \
+                socks5:// or socks5h://; none uses no proxy",
+        )
+        .of(ALL),
+    Flag::new(Id::NoUpstream, "no-upstream", "HOSTS")
+        .default("NO_PROXY, without --upstream")
+        .about(
+            "Reach these without an upstream proxy, repeatable: names, networks as 10.0.0.0/8, \
+                or *, parted by commas",
+        )
+        .repeats()
+        .of(ALL),
+    Flag::new(Id::UpstreamCa, "upstream-ca", "FILE")
+        .default("the system's roots alone")
+        .about("Trust the roots in this PEM file too, for servers and upstream proxies, repeatable")
+        .takes(Values::Files)
+        .repeats()
+        .of(ALL),
     Flag::new(Id::CaptureBodyLimit, "capture-body-limit", "SIZE")
         .default("16m")
         .about(

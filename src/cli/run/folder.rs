@@ -10,6 +10,7 @@ use crate::cli::run::node;
 use crate::error::{Error, Result};
 use crate::tls::authority::Authority;
 use crate::tls::roots::Roots;
+use crate::tls::upstream::roots_in;
 
 /// A temporary folder; dropping it removes it.
 #[derive(Debug)]
@@ -62,10 +63,19 @@ impl Folder {
         &self.path
     }
 
-    /// Writes what programs are to trust, and what they need beside it to use the proxy.
-    pub(super) fn write(&self, authority: &Authority, proxy: &str) -> io::Result<Files> {
+    /// Writes what programs are to trust, and what they need beside it to use the proxy. Servers
+    /// whose traffic is passed through untouched may have certificates of the `upstream` roots.
+    pub(super) fn write(
+        &self,
+        authority: &Authority,
+        upstream: &[PathBuf],
+        proxy: &str,
+    ) -> io::Result<Files> {
         let mut own = Roots::default();
         let mut all = Roots::of_system();
+        for root in upstream.iter().flat_map(|file| roots_in(file).unwrap_or_default()) {
+            all.add(&root);
+        }
         // The CA comes to stand first.
         for certificate in authority.trusted().collect::<Vec<_>>().into_iter().rev() {
             own.add(certificate);

@@ -38,7 +38,7 @@ fn a_server_that_sends_tickets_without_end_keeps_nobody_reading() {
     let stream = std::net::TcpStream::connect(accept.unwrap()).unwrap();
     stream.set_nonblocking(true).unwrap();
     let mut socket = Socket::new(TcpStream::from_std(stream));
-    let (client, _) = UpstreamTls::new(true).unwrap();
+    let (client, _) = UpstreamTls::new(true, &[]).unwrap();
     let session = client.session("a.example", TlsVersion::Tls13).unwrap();
     socket.start_tls(session, &[], &mut Vec::new());
     let mut scratch = Scratch::default();

@@ -83,6 +83,11 @@ impl Exchange {
     ) -> Result<(), Failure> {
         check_length(length, cx).map_err(|reason| Failure::Upstream(502, reason))?;
         let head = &cx.heads.response;
+        let proxy = self.upstream.as_ref().and_then(|upstream| upstream.forwards.as_ref());
+        if let Some(proxy) = proxy.filter(|_| head.status == 407) {
+            // The client has no part in what is between flowtap and that proxy.
+            return Err(Failure::Upstream(502, proxy.authentication_failure()));
+        }
         let raw = bytes.get(..head.len).unwrap_or(bytes);
         self.response_head = Some(Bytes::copy_from_slice(raw));
         self.upstream_stays =

@@ -31,6 +31,7 @@ fn edited(edit: RequestEdit) -> Result<(String, String), String> {
         live: true,
         options: Arc::new(crate::options::SharedOptions::new(options.clone())),
         listen: "127.0.0.1:1".parse().unwrap(),
+        upstreams: Default::default(),
         mcp: None,
         held: Arc::default(),
         certificate: Default::default(),

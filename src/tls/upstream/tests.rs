@@ -18,7 +18,7 @@ fn a_wrong_name_is_told_with_both_names() {
 #[test]
 fn insecure_takes_any_certificate() {
     let (server, _) = pair_of(new_authority());
-    let (client, _) = UpstreamTls::new(true).unwrap();
+    let (client, _) = UpstreamTls::new(true, &[]).unwrap();
     let mut server = server.session(None, "other.example", TlsVersion::Tls12).unwrap();
     let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
     let (client_end, _) = carry(&mut client, &mut server, usize::MAX);

@@ -28,7 +28,8 @@ pub(crate) fn test_ca() -> &'static TestCa {
 }
 
 impl TestCa {
-    fn new(name: &str) -> Self {
+    /// A CA of this name.
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
