@@ -8,6 +8,7 @@ pub mod error;
 pub mod fault;
 pub mod limits;
 pub mod near;
+pub mod random;
 
 pub mod notice;
 pub mod stats;

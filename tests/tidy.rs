@@ -16,7 +16,7 @@ const COLUMNS: usize = 100;
 
 /// The floors of the design, the lowest first: a module uses its own floor and those below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "fault", "limits", "near"],
+    &["error", "fault", "limits", "near", "random"],
     &["stats", "notice"],
     &["flow", "http"],
     &["tls", "hosts", "discovered"],
