@@ -18,6 +18,7 @@ pub mod http;
 
 pub mod discovered;
 pub mod hosts;
+pub mod names;
 pub mod tls;
 
 pub mod options;

@@ -9,6 +9,7 @@ mod dial;
 mod event_loop;
 mod fault;
 mod listener;
+mod lookup;
 mod outlet;
 mod own;
 mod pool;

@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["error", "fault", "limits", "near", "random"],
     &["stats", "notice"],
     &["flow", "http"],
-    &["tls", "hosts", "discovered"],
+    &["tls", "hosts", "names", "discovered"],
     &["options"],
     &["config"],
     &["capture"],
