@@ -26,6 +26,10 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
+    # For the test readme.
+    has jq || echo jq
+    has ip || echo iproute2
+    has unshare || echo util-linux
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace
