@@ -8,6 +8,7 @@ pub mod error;
 pub mod fault;
 pub mod limits;
 pub mod near;
+pub mod random;
 
 pub mod notice;
 pub mod stats;
@@ -17,6 +18,7 @@ pub mod http;
 
 pub mod discovered;
 pub mod hosts;
+pub mod names;
 pub mod tls;
 pub mod upstream;
 

@@ -83,6 +83,26 @@ pub const RESOLVER_CACHE_NAMES: usize = 1_024;
 pub const RESOLVER_QUEUE_NAMES: usize = 4_096;
 /// How long addresses are remembered; getaddrinfo does not tell their time to live.
 pub const RESOLVER_CACHE: Duration = Duration::from_secs(30);
+/// Name servers that a look-up of our own asks; the C libraries take as many.
+pub const DNS_SERVERS: usize = 3;
+/// Domains of the search that a look-up of our own tries.
+pub const DNS_SEARCH_DOMAINS: usize = 6;
+/// How often a look-up of our own asks each server, whatever resolv.conf says.
+pub const DNS_ATTEMPTS: usize = 5;
+/// How long a look-up of our own waits for one server, whatever resolv.conf says.
+pub const DNS_SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a look-up of our own takes in all; nobody waits longer for a connection.
+pub const DNS_LOOKUP_TIME: Duration = Duration::from_secs(30);
+/// Records of an answer of DNS that are looked at.
+pub const DNS_RECORDS: usize = 256;
+/// Steps from a name to its addresses, one of them for each alias.
+pub const DNS_ALIASES: usize = 8;
+/// Bytes of a datagram with an answer; we ask for no more than the 512 of RFC 1035.
+pub const DNS_DATAGRAM_BYTES: usize = 4 * 1024;
+/// Bytes of the file of hosts that are looked at; lists that block advertisements have some MiB.
+pub const HOSTS_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of resolv.conf that are looked at.
+pub const RESOLV_CONF_BYTES: u64 = 64 * 1024;
 /// Delay before the next address of a name is tried beside the first (RFC 8305 section 5).
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.

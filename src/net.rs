@@ -10,6 +10,7 @@ mod event_loop;
 mod fault;
 pub mod lan;
 mod listener;
+mod lookup;
 mod outlet;
 mod own;
 mod pool;

@@ -61,6 +61,7 @@ replayed! {
     journal_frames
     json_rpc
     mcp_http
+    name_lookup
     option_values
     pattern
     proxy_core

@@ -30,6 +30,10 @@ missing_packages() {
     has certutil || echo libnss3-tools
     has keytool && has java || echo default-jdk-headless
     has wget || echo wget
+    # For the test readme.
+    has jq || echo jq
+    has ip || echo iproute2
+    has unshare || echo util-linux
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace

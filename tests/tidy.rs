@@ -16,10 +16,10 @@ const COLUMNS: usize = 100;
 
 /// The floors of the design, the lowest first: a module uses its own floor and those below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "fault", "limits", "near"],
+    &["error", "fault", "limits", "near", "random"],
     &["stats", "notice"],
     &["flow", "http"],
-    &["tls", "hosts", "discovered", "upstream"],
+    &["tls", "hosts", "names", "discovered", "upstream"],
     &["options", "trust"],
     &["config"],
     &["capture"],

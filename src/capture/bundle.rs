@@ -20,6 +20,7 @@ use crate::capture::private;
 use crate::capture::spool::{Held, Spool};
 use crate::flow::head::host_text;
 use crate::limits::{COMPRESSED_FROM_BYTES, INFLATE_BUFFER_BYTES};
+use crate::random;
 
 /// The version of the format.
 pub const FORMAT_VERSION: &str = "1.0.0";
@@ -470,7 +471,7 @@ fn manifest<'a>(
 /// A random UUID (RFC 9562 section 5.4).
 pub(super) fn random_uuid() -> io::Result<String> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    random::fill(&mut bytes)?;
     Ok(uuid(bytes, 4))
 }
 

@@ -25,6 +25,7 @@ use crate::capture::frame::{FrameType, append_frame};
 use crate::capture::private;
 use crate::flow::record::{FlowId, Side};
 use crate::limits::{JOURNAL_BUFFER_BYTES, JOURNALS};
+use crate::random;
 
 /// The file in the folder that is locked while its capture lives.
 const LOCK: &str = "lock";
@@ -124,7 +125,7 @@ impl JournalFolder {
     pub(super) fn probe(&self) -> io::Result<()> {
         let path = self.path.join("probe.tmp");
         let mut bytes = vec![0; JOURNAL_BUFFER_BYTES];
-        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        random::fill(&mut bytes)?;
         let written = private::create(&path).and_then(|mut file| file.write_all(&bytes));
         let removed = std::fs::remove_file(&path);
         written.and(removed)

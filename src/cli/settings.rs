@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::flow::filter::{Filter, FilterError};
 use crate::hosts::HostPattern;
 use crate::limits::{LOOPS_MAX, PART_TRACES, STORED_FLOWS, STORED_FLOWS_MOST};
+use crate::names;
 use crate::options::Options;
 use crate::upstream::Upstreams;
 
@@ -164,7 +165,11 @@ fn mcp_token(from: &str, value: &OsString) -> Result<String> {
 
 /// The user's home folder.
 pub(super) fn home() -> Option<PathBuf> {
-    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+    let home = match names::WITHOUT_LIBC {
+        true => std::env::var_os("HOME").map(PathBuf::from),
+        false => std::env::home_dir(),
+    };
+    home.filter(|home| !home.as_os_str().is_empty())
 }
 
 /// Flags that several commands have.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::limits::MCP_SESSIONS;
 use crate::mcp::engine::Peer;
 use crate::mcp::version::Version;
+use crate::random;
 
 /// Random bytes in a session's id.
 const ID_BYTES: usize = 24;
@@ -114,7 +115,7 @@ impl Sessions {
 
 fn random_id() -> Option<String> {
     let mut bytes = [0; ID_BYTES];
-    getrandom::fill(&mut bytes).ok()?;
+    random::fill(&mut bytes).ok()?;
     let mut id = String::with_capacity(2 * ID_BYTES);
     for byte in bytes {
         // Writing to a String does not fail.

@@ -1,4 +1,4 @@
-//! Names to addresses on helper threads: the system's look-up blocks, and the loops must not.
+//! Names to addresses on helper threads: look-ups block, and the loops must not.
 //!
 //! One look-up runs for each name however many ask for it, and what it found is remembered for
 //! a while. Everything is bounded: threads, waiting names, remembered names.
@@ -16,7 +16,10 @@ use crate::fault;
 use crate::limits::{
     DIAL_ADDRESSES, RESOLVER_CACHE, RESOLVER_CACHE_NAMES, RESOLVER_QUEUE_NAMES, RESOLVER_THREADS,
 };
+use crate::names;
 use crate::notice::Notices;
+
+use super::lookup;
 
 /// The addresses of a name, or why there are none.
 pub(super) type Addresses = Result<Arc<[IpAddr]>, String>;
@@ -77,7 +80,8 @@ impl fmt::Debug for Resolver {
 impl Resolver {
     /// Starts the helper threads; they end when the last clone is dropped.
     pub(super) fn start(notices: &Notices) -> std::io::Result<Resolver> {
-        Self::start_with(system_lookup, notices)
+        let lookup = if names::WITHOUT_LIBC { lookup::look_up } else { system_lookup };
+        Self::start_with(lookup, notices)
     }
 
     fn start_with(lookup: Lookup, notices: &Notices) -> std::io::Result<Resolver> {
@@ -180,7 +184,12 @@ fn system_lookup(name: &str) -> Addresses {
         let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
         format!("the name {name} cannot be resolved: {text}")
     })?;
-    let addresses = interleave(found.map(|address| address.ip()));
+    in_turns(name, found.map(|address| address.ip()))
+}
+
+/// The addresses of a name in the order in which they are tried.
+pub(super) fn in_turns(name: &str, found: impl Iterator<Item = IpAddr>) -> Addresses {
+    let addresses = interleave(found);
     if addresses.is_empty() {
         return Err(format!("the name {name} has no addresses"));
     }

@@ -14,6 +14,7 @@ use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use time::{Duration, OffsetDateTime};
 
 use crate::error::{Error, Result};
+use crate::random;
 
 use super::ca_file::{self, BACKDATED, CaFile};
 use super::key_file::{self, Refused};
@@ -369,8 +370,7 @@ fn leaf_key() -> Result<(Arc<dyn SigningKey>, Vec<u8>)> {
 /// A random positive serial of 159 bits, which always takes 20 octets.
 fn serial() -> std::result::Result<[u8; 20], TlsError> {
     let mut serial = [0; 20];
-    getrandom::fill(&mut serial)
-        .map_err(|e| TlsError::other(format!("the system gives no random bytes: {e}")))?;
+    random::fill(&mut serial).map_err(|e| TlsError::other(e.to_string()))?;
     if let Some(first) = serial.first_mut() {
         *first = (*first & 0x3f) | 0x40;
     }

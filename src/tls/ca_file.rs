@@ -15,6 +15,7 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
 use crate::limits::CA_FILE_BYTES;
+use crate::random;
 
 use super::pem;
 use super::provider::provider;
@@ -198,11 +199,11 @@ pub(crate) fn replace_whole(path: &Path, content: &[u8], mode: u32) -> io::Resul
 
 /// Writes `content` to a new file beside `path`, to the disk.
 fn write_aside(path: &Path, content: &[u8], mode: u32) -> io::Result<PathBuf> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+    let mut name_bytes = [0; 8];
+    random::fill(&mut name_bytes)?;
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{:016x}", u64::from_be_bytes(random)));
+    name.push(format!(".{:016x}", u64::from_be_bytes(name_bytes)));
     let aside = path.with_file_name(name);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
     let written = file

@@ -19,15 +19,18 @@ use crate::limits::RESUMPTION_HOSTS;
 use super::leaf::LeafName;
 use super::provider::provider;
 use super::session::{HTTP_1_1, Session, TlsError};
-use super::verifier::{TakesAny, Verifier};
+use super::verifier::{TakesAny, TakesNone, Verifier};
 use super::version::TlsVersion;
 
 /// The variable that names a file of roots, in place of the system's.
 const CERT_FILE: &str = "SSL_CERT_FILE";
 /// rustls sizes its store in tickets, and counts so many of them for each host.
 const TICKETS_PER_HOST: usize = 8;
+/// The variable that names folders of them.
+const CERT_DIR: &str = "SSL_CERT_DIR";
 const NO_ROOTS: &str = "no trusted root certificates were found; install the system's \
-    (ca-certificates), or name a PEM file with SSL_CERT_FILE, or pass --insecure to verify nothing";
+    (ca-certificates), or name a PEM file with SSL_CERT_FILE, or pass --insecure-upstream to \
+    verify nothing";
 
 /// The TLS client that all loops share: TLS 1.2 and 1.3, ALPN http/1.1, sessions resumed.
 pub struct UpstreamTls {
@@ -43,16 +46,17 @@ impl fmt::Debug for UpstreamTls {
 
 impl UpstreamTls {
     /// A client that trusts the system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured)
-    /// and those in `files` (see [`roots_in`]), and warnings about roots that could not be read.
+    /// and those in `files` (see [`roots_in`]), and warnings about roots that could not be read. On
+    /// a system that has none, as a bare container, no server is trusted, and a warning says so.
     /// With `insecure` any certificate is taken.
     ///
     /// # Errors
-    /// When one of `files` cannot be used; when `SSL_CERT_FILE` cannot be read or there are no
-    /// roots, and `insecure` is not set.
+    /// When one of `files` cannot be used; when `SSL_CERT_FILE` cannot be read, or there are no
+    /// roots where the variables say, and `insecure` is not set.
     pub fn new(insecure: bool, files: &[PathBuf]) -> Result<(Self, Vec<String>)> {
-        let mut more = Vec::new();
+        let mut roots = Vec::new();
         for file in files {
-            more.extend(roots_in(file)?);
+            roots.extend(roots_in(file)?);
         }
         if insecure {
             let algorithms = provider().signature_verification_algorithms;
@@ -61,9 +65,22 @@ impl UpstreamTls {
         }
         check_cert_file(std::env::var_os(CERT_FILE).as_deref())?;
         let found = rustls_native_certs::load_native_certs();
-        let warnings = found.errors.iter().map(|e| format!("root certificates: {e}")).collect();
-        more.extend(found.certs);
-        Ok((Self::with_roots(more)?, warnings))
+        let mut warnings: Vec<_> =
+            found.errors.iter().map(|e| format!("root certificates: {e}")).collect();
+        roots.extend(found.certs);
+        let named = [CERT_FILE, CERT_DIR].iter().any(|name| std::env::var_os(name).is_some());
+        if roots.is_empty() && !named {
+            warnings
+                .push(format!("servers cannot be verified, and HTTPS to them fails: {NO_ROOTS}"));
+            return Ok((Self::without_roots()?, warnings));
+        }
+        Ok((Self::with_roots(roots)?, warnings))
+    }
+
+    /// A client that trusts no server, and says why.
+    fn without_roots() -> Result<Self> {
+        let algorithms = provider().signature_verification_algorithms;
+        Self::with_verifier(Arc::new(TakesNone { algorithms, reason: NO_ROOTS }))
     }
 
     /// A client that trusts `roots` and nothing else.

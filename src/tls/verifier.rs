@@ -161,6 +161,60 @@ impl ServerCertVerifier for TakesAny {
     }
 }
 
+/// Takes no certificate, for a reason that has nothing to do with it.
+#[derive(Debug)]
+pub(crate) struct TakesNone {
+    pub(crate) algorithms: WebPkiSupportedAlgorithms,
+    pub(crate) reason: &'static str,
+}
+
+impl ServerCertVerifier for TakesNone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Err(CertificateError::Other(OtherError(Arc::new(NothingTrusted(self.reason)))).into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The refusal where nothing is trusted.
+#[derive(Debug)]
+struct NothingTrusted(&'static str);
+
+impl fmt::Display for NothingTrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for NothingTrusted {}
+
 /// The refusal that rustls has no word for: no path, because the certificate signs itself.
 #[derive(Debug)]
 struct SelfSigned;

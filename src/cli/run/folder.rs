@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::private;
 use crate::cli::run::node;
 use crate::error::{Error, Result};
+use crate::random;
 use crate::tls::authority::Authority;
 use crate::tls::roots::Roots;
 use crate::tls::upstream::roots_in;
@@ -43,7 +44,7 @@ impl Folder {
     pub(super) fn new() -> Result<Folder> {
         let mut name = [0; 8];
         let place = std::env::temp_dir();
-        let made = getrandom::fill(&mut name).map_err(io::Error::other).and_then(|()| {
+        let made = random::fill(&mut name).and_then(|()| {
             let path = place.join(format!("flowtap-{:016x}", u64::from_ne_bytes(name)));
             // What is there already is not ours.
             private::create_folder(&path).map(|()| path)

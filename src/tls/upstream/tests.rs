@@ -28,7 +28,20 @@ fn insecure_takes_any_certificate() {
 #[test]
 fn no_roots_is_an_error_with_the_fix() {
     let error = UpstreamTls::with_roots(Vec::new()).unwrap_err().to_string();
-    assert!(error.contains("SSL_CERT_FILE") && error.contains("--insecure"), "{error}");
+    assert!(error.contains("SSL_CERT_FILE") && error.contains("--insecure-upstream"), "{error}");
+}
+
+#[test]
+fn without_roots_no_server_is_trusted_and_the_refusal_has_the_fix() {
+    let (server, _) = pair_of(new_authority());
+    let client = UpstreamTls::without_roots().unwrap();
+    let mut server = server.session(None, "a.example", TlsVersion::Tls12).unwrap();
+    let mut client = client.session("a.example", TlsVersion::Tls12).unwrap();
+    let (client_end, _) = carry(&mut client, &mut server, usize::MAX);
+    let refusal = client_end.unwrap_err();
+    assert!(refusal.is_certificate_refused());
+    let text = refusal.to_string();
+    assert!(text.contains("SSL_CERT_FILE") && text.contains("--insecure-upstream"), "{text}");
 }
 
 #[test]
