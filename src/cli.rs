@@ -8,12 +8,14 @@ use crate::fault;
 
 mod agents;
 mod check;
+pub mod completions;
 pub mod discover;
 pub mod export;
 pub mod flags;
 mod flow_lines;
 pub mod inspect;
 pub mod lines;
+pub mod man;
 mod mcp;
 mod packing;
 mod printer;
@@ -37,7 +39,9 @@ const VERSION: &str = concat!("flowtap ", env!("CARGO_PKG_VERSION"), "\n");
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
     fault::install_hook();
     match flags::parse(words)? {
-        Request::Help(command) => results::print(flags::help(command).as_bytes()),
+        Request::Help(command) => {
+            results::print(flags::help_within(command, status::columns()).as_bytes())
+        }
         Request::Version => results::print(VERSION.as_bytes()),
         Request::Run { command, flags, arguments } => match command {
             Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?, Channel::PortAlone),
@@ -57,6 +61,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
             Command::Recover => {
                 proxy::outlive_file_limit();
                 recover::run(&settings::recover(flags, arguments)?)
+            }
+            Command::Completions => {
+                let script = completions::script(settings::shell(arguments)?, &flags::entries());
+                results::print(script.as_bytes())
+            }
+            Command::Man => {
+                settings::none_left("man", &arguments)?;
+                results::print(man::page(&flags::entries()).as_bytes())
             }
         },
     }

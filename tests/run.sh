@@ -26,6 +26,10 @@ missing_packages() {
     has node || echo nodejs
     has npm || echo npm
     has chromium || has chromium-browser || has google-chrome || echo chromium
+    # Completions and the man page are tried in what they are for.
+    has zsh || echo zsh
+    has fish || echo fish
+    has groff || echo groff
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace

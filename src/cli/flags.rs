@@ -1,4 +1,5 @@
-//! The table of commands and flags. The parser, the help and the README's table are made of it.
+//! The table of commands and flags. The parser, the help, the man page, the completions of shells
+//! and the README's table are made of it.
 
 use std::ffi::OsString;
 
@@ -7,9 +8,12 @@ use crate::near::nearest;
 
 mod commands;
 mod help;
+mod listing;
 mod table;
 
-pub use help::{help, readme_table};
+pub use help::{help, help_within, readme_table};
+pub(crate) use listing::under;
+pub use listing::{Entry, Operand, entries};
 pub use table::FLAGS;
 
 /// A command of flowtap.
@@ -29,6 +33,10 @@ pub enum Command {
     Export,
     /// `flowtap recover`
     Recover,
+    /// `flowtap completions`
+    Completions,
+    /// `flowtap man`
+    Man,
 }
 
 impl Command {
@@ -41,6 +49,8 @@ impl Command {
         Command::Check,
         Command::Export,
         Command::Recover,
+        Command::Completions,
+        Command::Man,
     ];
 
     /// What it is, in words.
@@ -53,6 +63,8 @@ impl Command {
             Command::Check => &commands::CHECK,
             Command::Export => &commands::EXPORT,
             Command::Recover => &commands::RECOVER,
+            Command::Completions => &commands::COMPLETIONS,
+            Command::Man => &commands::MAN,
         }
     }
 
@@ -168,6 +180,8 @@ pub enum Values {
     Files,
     /// The name of a folder.
     Folders,
+    /// One of these words.
+    Choices(&'static [&'static str]),
 }
 
 impl Flag {

@@ -17,11 +17,13 @@ mod check;
 mod export;
 mod inspect;
 mod recover;
+mod shell;
 
 pub use check::{Check, Reports, check};
 pub use export::{Export, export};
 pub use inspect::{Inspect, inspect};
 pub use recover::{Recover, recover};
+pub use shell::shell;
 
 /// Flags with their values, as they came; the value is empty for switches.
 type Flags = Vec<(Id, OsString)>;
@@ -171,7 +173,7 @@ fn shared(config: &mut Config, id: Id, value: &OsString) -> Result<()> {
 /// More loops than any machine has cores to run.
 const MOST_LOOPS: u64 = 256;
 
-fn none_left(command: &str, arguments: &[OsString]) -> Result<()> {
+pub(super) fn none_left(command: &str, arguments: &[OsString]) -> Result<()> {
     match arguments.first() {
         None => Ok(()),
         Some(word) => {
