@@ -10,6 +10,7 @@ mod agents;
 pub mod ca;
 mod check;
 mod colour;
+pub mod completions;
 pub mod discover;
 pub mod export;
 pub mod flags;
@@ -17,6 +18,7 @@ mod flow_lines;
 mod gathered;
 pub mod inspect;
 pub mod lines;
+pub mod man;
 mod mcp;
 mod packing;
 mod printer;
@@ -42,7 +44,9 @@ const VERSION: &str = concat!("flowtap ", env!("CARGO_PKG_VERSION"), "\n");
 pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8> {
     fault::install_hook();
     let done = match flags::parse(words)? {
-        Request::Help(command) => results::print(flags::help(command).as_bytes()),
+        Request::Help(command) => {
+            results::print(flags::help_within(command, status::columns()).as_bytes())
+        }
         Request::Version => results::print(VERSION.as_bytes()),
         Request::Run { command, flags, arguments } => match command {
             Command::Run => return run::run(&settings::run(flags, arguments)?),
@@ -75,6 +79,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<u8> {
             Command::CaUninstall => ca::uninstall(&settings::ca_uninstall(flags, arguments)?),
             Command::CaExport => ca::export(&settings::ca_export(flags, arguments)?),
             Command::CaCheck => ca::check(&settings::ca_check(flags, arguments)?),
+            Command::Completions => {
+                let script = completions::script(settings::shell(arguments)?, &flags::entries());
+                results::print(script.as_bytes())
+            }
+            Command::Man => {
+                settings::none_left("man", &arguments)?;
+                results::print(man::page(&flags::entries()).as_bytes())
+            }
         },
     };
     done.map(|()| 0)

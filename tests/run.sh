@@ -34,6 +34,10 @@ missing_packages() {
     has jq || echo jq
     has ip || echo iproute2
     has unshare || echo util-linux
+    # Completions and the man page are tried in what they are for.
+    has zsh || echo zsh
+    has fish || echo fish
+    has groff || echo groff
     # For the benchmark cost.
     has valgrind || echo valgrind
     has strace || echo strace

@@ -1,4 +1,5 @@
-//! The table of commands and flags. The parser, the help and the README's table are made of it.
+//! The table of commands and flags. The parser, the help, the man page, the completions of shells
+//! and the README's table are made of it.
 
 use std::ffi::OsString;
 
@@ -7,9 +8,12 @@ use crate::near::nearest;
 
 mod commands;
 mod help;
+mod listing;
 mod table;
 
-pub use help::{help, readme_table};
+pub use help::{help, help_within, readme_table};
+pub(crate) use listing::under;
+pub use listing::{Entry, Operand, entries};
 pub use table::FLAGS;
 
 /// A command of flowtap.
@@ -41,6 +45,10 @@ pub enum Command {
     CaCheck,
     /// `flowtap run`
     Run,
+    /// `flowtap completions`
+    Completions,
+    /// `flowtap man`
+    Man,
 }
 
 impl Command {
@@ -59,6 +67,8 @@ impl Command {
         Command::CaUninstall,
         Command::CaExport,
         Command::CaCheck,
+        Command::Completions,
+        Command::Man,
     ];
 
     /// What it is, in words.
@@ -77,6 +87,8 @@ impl Command {
             Command::CaExport => &commands::CA_EXPORT,
             Command::CaCheck => &commands::CA_CHECK,
             Command::Run => &commands::RUN,
+            Command::Completions => &commands::COMPLETIONS,
+            Command::Man => &commands::MAN,
         }
     }
 
@@ -261,6 +273,8 @@ pub enum Values {
     Files,
     /// The name of a folder.
     Folders,
+    /// One of these words.
+    Choices(&'static [&'static str]),
 }
 
 impl Flag {

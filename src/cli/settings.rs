@@ -21,6 +21,7 @@ mod export;
 mod inspect;
 mod recover;
 mod run;
+mod shell;
 mod terminal;
 mod upstream;
 
@@ -31,6 +32,7 @@ pub use export::{Export, export};
 pub use inspect::{Inspect, InspectForm, inspect};
 pub use recover::{Recover, recover};
 pub use run::{Run, run};
+pub use shell::shell;
 
 /// Flags with their values, as they came; the value is empty for switches.
 type Flags = Vec<(Id, OsString)>;
@@ -202,7 +204,7 @@ fn shared(config: &mut Config, id: Id, value: &OsString) -> Result<()> {
 /// More loops than any machine has cores to run.
 const MOST_LOOPS: u64 = 256;
 
-fn none_left(command: &str, arguments: &[OsString]) -> Result<()> {
+pub(super) fn none_left(command: &str, arguments: &[OsString]) -> Result<()> {
     match arguments.first() {
         None => Ok(()),
         Some(word) => {

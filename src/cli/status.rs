@@ -52,6 +52,13 @@ pub(super) fn width() -> usize {
     if told == 0 { 80 } else { usize::from(told) }
 }
 
+/// The columns for what is printed to standard output: those of its terminal, or what reads well
+/// in a file.
+pub(super) fn columns() -> usize {
+    let told = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+    if told == 0 { 100 } else { usize::from(told) }
+}
+
 /// Prints to standard error: lines that stay, and below them one that changes.
 #[derive(Debug)]
 pub struct Status {

@@ -123,3 +123,22 @@ pub(super) const RUN: CommandText = CommandText {
                flowtap run --browser firefox https://example.com/",
     runs_program: true,
 };
+
+pub(super) const COMPLETIONS: CommandText = CommandText {
+    name: "completions",
+    arguments: "SHELL",
+    about: "Print what lets bash, zsh, fish or PowerShell complete commands and options",
+    examples: "  flowtap completions bash > ~/.local/share/bash-completion/completions/flowtap\n  \
+               flowtap completions zsh > /usr/local/share/zsh/site-functions/_flowtap\n  \
+               flowtap completions fish > ~/.config/fish/completions/flowtap.fish\n  \
+               flowtap completions powershell >> $PROFILE",
+    runs_program: false,
+};
+
+pub(super) const MAN: CommandText = CommandText {
+    name: "man",
+    arguments: "",
+    about: "Print the man page",
+    examples: "  flowtap man | man -l -\n  flowtap man > /usr/local/share/man/man1/flowtap.1",
+    runs_program: false,
+};
