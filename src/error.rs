@@ -31,6 +31,11 @@ impl Error {
         self.status
     }
 
+    /// Whether everything worked, and a check did not hold.
+    pub fn is_unmet(&self) -> bool {
+        self.status == 3
+    }
+
     /// Whether the command was called wrongly.
     pub fn is_usage(&self) -> bool {
         self.status == 2

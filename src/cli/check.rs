@@ -1,6 +1,7 @@
 //! `flowtap check`: whether a capture is as it should be.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use crate::capture::check::{Report, check};
 use crate::capture::export::write_whole;
@@ -20,17 +21,24 @@ use crate::notice::count;
 pub(super) fn run(settings: &Check) -> Result<()> {
     let report = judge(&settings.bundle, &settings.reports)?;
     results::print(verdict::text(&report).as_bytes())?;
-    conclude(&report, &settings.reports)
+    conclude(&report, &settings.reports, &mut |line| {
+        // There is nobody else to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    })
 }
 
 /// Checks a bundle without printing anything.
-pub(super) fn judge(bundle: &std::path::Path, reports: &Reports) -> Result<Report> {
+pub(super) fn judge(bundle: &Path, reports: &Reports) -> Result<Report> {
     let redactor = if reports.redact { Redactor::default() } else { Redactor::off() };
     check(bundle, &reports.rules, &redactor)
 }
 
-/// Writes the reports that are wanted, and gives the verdict.
-pub(super) fn conclude(report: &Report, reports: &Reports) -> Result<()> {
+/// Writes the reports that are wanted, and gives the verdict. `warn` takes what else is to be said.
+pub(super) fn conclude(
+    report: &Report,
+    reports: &Reports,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
     if reports.github {
         results::print(verdict::github(report).as_bytes())?;
     }
@@ -40,18 +48,16 @@ pub(super) fn conclude(report: &Report, reports: &Reports) -> Result<()> {
         write_whole(file, |out| out.write_all(xml.as_bytes()).map_err(failed))?;
     }
     if report.cut > 0 {
-        let text = format!(
-            "warning: {} could be looked at in part only: bodies were cut or not decoded\n",
+        warn(&format!(
+            "warning: {} could be looked at in part only: bodies were cut or not decoded",
             count(report.cut, "flow")
-        );
-        // There is nobody else to tell when standard error is closed.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        ));
     }
     if let Some(first) = report.unread.first() {
         let unread = count(report.unread.len() as u64, "flow");
         return Err(Error::new(format!("{unread} could not be checked: {}", visible(first))));
     }
-    match report.outcomes.iter().all(|outcome| outcome.holds()) {
+    match verdict::holds(report) {
         true => Ok(()),
         false => Err(Error::unmet(verdict::summary(report))),
     }

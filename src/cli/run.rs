@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
+use crate::cli::check;
 use crate::cli::last_words;
 use crate::cli::proxy::{self, Begun, Manner};
 use crate::cli::running::Stop;
 use crate::cli::settings::Run;
 use crate::cli::status::Status;
+use crate::cli::verdict;
 use crate::error::Result;
 use crate::net::server::Bound;
 use crate::stats::Stats;
@@ -62,13 +64,29 @@ pub(super) fn run(settings: &Run) -> Result<u8> {
     // It goes on without the proxy where that has failed.
     let ended = started.map(Program::wait);
     drop(folder);
-    let told = captured.tell(settings.quiet);
+    let told = captured.tell(settings.quiet).and_then(|()| check(settings, &mut captured.status));
     let status = conclude(ended, told, &mut captured.status);
     captured.status.end();
     Ok(status)
 }
 
-/// The exit status, from how the program and the capture have ended.
+/// Checks what was captured, where there are rules.
+///
+/// # Errors
+/// When one does not hold, or when that could not be told.
+fn check(settings: &Run, status: &mut Status) -> Result<()> {
+    let rules = &settings.reports.rules;
+    let Some(output) = settings.config.output.as_ref().filter(|_| !rules.is_empty()) else {
+        return Ok(());
+    };
+    let report = check::judge(output, &settings.reports)?;
+    if !settings.quiet || !verdict::holds(&report) {
+        verdict::text(&report).lines().for_each(|line| status.line(line));
+    }
+    check::conclude(&report, &settings.reports, &mut |line| status.line(line))
+}
+
+/// The exit status, from how the program and the capture have ended, and what a check said of it.
 fn conclude(
     ended: std::result::Result<u8, Unusable>,
     captured: Result<()>,
@@ -80,6 +98,10 @@ fn conclude(
             unusable.status
         }
         (Ok(code), Ok(())) => code,
+        (Ok(code), Err(error)) if error.is_unmet() => {
+            status.line(&error.to_string());
+            if code == 0 { error.status() } else { code }
+        }
         (Ok(0), Err(error)) => {
             status.line(&format!("the capture FAILED, though the program did not: {error}"));
             CAPTURE_FAILED

@@ -49,6 +49,11 @@ fn unmet(report: &Report) -> impl Iterator<Item = &Outcome> {
     report.outcomes.iter().filter(|outcome| !outcome.holds())
 }
 
+/// Whether all rules hold.
+pub(super) fn holds(report: &Report) -> bool {
+    unmet(report).next().is_none()
+}
+
 /// What came of it, in one sentence.
 pub(super) fn summary(report: &Report) -> String {
     let rules = report.outcomes.len() as u64;

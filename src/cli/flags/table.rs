@@ -24,7 +24,7 @@ const STORES: &[Command] = &[Command::CaInstall, Command::CaUninstall, Command::
 const CHANGES: &[Command] = &[Command::CaInstall, Command::CaUninstall];
 
 /// The commands that can check a capture.
-const CHECKS: &[Command] = &[Command::Check];
+const CHECKS: &[Command] = &[Command::Run, Command::Check];
 const INSPECT: &[Command] = &[Command::Inspect];
 
 /// All flags.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Flags, capturing};
+use super::{Flags, Reports, capturing};
 use crate::cli::flags::Id;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ pub struct Run {
     pub browser: bool,
     /// Whether nothing is said at the end where all went well.
     pub quiet: bool,
+    /// What is checked of the capture.
+    pub reports: Reports,
 }
 
 /// The settings of `run`.
@@ -28,12 +30,30 @@ pub fn run(flags: Flags, arguments: Vec<OsString>) -> Result<Run> {
     if !named && !browser {
         return Err(Error::usage("run needs a command: flowtap run -- curl https://example.com/"));
     }
-    let shared = |(id, _): &(Id, OsString)| !matches!(id, Id::Browser | Id::Quiet);
-    let mut config = capturing(flags.into_iter().filter(shared).collect())?;
+    let mut reports = Reports::default();
+    let mut shared = Vec::new();
+    for (id, value) in flags {
+        match id {
+            Id::Browser | Id::Quiet => {}
+            // It is about the replies of tools, too.
+            Id::NoRedact => {
+                reports.redact = false;
+                shared.push((id, value));
+            }
+            _ => shared.extend(reports.take(id, value)?),
+        }
+    }
+    let mut config = capturing(shared)?;
+    if reports.rules.is_empty() && (reports.junit.is_some() || reports.github) {
+        return Err(Error::usage("--junit and --github tell of --fail-on and --require"));
+    }
+    if config.output.is_none() && !reports.rules.is_empty() {
+        return Err(Error::usage("--fail-on and --require need a bundle, so no --no-output"));
+    }
     if !port {
         config.listen.set_port(0);
     }
-    Ok(Run { config, command: arguments, browser, quiet })
+    Ok(Run { config, command: arguments, browser, quiet, reports })
 }
 
 #[cfg(test)]
@@ -65,6 +85,20 @@ mod tests {
         assert_eq!(run.config.listen.port(), 8081);
         assert!(run.browser && run.quiet);
         assert!(read("run --confdir /c --browser").unwrap().command.is_empty());
+    }
+
+    #[test]
+    fn checks_are_made_of_what_is_captured() {
+        let run = read("run --confdir /c --fail-on ~e --no-redact --junit x.xml -- true").unwrap();
+        assert_eq!((run.reports.rules.len(), run.reports.redact), (1, false));
+        assert!(!run.config.options.redactor.is_on());
+        for (line, named) in [
+            ("run --confdir /c --github -- true", "--fail-on"),
+            ("run --confdir /c --no-output --require ~s -- true", "--no-output"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");
+        }
     }
 
     #[test]
