@@ -131,7 +131,7 @@ fn what_is_wrong_is_told_with_its_file_and_line() {
         ("port = 1\n= 2", "flowtap.toml:2: "),
         ("config = \"x\"", "flowtap.toml:1: config has a meaning on the command line only"),
         ("loops = 1\nport = 70000", "flowtap.toml:2: port takes a number from 0 to 65535"),
-        ("domain = [\n\"a\",\n\"http://a\"]", "flowtap.toml:1: "),
+        ("domain = [\n\"a\",\n\"http://a\"]", "flowtap.toml:3: the pattern 'http://a'"),
         ("set = {flow_detail = 9}", "flowtap.toml:1: set: flow_detail takes"),
     ] {
         let said = Place::new(text, "").refusal("proxy");

@@ -1,6 +1,7 @@
 //! `flowtap config`: what is in force for a command, and who says so.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -142,7 +143,10 @@ fn quoted(text: &str) -> String {
 }
 
 fn in_json(command: Command, given: &Given) -> String {
-    let file = |(path, is_there): &(std::path::PathBuf, bool)| json!({"path": path.to_string_lossy(), "read": is_there});
+    let file = |(path, is_read): &(PathBuf, bool)| {
+        let path = path.to_string_lossy();
+        json!({"path": path, "read": is_read})
+    };
     let files: Vec<_> = given.files.iter().map(file).collect();
     let mut values = Map::new();
     for flag in described(command) {

@@ -93,8 +93,8 @@ pub(super) fn judge(key: &Key) -> Result<(), Fault> {
 
 fn refused(what: &str) -> String {
     format!(
-        "{what} is not taken from {FOLDER_FILE}, which may be somebody else's and could harm you by \
-         it; give it as an option or in {}, or read no file with --no-config",
+        "{what} is not taken from {FOLDER_FILE}, which may be somebody else's and could harm you \
+         by it; give it as an option or in {}, or read no file with --no-config",
         own()
     )
 }
