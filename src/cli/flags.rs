@@ -45,6 +45,8 @@ pub enum Command {
     CaCheck,
     /// `flowtap run`
     Run,
+    /// `flowtap config`
+    Config,
     /// `flowtap completions`
     Completions,
     /// `flowtap man`
@@ -67,6 +69,7 @@ impl Command {
         Command::CaUninstall,
         Command::CaExport,
         Command::CaCheck,
+        Command::Config,
         Command::Completions,
         Command::Man,
     ];
@@ -87,6 +90,7 @@ impl Command {
             Command::CaExport => &commands::CA_EXPORT,
             Command::CaCheck => &commands::CA_CHECK,
             Command::Run => &commands::RUN,
+            Command::Config => &commands::CONFIG,
             Command::Completions => &commands::COMPLETIONS,
             Command::Man => &commands::MAN,
         }
@@ -239,6 +243,10 @@ pub enum Id {
     Qr,
     /// `--browser`
     Browser,
+    /// `--config`
+    Config,
+    /// `--no-config`
+    NoConfig,
 }
 
 /// One flag.

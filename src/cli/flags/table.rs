@@ -27,6 +27,24 @@ const CHANGES: &[Command] = &[Command::CaInstall, Command::CaUninstall];
 const CHECKS: &[Command] = &[Command::Run, Command::Check];
 const INSPECT: &[Command] = &[Command::Inspect];
 
+/// The commands that take defaults from configuration files: all that have flags to set.
+const CONFIGURED: &[Command] = &[
+    Command::Proxy,
+    Command::Run,
+    Command::Mcp,
+    Command::Discover,
+    Command::Inspect,
+    Command::Check,
+    Command::Export,
+    Command::Recover,
+    Command::Ca,
+    Command::CaInstall,
+    Command::CaUninstall,
+    Command::CaExport,
+    Command::CaCheck,
+    Command::Config,
+];
+
 /// All flags.
 pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Port, "port", "PORT")
@@ -313,4 +331,11 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Qr, "qr", "")
         .about("Show a QR code of the address where a phone finds the CA and the steps to trust it")
         .of(&[Command::Proxy, Command::Ca]),
+    Flag::new(Id::Json, "json", "").about("Print JSON").of(&[Command::Config]),
+    Flag::new(Id::Config, "config", "FILE")
+        .default("flowtap.toml, and the user's config.toml")
+        .about("Take defaults from this file alone, as docs/configuration.md has it")
+        .takes(Values::Files)
+        .of(CONFIGURED),
+    Flag::new(Id::NoConfig, "no-config", "").about("Take defaults from no file").of(CONFIGURED),
 ];
