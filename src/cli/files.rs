@@ -16,7 +16,8 @@ use keys::Key;
 /// The name of the file in the working folder.
 pub(super) const FOLDER_FILE: &str = "flowtap.toml";
 /// Flags of which the one, on the command line, takes back what the other says in a file.
-const OPPOSED: &[(Id, Id)] = &[(Id::NoOutput, Id::Output), (Id::NoMcp, Id::McpPort)];
+const OPPOSED: &[(Id, Id)] =
+    &[(Id::NoOutput, Id::Output), (Id::NoMcp, Id::McpPort), (Id::Quiet, Id::Verbose)];
 /// Variables that win over files, and lose against flags.
 pub(super) const VARIABLES: &[(Id, &str)] = &[(Id::McpToken, TOKEN_VARIABLE)];
 

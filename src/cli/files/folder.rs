@@ -28,10 +28,24 @@ const HARMLESS: &[Id] = &[
     Id::Require,
     Id::Github,
     Id::Json,
+    Id::Verbose,
+    Id::Quiet,
+    Id::Color,
+    Id::Sort,
+    Id::Reverse,
+    Id::Columns,
+    Id::Limit,
 ];
 /// Flags that name a file to write, which has to lie in the folder and end so, so that no other
 /// file of the user's is written over.
-const WRITTEN: &[(Id, &str)] = &[(Id::Output, "zip"), (Id::Har, "har"), (Id::Junit, "xml")];
+const WRITTEN: &[(Id, &str)] = &[
+    (Id::Output, "zip"),
+    (Id::Har, "har"),
+    (Id::JsonLines, "jsonl"),
+    (Id::OpenApi, "json"),
+    (Id::Html, "html"),
+    (Id::Junit, "xml"),
+];
 /// Switches that protect: a file in the folder may set them, but not take them back.
 const PROTECTING: &[Id] = &[Id::NoMcp, Id::Redact];
 /// The options that cannot harm, and whose values replace no protection of the user's own.

@@ -197,6 +197,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Color, "color", "WHEN")
         .default("auto")
         .about("Colour: auto (on a terminal, as NO_COLOR and CLICOLOR_FORCE say), always or never")
+        .takes(Values::Choices(&["auto", "always", "never"]))
         .of(&[Command::Proxy, Command::Mcp, Command::Inspect]),
     Flag::new(Id::Browser, "browser", "")
         .about(
@@ -215,6 +216,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Body, "body", "SIDE")
         .default("none")
         .about("With --trace: write the bytes of its request or response, content coding undone")
+        .takes(Values::Choices(&["request", "response"]))
         .of(INSPECT),
     Flag::new(Id::Json, "json", "")
         .about("Show each flow as a line of JSON, for scripts")
@@ -225,6 +227,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Sort, "sort", "KEY")
         .default("time")
         .about("Sort by time, size, status, duration, url or host, the least first")
+        .takes(Values::Choices(&["time", "size", "status", "duration", "url", "host"]))
         .of(INSPECT),
     Flag::new(Id::Reverse, "reverse", "").short('r').about("Show the last first").of(INSPECT),
     Flag::new(Id::Columns, "columns", "NAMES")
@@ -319,6 +322,7 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Format, "format", "FORMAT")
         .default("pem")
         .about("Write pem, der or p12")
+        .takes(Values::Choices(&["pem", "der", "p12"]))
         .of(&[Command::CaExport]),
     Flag::new(Id::Password, "password", "PASSWORD")
         .default("empty")
