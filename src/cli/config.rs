@@ -157,7 +157,7 @@ fn in_json(command: Command, given: &Given) -> String {
                     Flag { value: "", repeats: true, .. } => json!(all.len()),
                     Flag { value: "", .. } => json!(true),
                     Flag { repeats: true, .. } => words.collect(),
-                    _ => words.last().unwrap_or_default(),
+                    _ => words.into_iter().next_back().unwrap_or_default(),
                 };
                 let mut origins: Vec<_> = all.iter().map(|value| origin_in_json(value)).collect();
                 origins.dedup();

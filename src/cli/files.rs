@@ -95,7 +95,7 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
         let Some(text) = text else { continue };
         let keys = keys::read(&text).map_err(|fault| fault.of(&path))?;
         if owner == Owner::Folder {
-            keys.iter().try_for_each(|key| folder::judge(key)).map_err(|fault| fault.of(&path))?;
+            keys.iter().try_for_each(folder::judge).map_err(|fault| fault.of(&path))?;
         }
         layers.extend(layers_of(command, &path, &keys));
     }
