@@ -9,8 +9,10 @@ use crate::fault;
 mod agents;
 mod check;
 pub mod completions;
+mod config;
 pub mod discover;
 pub mod export;
+mod files;
 pub mod flags;
 mod flow_lines;
 pub mod inspect;
@@ -30,6 +32,7 @@ mod verdict;
 pub mod words;
 
 use agents::Channel;
+use files::Given;
 use flags::{Command, Request};
 pub use printer::last_words;
 
@@ -43,33 +46,41 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Result<()> {
             results::print(flags::help_within(command, status::columns()).as_bytes())
         }
         Request::Version => results::print(VERSION.as_bytes()),
-        Request::Run { command, flags, arguments } => match command {
-            Command::Proxy => proxy::run(&settings::proxy(flags, arguments)?, Channel::PortAlone),
-            Command::Mcp => mcp::run(&settings::mcp(flags, arguments)?),
-            Command::Discover => discover::run(&settings::discover(flags, arguments)?),
-            Command::Inspect => {
-                let settings = settings::inspect(flags, arguments)?;
-                let colour = io::stdout().is_terminal() && !status::no_colour();
-                let mut out = io::BufWriter::new(io::stdout().lock());
-                inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
-            }
-            Command::Check => check::run(&settings::check(flags, arguments)?),
-            Command::Export => {
-                proxy::outlive_file_limit();
-                export::run(&settings::export(flags, arguments)?)
-            }
-            Command::Recover => {
-                proxy::outlive_file_limit();
-                recover::run(&settings::recover(flags, arguments)?)
-            }
-            Command::Completions => {
-                let script = completions::script(settings::shell(arguments)?, &flags::entries());
-                results::print(script.as_bytes())
-            }
-            Command::Man => {
-                settings::none_left("man", &arguments)?;
-                results::print(man::page(&flags::entries()).as_bytes())
-            }
-        },
+        Request::Run { command, flags, arguments } => {
+            let given = files::gather(command, flags, arguments)?;
+            run_command(command, &given)
+        }
+    }
+}
+
+fn run_command(command: Command, given: &Given) -> Result<()> {
+    match command {
+        Command::Proxy => proxy::run(&given.read(settings::proxy)?, Channel::PortAlone),
+        Command::Mcp => mcp::run(&given.read(settings::mcp)?),
+        Command::Discover => discover::run(&given.read(settings::discover)?),
+        Command::Inspect => {
+            let settings = given.read(settings::inspect)?;
+            let colour = io::stdout().is_terminal() && !status::no_colour();
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            inspect::run(&settings.bundle, settings.trace.as_deref(), &mut out, colour)
+        }
+        Command::Check => check::run(&given.read(settings::check)?),
+        Command::Export => {
+            proxy::outlive_file_limit();
+            export::run(&given.read(settings::export)?)
+        }
+        Command::Recover => {
+            proxy::outlive_file_limit();
+            recover::run(&given.read(settings::recover)?)
+        }
+        Command::Config => config::run(given),
+        Command::Completions => {
+            let shell = given.read(|_, arguments| settings::shell(arguments))?;
+            results::print(completions::script(shell, &flags::entries()).as_bytes())
+        }
+        Command::Man => {
+            given.read(|_, arguments| settings::none_left("man", &arguments))?;
+            results::print(man::page(&flags::entries()).as_bytes())
+        }
     }
 }

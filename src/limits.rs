@@ -484,3 +484,7 @@ const _: () = {
     assert!(STORED_BODY_BYTES <= STORED_BYTES_LEAST && STORED_BYTES_LEAST <= STORED_BYTES);
     assert!(HELD_FLOWS <= HELD_FLOWS_MOST);
 };
+
+/// A larger configuration file is refused: nobody writes so many settings, and a file in a working
+/// folder may be anybody's.
+pub const CONFIG_FILE_BYTES: u64 = 256 * 1024;

@@ -33,6 +33,8 @@ pub enum Command {
     Export,
     /// `flowtap recover`
     Recover,
+    /// `flowtap config`
+    Config,
     /// `flowtap completions`
     Completions,
     /// `flowtap man`
@@ -49,6 +51,7 @@ impl Command {
         Command::Check,
         Command::Export,
         Command::Recover,
+        Command::Config,
         Command::Completions,
         Command::Man,
     ];
@@ -63,6 +66,7 @@ impl Command {
             Command::Check => &commands::CHECK,
             Command::Export => &commands::EXPORT,
             Command::Recover => &commands::RECOVER,
+            Command::Config => &commands::CONFIG,
             Command::Completions => &commands::COMPLETIONS,
             Command::Man => &commands::MAN,
         }
@@ -146,6 +150,12 @@ pub enum Id {
     Junit,
     /// `--github`
     Github,
+    /// `--config`
+    Config,
+    /// `--no-config`
+    NoConfig,
+    /// `--json`
+    Json,
 }
 
 /// One flag.

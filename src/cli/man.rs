@@ -3,11 +3,10 @@
 use crate::cli::flags::{Entry, Flag};
 
 /// What the page says beside the table.
-const DESCRIPTION: &str = "\
-flowtap is an intercepting HTTP/HTTPS proxy. Point a program, a browser or a phone at it, trust its \
-certificate authority, and every exchange and every WebSocket message goes into a capture bundle: \
-one ZIP with metadata as JSON and bodies decoded. What is relayed is not changed by being captured. \
-Agents work with the traffic over MCP meanwhile.";
+const DESCRIPTION: &str = "flowtap is an intercepting HTTP/HTTPS proxy. Point a program, a browser \
+    or a phone at it, trust its certificate authority, and every exchange and every WebSocket \
+    message goes into a capture bundle: one ZIP with metadata as JSON and bodies decoded. What is \
+    relayed is not changed by being captured. Agents work with the traffic over MCP meanwhile.";
 
 /// What the program ends with.
 const STATUSES: &[(&str, &str)] = &[
@@ -26,6 +25,8 @@ const VARIABLES: &[(&str, &str)] = &[
 
 /// Files.
 const FILES: &[(&str, &str)] = &[
+    ("flowtap.toml", "Defaults of options, in the working folder; less is taken from there"),
+    ("~/.config/flowtap/config.toml", "Defaults of options, the user's own"),
     ("~/.flowtap/flowtap-ca.pem", "The certificate authority with its key"),
     ("~/.flowtap/flowtap-ca-cert.pem", "Its certificate, which clients have to trust"),
 ];

@@ -26,7 +26,7 @@ pub use recover::{Recover, recover};
 pub use shell::shell;
 
 /// Flags with their values, as they came; the value is empty for switches.
-type Flags = Vec<(Id, OsString)>;
+pub(super) type Flags = Vec<(Id, OsString)>;
 
 /// The settings of `proxy`.
 pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {
@@ -127,7 +127,7 @@ fn defaults() -> Config {
 }
 
 /// Holds the token where an argument would show it to other users.
-const TOKEN_VARIABLE: &str = "FLOWTAP_MCP_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "FLOWTAP_MCP_TOKEN";
 
 /// A token as a field can hold it (RFC 6750 section 2.1).
 fn mcp_token(from: &str, value: &OsString) -> Result<String> {

@@ -23,7 +23,7 @@ function __flowtap_walk
                 set operands yes
                 set -e words[1]
             end
-            if test "$word" != --; and test $operands = no; and contains -- $longer $__flowtap_commands
+            if test "$word" != -- -a $operands = no; and contains -- $longer $__flowtap_commands
                 set command $longer
             else if contains -- "$command" $__flowtap_programs
                 printf '%s\n' "$command " $words

@@ -10,13 +10,13 @@ pub(super) fn script(all: &[Entry]) -> String {
     );
     let version = quoted(&format!("(- *){{-V,--version}}[{}]", spec_text(VERSION)));
     let version = version.replace("{-V,--version}", "'{-V,--version}'");
-    script.push_str(&level("_flowtap", &format!(" \\\n        {version}"), &under("", all), all));
+    script.push_str(&level("_flowtap", &format!(" \\\n        {version}"), &under("", all)));
     for entry in all {
         let function = function(entry);
         let mut specs: String = entry.flags.iter().map(|flag| specs(flag)).collect();
         let subcommands = entry.subcommands(all);
         if !subcommands.is_empty() {
-            script.push_str(&level(&function, &specs, &subcommands, all));
+            script.push_str(&level(&function, &specs, &subcommands));
             continue;
         }
         match entry.operand(all) {
@@ -41,7 +41,7 @@ pub(super) fn script(all: &[Entry]) -> String {
 }
 
 /// The function of a command that further words make another command of.
-fn level(function: &str, specs: &str, below: &[&Entry], all: &[Entry]) -> String {
+fn level(function: &str, specs: &str, below: &[&Entry]) -> String {
     let mut text = format!(
         "{function}() {{\n    local curcontext=$curcontext state state_descr line ret=1\n    \
          typeset -A opt_args\n    local -a flowtap_words\n    flowtap_words=(\n"
@@ -51,12 +51,13 @@ fn level(function: &str, specs: &str, below: &[&Entry], all: &[Entry]) -> String
         text.push_str(&format!("        {}\n", quoted(&about)));
     }
     text.push_str(&format!(
-        "    )\n    {}{specs} \\\n        '(-)1:command:->command' '(-)*:: :->arguments' && ret=0\n    \
-         case $state in\n        command) _describe -t commands command flowtap_words && ret=0 ;;\n        \
+        "    )\n    {}{specs} \\\n        '(-)1:command:->command' \\\n        \
+         '(-)*:: :->arguments' && ret=0\n    case $state in\n        command)\n            \
+         _describe -t commands command flowtap_words && ret=0 ;;\n        \
          arguments)\n            case $words[1] in\n",
         arguments(" -C")
     ));
-    for entry in below.iter().filter(|entry| all.iter().any(|it| it.text.name == entry.text.name)) {
+    for entry in below {
         let (word, function) = (entry.word(), self::function(entry));
         text.push_str(&format!("                {word}) {function} && ret=0 ;;\n"));
     }

@@ -66,6 +66,14 @@ pub(super) const RECOVER: CommandText = CommandText {
     runs_program: false,
 };
 
+pub(super) const CONFIG: CommandText = CommandText {
+    name: "config",
+    arguments: "[OPTIONS] [COMMAND] [OPTION]…",
+    about: "Show what is in force for a command, and which file, variable or option says so",
+    examples: "  flowtap config\n  flowtap config check --json\n  flowtap config proxy -p 8081",
+    runs_program: true,
+};
+
 pub(super) const COMPLETIONS: CommandText = CommandText {
     name: "completions",
     arguments: "SHELL",

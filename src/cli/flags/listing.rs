@@ -36,12 +36,12 @@ impl Entry {
     /// What its arguments can be, by how they are called.
     pub fn operand(&self, all: &[Entry]) -> Operand {
         let called = |word: &str| self.text.arguments.split([' ', '[', ']']).any(|it| it == word);
-        if self.text.runs_program {
-            Operand::Program
-        } else if called("SHELL") {
+        if called("SHELL") {
             Operand::Choices(SHELLS.iter().map(|(name, _)| *name).collect())
-        } else if called("COMMAND") && self.subcommands(all).is_empty() {
-            Operand::Choices(all.iter().map(|entry| entry.text.name).collect())
+        } else if called("COMMAND") && !called("--") && self.subcommands(all).is_empty() {
+            Operand::Choices(under("", all).iter().map(|entry| entry.word()).collect())
+        } else if self.text.runs_program {
+            Operand::Program
         } else if called("BUNDLE") || called("FILE") {
             Operand::Files
         } else {

@@ -8,6 +8,18 @@ const ALL: &[Command] = &[Command::Proxy, Command::Mcp, Command::Discover];
 /// The commands that can check a capture.
 const CHECKS: &[Command] = &[Command::Check];
 
+/// The commands that take defaults from configuration files: all that have flags to set.
+const CONFIGURED: &[Command] = &[
+    Command::Proxy,
+    Command::Mcp,
+    Command::Discover,
+    Command::Inspect,
+    Command::Check,
+    Command::Export,
+    Command::Recover,
+    Command::Config,
+];
+
 /// All flags.
 pub const FLAGS: &[Flag] = &[
     Flag::new(Id::Port, "port", "PORT")
@@ -143,4 +155,11 @@ pub const FLAGS: &[Flag] = &[
     Flag::new(Id::NoRedact, "no-redact", "")
         .about("Show secrets in what is listed instead of ***")
         .of(&[Command::Check]),
+    Flag::new(Id::Json, "json", "").about("Print JSON").of(&[Command::Config]),
+    Flag::new(Id::Config, "config", "FILE")
+        .default("flowtap.toml, and the user's config.toml")
+        .about("Take defaults from this file alone, as docs/configuration.md has it")
+        .takes(Values::Files)
+        .of(CONFIGURED),
+    Flag::new(Id::NoConfig, "no-config", "").about("Take defaults from no file").of(CONFIGURED),
 ];

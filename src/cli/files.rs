@@ -1,0 +1,220 @@
+//! Defaults from configuration files: what they say becomes flags, below those of the command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::flags::{Command, Flag, Id};
+use super::settings::{Flags, TOKEN_VARIABLE, home};
+use crate::error::{Error, Result};
+
+mod folder;
+mod keys;
+mod text;
+
+use keys::Key;
+
+/// The name of the file in the working folder.
+pub(super) const FOLDER_FILE: &str = "flowtap.toml";
+/// Flags of which the one, on the command line, takes back what the other says in a file.
+const OPPOSED: &[(Id, Id)] = &[(Id::NoOutput, Id::Output), (Id::NoMcp, Id::McpPort)];
+/// Variables that win over files, and lose against flags.
+pub(super) const VARIABLES: &[(Id, &str)] = &[(Id::McpToken, TOKEN_VARIABLE)];
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A line of a file.
+    File(PathBuf, usize),
+    /// The command line.
+    Flag,
+}
+
+/// A flag as a file or the command line gives it.
+#[derive(Clone, Debug)]
+pub(super) struct Value {
+    pub(super) id: Id,
+    /// Empty for a switch.
+    pub(super) value: OsString,
+    pub(super) origin: Origin,
+}
+
+/// What a command is to be done with.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    /// The flags, those of files first.
+    pub(super) values: Vec<Value>,
+    pub(super) arguments: Vec<OsString>,
+    /// The files that were looked for, and whether each was there, the weakest first.
+    pub(super) files: Vec<(PathBuf, bool)>,
+}
+
+/// Whose a file is, and so how far it is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// It lies in the working folder, and may have come with what somebody else made.
+    Folder,
+    /// The user's own.
+    User,
+    /// The user has named it.
+    Named,
+}
+
+/// Adds what the files say for a command to the flags of its command line.
+///
+/// # Errors
+/// When a file cannot be read or is not to be trusted, when it says what no flag is called or
+/// takes, and when a file of the working folder sets what it must not.
+pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -> Result<Given> {
+    if command == Command::Config {
+        // It asks for another command, which reads the files.
+        let given = |(id, value)| Value { id, value, origin: Origin::Flag };
+        let values = flags.into_iter().map(given).collect();
+        return Ok(Given { values, arguments, files: Vec::new() });
+    }
+    let has = |id: Id| command.flags().any(|flag| flag.id == id);
+    let (mut sources, mut values) = (Vec::new(), Vec::new());
+    if has(Id::NoConfig) {
+        sources.extend(user_file().map(|path| (path, Owner::User)));
+        sources.push((PathBuf::from(FOLDER_FILE), Owner::Folder));
+    }
+    for (id, value) in flags {
+        match id {
+            Id::Config if value.is_empty() => {
+                return Err(Error::usage("--config needs a path"));
+            }
+            Id::Config => sources = vec![(PathBuf::from(value), Owner::Named)],
+            Id::NoConfig => sources.clear(),
+            _ => values.push(Value { id, value, origin: Origin::Flag }),
+        }
+    }
+    let (mut layers, mut files) = (Vec::new(), Vec::new());
+    for (path, owner) in sources {
+        let text = text::read(&path, owner)?;
+        files.push((path.clone(), text.is_some()));
+        let Some(text) = text else { continue };
+        let keys = keys::read(&text).map_err(|fault| fault.of(&path))?;
+        if owner == Owner::Folder {
+            keys.iter().try_for_each(folder::judge).map_err(|fault| fault.of(&path))?;
+        }
+        layers.extend(layers_of(command, &path, &keys));
+    }
+    let values = stack(layers, values);
+    Ok(Given { values, arguments, files })
+}
+
+/// The user's own file, where there is a home.
+pub(super) fn user_file() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    let folder = if cfg!(target_os = "macos") {
+        home().map(|home| home.join("Library/Application Support"))
+    } else if cfg!(windows) {
+        variable("APPDATA")
+    } else {
+        variable("XDG_CONFIG_HOME").or_else(|| home().map(|home| home.join(".config")))
+    };
+    folder.map(|folder| folder.join("flowtap/config.toml"))
+}
+
+/// A key of a file as it is in force for a command.
+struct Layer {
+    id: Id,
+    values: Vec<Value>,
+}
+
+/// What a file says for a command, its general keys before those of the command's own table.
+fn layers_of(command: Command, path: &Path, keys: &[Key]) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for own in [false, true] {
+        for key in keys.iter().filter(|key| key.command.is_some() == own) {
+            if key.command.is_some_and(|of| of != command) {
+                continue;
+            }
+            let flag = command.flags().find(|flag| flag.long == key.name);
+            // What another command takes by this name may be of another type.
+            let Some(Ok(words)) = flag.map(|flag| key.words(flag)) else { continue };
+            let Some(flag) = flag else { continue };
+            let value = |(value, line): (OsString, usize)| {
+                let origin = Origin::File(path.to_owned(), line);
+                Value { id: flag.id, value, origin }
+            };
+            layers.push(Layer { id: flag.id, values: words.into_iter().map(value).collect() });
+        }
+    }
+    layers
+}
+
+/// The values that are in force: of each flag those of the highest layer, and of `--set` those of
+/// each of its keys.
+fn stack(layers: Vec<Layer>, flags: Vec<Value>) -> Vec<Value> {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let by_variable = |id: Id| VARIABLES.iter().any(|(own, name)| *own == id && is_set(name));
+    let mut stacked: Vec<Value> = Vec::new();
+    for layer in layers.into_iter().filter(|layer| !by_variable(layer.id)) {
+        // A file in a working folder must not have intercepted what the user's own file excludes.
+        if layer.id != Id::Exclude {
+            beat(&mut stacked, layer.id, &layer.values);
+        }
+        stacked.extend(layer.values);
+    }
+    for id in flags.iter().map(|value| value.id).collect::<Vec<_>>() {
+        let own: Vec<_> = flags.iter().filter(|value| value.id == id).cloned().collect();
+        beat(&mut stacked, id, &own);
+        let opposite = |below: Id| {
+            OPPOSED.iter().any(|(a, b)| (*a, *b) == (id, below) || (*b, *a) == (id, below))
+        };
+        stacked.retain(|below| !opposite(below.id));
+    }
+    stacked.extend(flags);
+    stacked
+}
+
+/// Takes out what a flag with these values replaces.
+fn beat(stacked: &mut Vec<Value>, id: Id, values: &[Value]) {
+    let key = |value: &Value| set_key(&value.value);
+    stacked.retain(|below| match id {
+        Id::Set if below.id == Id::Set => !values.iter().any(|value| key(value) == key(below)),
+        _ => below.id != id,
+    });
+}
+
+/// The option that a value of `--set` is about.
+pub(super) fn set_key(pair: &OsString) -> String {
+    let pair = pair.to_string_lossy();
+    pair.split('=').next().unwrap_or_default().trim().to_owned()
+}
+
+impl Given {
+    /// Has settings read the flags. An error in what a file says names the file and the line.
+    pub(super) fn read<T>(
+        &self,
+        settings: impl Fn(Flags, Vec<OsString>) -> Result<T>,
+    ) -> Result<T> {
+        let read = |without: Option<usize>| {
+            let kept = self.values.iter().enumerate().filter(|(at, _)| Some(*at) != without);
+            let flags = kept.map(|(_, value)| (value.id, value.value.clone()));
+            settings(flags.collect(), self.arguments.clone())
+        };
+        let error = match read(None) {
+            Err(error) if error.is_usage() => error,
+            other => return other,
+        };
+        let words = error.to_string();
+        // The value without which it goes well, or goes wrong otherwise, is to blame.
+        let blame = |at: usize| !matches!(read(Some(at)), Err(other) if other.to_string() == words);
+        for (at, value) in self.values.iter().enumerate() {
+            if let Origin::File(path, line) = &value.origin
+                && blame(at)
+            {
+                let long = flag(value.id).map_or("", |flag| flag.long);
+                let words = words.replace(&format!("--{long}"), long);
+                return Err(Error::usage(format!("{}:{line}: {words}", path.display())));
+            }
+        }
+        Err(error)
+    }
+}
+
+/// A flag of this name, whatever command it belongs to.
+fn flag(id: Id) -> Option<&'static Flag> {
+    super::flags::FLAGS.iter().find(|flag| flag.id == id)
+}
