@@ -129,12 +129,15 @@ fn tool(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// How long a line is waited for.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 /// A running `flowtap proxy`, ended with the test.
 struct Proxy {
     child: Child,
     url: String,
     /// What it printed before it listened, and after, as far as it was read.
-    lines: BufReader<std::process::ChildStderr>,
+    lines: Receiver<String>,
 }
 
 impl Proxy {
@@ -143,9 +146,12 @@ impl Proxy {
         let mut command = user.command(&all);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        lines.read_line(&mut line).unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line + "\n"))
+        });
+        let line = lines.recv_timeout(DEADLINE).unwrap();
         let url = line.trim().strip_prefix("proxy  ").unwrap_or_else(|| panic!("{line}"));
         Proxy { child, url: url.to_owned(), lines }
     }
@@ -154,7 +160,8 @@ impl Proxy {
     fn until(&mut self, words: &str) -> String {
         let mut all = String::new();
         while !all.contains(words) {
-            assert_ne!(self.lines.read_line(&mut all).unwrap(), 0, "no {words} in {all}");
+            let line = self.lines.recv_timeout(DEADLINE);
+            all += &line.unwrap_or_else(|why| panic!("no {words} in {all}: {why}"));
         }
         all
     }

@@ -264,7 +264,7 @@ fn assert_has_table(document: &str, place: &str, table: &str) {
 #[test]
 fn the_documents_have_the_tables_of_the_program() {
     assert_has_table("README.md", "options", &flags::readme_table());
-    assert_has_table("README.md", "tools", &tools::readme_table());
+    assert_has_table("docs/agents.md", "tools", &tools::readme_table());
     assert_has_table("docs/options.md", "options", &options::docs_table());
 }
 

@@ -107,6 +107,9 @@ impl<S: FnOnce() -> Result<Receiver<Stop>>> Manner for Foreground<S> {
     fn begin(&mut self, begun: &Begun<'_>, status: &mut Status) {
         start_lines(begun, status);
         warnings(begun, status);
+        if begun.config.qr {
+            show_qr(begun.address, begun.config.options.proxyauth.is_some(), status);
+        }
     }
 
     fn shows_flows(&self) -> bool {
@@ -264,9 +267,6 @@ fn start_lines(begun: &Begun<'_>, status: &mut Status) {
     }
     if authority.origin() == Origin::Mitmproxy {
         status.line("note: this is mitmproxy's CA, which your trust stores may hold already");
-    }
-    if config.qr {
-        show_qr(begun.address, config.options.proxyauth.is_some(), status);
     }
 }
 

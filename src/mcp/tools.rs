@@ -40,7 +40,7 @@ mod search;
 mod select;
 mod shown;
 
-/// The README's table of tools: what each does, in the sentence that stands alone.
+/// The table of tools in docs/agents.md: what each does, in the sentence that stands alone.
 pub fn readme_table() -> String {
     let mut table = String::from("| tool | does |\n|---|---|\n");
     for tool in describe::tools() {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::geteuid;
 
+use crate::program;
+
 /// How long anything may take: building the program is not in it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 /// Set inside.
@@ -27,7 +29,8 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
     }
     command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--", "sh", "-c"]);
     command.arg("ip link set lo up && exec \"$0\" \"$@\"").arg(env::current_exe().unwrap());
-    command.args([test, "--exact", "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
+    command.args([test, "--exact", "--nocapture"]).stdin(Stdio::null());
+    command.env(INSIDE, "1").env(program::PROGRAM, program::build());
     command.stdout(log.reopen().unwrap()).stderr(log.reopen().unwrap());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("unshare: {error}"));
     let end = Instant::now() + 2 * DEADLINE;

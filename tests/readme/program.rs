@@ -4,10 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Builds it, and gives its path.
+/// The path of one that is there, as that of a release; and inside a network of its own.
+pub(crate) const PROGRAM: &str = "FLOWTAP_README_PROGRAM";
+
+/// Builds it, unless one is named, and gives its path.
 pub(crate) fn build() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os(PROGRAM) {
+            return path.into();
+        }
         let host = host();
         let mut cargo = Command::new(env!("CARGO"));
         // With --target, build scripts and macros are linked as usual.

@@ -124,7 +124,7 @@ fn numbers_are_asked_of_nobody() {
 }
 
 #[test]
-fn the_system_finds_the_same_for_names_of_this_machine() {
+fn this_machine_is_found_by_its_files() {
     let found = look_up("localhost").unwrap();
     assert!(found.contains(&Ipv4Addr::LOCALHOST.into()), "{found:?}");
 }
