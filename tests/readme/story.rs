@@ -48,9 +48,9 @@ fn each_block_does_what_the_documents_say() {
         let roots = fs::read_to_string(test_ca().file()).unwrap();
         place.write("etc/ssl/certs/ca-certificates.crt", &roots);
         // Where nothing is installed, the built program is there already.
-            let start = text_of("start").replace("cargo run --release -- ", "flowtap ");
-            assert!(start.starts_with("flowtap "), "{start}");
-            let reader = Reader { place, start, request: text_of("request") };
+        let start = text_of("start").replace("cargo run --release -- ", "flowtap ");
+        assert!(start.starts_with("flowtap "), "{start}");
+        let reader = Reader { place, start, request: text_of("request") };
         for block in &blocks {
             if let Some(name) = name_of(block) {
                 println!("{}: {name}", block.place);
