@@ -89,10 +89,13 @@ pub fn decide(
     let Some(route) = route else {
         let host = host.and_then(|host| parse_host(host).ok());
         let path = head.target.of(bytes);
-        let device = host.is_some_and(|host| {
-            cx.shared.serves_pages_of(&host.host) || cx.shared.serves_directly(&host.host, path)
-        });
-        return direct(bytes, head, length, device);
+        let page = match &host {
+            Some(host) if cx.shared.serves_pages_of(&host.host) => Some(true),
+            // What follows on a connection that takes the proxy for a server is not looked at.
+            Some(host) if cx.shared.serves_directly(&host.host, path) => Some(false),
+            _ => None,
+        };
+        return direct(bytes, head, length, page);
     };
     let (path, rewrite_host) = match target {
         Target::Authority(_) if inside.is_some() => {
@@ -156,10 +159,17 @@ fn shared(authority: &Authority, last: Option<&Arc<Authority>>) -> Arc<Authority
 }
 
 /// A request in origin-form that did not come through a tunnel was sent to the proxy itself.
-fn direct(bytes: &[u8], head: &RequestHead, length: BodyLength, device: bool) -> Decision {
-    if device {
+/// The answer to a request in origin form: a page for devices, after which the connection may go on
+/// or not, or a refusal.
+fn direct(bytes: &[u8], head: &RequestHead, length: BodyLength, page: Option<bool>) -> Decision {
+    if let Some(goes_on) = page {
         let path = head.target.of(bytes);
-        return device_page(bytes, head, path, length);
+        return match device_page(bytes, head, path, length) {
+            Decision::DevicePage { method, path, keep_alive } => {
+                Decision::DevicePage { method, path, keep_alive: keep_alive && goes_on }
+            }
+            other => other,
+        };
     }
     let reason = "this is a proxy: set it as your HTTP proxy instead of asking it for pages, or \
                   open http://mitm.it/ through it";

@@ -97,6 +97,20 @@ fn ask(tap: &Flowtap, path: &str, host: &str) -> (String, Vec<u8>) {
     client.response()
 }
 
+/// Who takes the proxy for a server gets one page, and nothing that was sent behind it is read.
+#[test]
+fn nothing_follows_a_page_at_the_proxy_s_own_address() {
+    let origin = Origin::answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::connect(tap.addr);
+    let page = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", tap.addr);
+    client.send(page + &get(origin.addr, "/behind"));
+    let got = client.rest();
+    assert!(got.starts_with("HTTP/1.1 200 ") && got.contains("\r\nConnection: close\r\n"), "{got}");
+    assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{got}");
+    assert_eq!(origin.connections(), 0, "{}", origin.seen());
+}
+
 #[test]
 fn discover_has_no_pages() {
     let tap = Setup::discover().start();
