@@ -130,9 +130,6 @@ fn tool(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// How long a line is waited for.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// A running `flowtap proxy`, ended with the test.
 struct Proxy {
     child: Child,
