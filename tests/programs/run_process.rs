@@ -71,6 +71,25 @@ fn ready(running: &Running) {
 }
 
 #[test]
+fn a_check_that_fails_is_the_status_of_a_program_that_does_not() {
+    let running = Running::new();
+    let origin = running.origin(true);
+    let script = format!("curl -sSf {}/text", origin.url);
+    let good = running.output(&["--require", "~u /text", "--", "sh", "-c", &script]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stderr));
+    let bad = running.output(&["--fail-on", "~u /text", "--github", "--", "sh", "-c", &script]);
+    let told = text(&bad.stderr);
+    assert_eq!(bad.status.code(), Some(3), "{told}");
+    assert!(told.contains("flowtap: FAIL  --fail-on '~u /text': 1 of 1 flow match\n"), "{told}");
+    assert!(told.ends_with("flowtap: 1 of 1 check failed\n"), "{told}");
+    let out = text(&bad.stdout);
+    assert!(out.starts_with("a text\n::error title=flowtap --fail-on"), "{out}");
+    let script = script + "; exit 7";
+    let own = running.output(&["--fail-on", "~u /text", "--", "sh", "-c", &script]);
+    assert_eq!(own.status.code(), Some(7), "{}", text(&own.stderr));
+}
+
+#[test]
 fn the_streams_are_those_of_the_program() {
     let running = Running::new();
     let origin = running.origin(true);
@@ -83,7 +102,7 @@ fn the_streams_are_those_of_the_program() {
     let told = text(&output.stderr);
     let lines: Vec<_> = told.lines().collect();
     assert_eq!((lines.len(), lines[0]), (3, "to stderr"), "{told}");
-    assert!(lines[1].starts_with("flowtap: 1 traces, 0 WebSocket connections, "), "{told}");
+    assert!(lines[1].starts_with("flowtap: 1 trace, 0 WebSocket connections, "), "{told}");
     assert_eq!(lines[2], "flowtap: capture.zip");
 
     let quiet = running.output(&["-q", "--", "sh", "-c", "echo a; echo b >&2"]);
