@@ -16,8 +16,8 @@ use crate::tls::test_ca;
 const HOST: &str = "example.com";
 
 /// The names that marks may have.
-const STORIES: [&str; 7] =
-    ["start", "request", "inspect", "recover", "check", "export", "discover"];
+const STORIES: [&str; 8] =
+    ["start", "request", "inspect", "recover", "check", "rules", "export", "discover"];
 
 struct Reader {
     place: Place,
@@ -77,6 +77,16 @@ impl Reader {
                 assert_eq!(code, Some(3), "{stdout}");
                 assert!(stdout.contains("::error"), "{stdout}");
                 assert!(stdout.contains("https://example.com/"), "{stdout}");
+            }
+            "rules" => {
+                self.capture();
+                let Ended { code, stdout, .. } = self.place.run(text);
+                assert_eq!(code, Some(3), "{stdout}");
+                // The request went to another host than the rule allows, and did not log in.
+                let line = |words: &str| stdout.lines().find(|line| line.contains(words)).unwrap();
+                assert!(line("--fail-on '!~d").starts_with("FAIL"), "{stdout}");
+                assert!(line("--require").starts_with("FAIL"), "{stdout}");
+                assert_eq!(stdout.matches("\nok ").count(), 2, "{stdout}");
             }
             "export" => {
                 self.capture();
