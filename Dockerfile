@@ -1,7 +1,7 @@
 # An image that holds flowtap, the roots by which it verifies servers, and nothing else.
 #
 #   docker build -t flowtap .
-#   docker run --rm -p 127.0.0.1:8080:8080 -v flowtap-ca:/ca -v "$PWD/capture:/capture" flowtap
+#   docker run --rm -p 127.0.0.1:8080:8080 -v flowtap-ca:/ca -v flowtap-capture:/capture flowtap
 #
 # docs/install.md has more.
 FROM rust:1.95-bookworm AS build
@@ -11,17 +11,17 @@ COPY . .
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     && RUSTFLAGS="-C target-feature=+crt-static" \
         cargo build --release --locked --bin flowtap --target "$target" \
-    && mkdir -p /image/etc/ssl/certs /image/tmp /image/ca /image/capture \
+    && mkdir -p /image/etc/ssl/certs /image/tmp /empty \
     && cp "target/$target/release/flowtap" /image/ \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
-    && chmod 1777 /image/tmp \
-    && chmod 700 /image/ca \
-    && chown 65532:65532 /image/ca /image/capture
+    && chmod 1777 /image/tmp
 
 FROM scratch
 COPY --from=build /image/ /
-USER 65532:65532
 # The CA, which is to be kept and is secret; and the bundle.
+COPY --from=build --chown=65532:65532 /empty /ca
+COPY --from=build --chown=65532:65532 /empty /capture
+USER 65532:65532
 ENV HOME=/ca
 VOLUME ["/ca", "/capture"]
 WORKDIR /capture
