@@ -20,7 +20,7 @@ usage() {
 
 # The columns of the table: target, size, bytes of an input, dictionary.
 table() {
-    sed -n 's/^| `\([a-z_]*\)` | \(small\|large\) | \([0-9]*\) | `\([a-z_]*\)` |.*/\1 \2 \3 \4/p' \
+    sed -n 's/^| `\([a-z0-9_]*\)` | \(small\|large\) | \([0-9]*\) | `\([a-z0-9_]*\)` |.*/\1 \2 \3 \4/p' \
         README.md
 }
 

@@ -1,5 +1,6 @@
 //! As many connections as there may be, and one more.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -155,13 +156,22 @@ fn connections_to_the_mcp_port_leave_descriptors_to_all_else() {
 fn a_server_for_which_no_descriptor_is_left_is_503() {
     let tap = Setup::proxy().args(["--loops", "1"]).with_open_files(48).start();
     let (go, origin) = Origin::answers_when_told(OK);
+    let open_files = || fs::read_dir(format!("/proc/{}/fd", tap.pid())).unwrap().count();
+    let before = open_files();
     let mut clients: Vec<_> = (0..21).map(|_| Client::connect(tap.addr)).collect();
-    for client in &mut clients {
-        client.send(get(origin.addr, "/"));
+    let request = get(origin.addr, "/~");
+    let (begin, rest) = request.split_at(5);
+    clients.iter_mut().for_each(|client| client.send(begin));
+    // A client that comes when the servers of others have taken all would wait.
+    let end = Instant::now() + DEADLINE;
+    while open_files() < before + clients.len() {
+        assert!(Instant::now() < end, "not all clients are taken");
     }
+    clients.iter_mut().for_each(|client| client.send(rest));
     // Each has been refused, or has its server, which answers nobody before that.
     let is_refused = |client: &&mut Client| client.answers_within(SOON);
-    let asked = || origin.seen().matches("\r\n\r\n").count();
+    // What several connections bring at once is seen in any order: a byte that each brings once.
+    let asked = || origin.seen().matches('~').count();
     let end = Instant::now() + DEADLINE;
     while clients.iter_mut().filter(is_refused).count() + asked() < clients.len() {
         assert!(Instant::now() < end, "somebody is neither refused nor passed on");
