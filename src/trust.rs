@@ -45,6 +45,12 @@ impl CaCertificate {
                 .filter_map(Result::ok)
                 .any(|certificate| certificate.as_ref() == self.der.as_slice())
     }
+
+    /// Whether a text or file of certificates that holds it holds no other.
+    fn is_all_of(&self, content: &[u8]) -> bool {
+        CertificateDer::pem_slice_iter(content)
+            .all(|it| it.is_ok_and(|certificate| certificate.as_ref() == self.der.as_slice()))
+    }
 }
 
 /// Which stores are meant.

@@ -279,6 +279,26 @@ fn nss_is_told_to_trust_and_to_forget() {
     assert_eq!(again.matches("nothing to do").count(), 2, "{again}");
 }
 
+/// All CAs of flowtap have one subject, by which NSS takes certificates together.
+#[test]
+fn another_ca_of_flowtap_stays_in_nss() {
+    let (user, other) = (User::new(), User::new());
+    let folder = user.at(".pki/nssdb");
+    make_database(&folder);
+    other.certificate();
+    let theirs = other.at(".flowtap");
+    let theirs = ["--nss", "--yes", "--confdir", theirs.to_str().unwrap()];
+    user.ca(&[&["install"], &theirs[..]].concat()).ok();
+    let done = user.ca(&["install", "--nss", "--yes"]).ok();
+    assert!(done.contains("trusts the CA now"), "{done}");
+    assert_eq!(listed(&folder).matches("flowtap-").count(), 2);
+    user.ca(&["uninstall", "--nss", "--yes"]).ok();
+    let left = listed(&folder);
+    assert!(left.contains(&other.name()) && left.matches("flowtap-").count() == 1, "{left}");
+    user.ca(&[&["uninstall"], &theirs[..]].concat()).ok();
+    assert!(!listed(&folder).contains("flowtap-"));
+}
+
 /// At a terminal somebody is asked, and only a yes is one.
 #[test]
 fn a_terminal_is_asked() {

@@ -97,13 +97,15 @@ impl Database {
         command
     }
 
-    /// The names under which the certificate is there, and whether it is trusted.
-    fn nicknames(
+    /// The names under which the certificate is there. Certificates of one subject, as two CAs of
+    /// flowtap have, are all shown for the name of each: then the name that stores get it under
+    /// tells which is which.
+    fn named(
         &self,
         certutil: &Path,
         ca: &CaCertificate,
         runner: &mut dyn Runner,
-    ) -> Result<Vec<(String, bool)>, String> {
+    ) -> Result<Vec<Named>, String> {
         let failed = |error: &dyn std::fmt::Display| {
             format!("{} cannot be started: {error}", certutil.display())
         };
@@ -117,8 +119,15 @@ impl Database {
             let one = self.command(certutil, &["-L", "-a", "-n", &name]);
             let one = runner.run(&one, &[]).map_err(|error| failed(&error))?;
             if one.success && ca.is_in(&one.output) {
-                found.push((name, trust.starts_with('C') || trust.starts_with("TC")));
+                let is_trusted = trust.starts_with('C') || trust.starts_with("TC");
+                let is_doubtful = !ca.is_all_of(&one.output);
+                found.push(Named { name, is_trusted, is_doubtful });
             }
+        }
+        let own = ca.name();
+        if found.iter().filter(|named| named.name == own).count() == 1 {
+            found.retain(|named| !named.is_doubtful || named.name == own);
+            found.iter_mut().for_each(|named| named.is_doubtful = false);
         }
         Ok(found)
     }
@@ -130,10 +139,9 @@ impl Database {
         let Some(certutil) = &self.certutil else {
             return State::Unknown(NO_CERTUTIL.to_owned());
         };
-        match self.nicknames(certutil, ca, runner) {
+        match self.named(certutil, ca, runner) {
             Err(why) => State::Unknown(why),
-            Ok(names) if names.iter().any(|(_, trusted)| *trusted) => State::Trusted,
-            Ok(_) => State::Absent,
+            Ok(names) => judged(&names),
         }
     }
 
@@ -161,8 +169,14 @@ impl Database {
             }
             Direction::Uninstall if !self.is_there() => {}
             Direction::Uninstall => {
-                let names = self.nicknames(certutil, ca, runner).unwrap_or_default();
-                for (name, _) in names {
+                let names = match self.named(certutil, ca, runner) {
+                    Ok(names) if names.iter().any(|named| named.is_doubtful) => {
+                        return Plan::blocked(state, DOUBTFUL);
+                    }
+                    Ok(names) => names,
+                    Err(why) => return Plan::blocked(state, why),
+                };
+                for Named { name, .. } in names {
                     steps.push(Step::Run(self.command(certutil, &["-D", "-n", &name])));
                 }
             }
@@ -173,6 +187,32 @@ impl Database {
             notes.push(format!("close {of} before, or start it again afterwards to have it see"));
         }
         Plan { steps, notes, ..Plan::nothing(state) }
+    }
+}
+
+/// A name under which the certificate is there.
+struct Named {
+    name: String,
+    is_trusted: bool,
+    /// It may be that of another certificate of the same subject.
+    is_doubtful: bool,
+}
+
+/// Why a certificate cannot be told from others.
+const DOUBTFUL: &str = "it has several certificates of the CA's subject, and none of them under \
+                        the CA's own name: which is which is seen in the browser's settings";
+
+/// Whether the certificate is trusted under one of its names.
+fn judged(names: &[Named]) -> State {
+    let (doubtful, sure): (Vec<_>, _) = names.iter().partition(|named| named.is_doubtful);
+    let is_trusted = |named: &&Named| named.is_trusted;
+    if sure.iter().any(is_trusted) {
+        return State::Trusted;
+    }
+    match doubtful.iter().filter(|named| named.is_trusted).count() {
+        0 => State::Absent,
+        count if count == doubtful.len() => State::Trusted,
+        _ => State::Unknown(DOUBTFUL.to_owned()),
     }
 }
 

@@ -309,6 +309,42 @@ fn the_certificate_is_found_in_nss_under_any_name() {
 }
 
 #[test]
+fn another_certificate_of_the_same_subject_stays_in_nss() {
+    let made = Made::new(Os::Linux, &["/home/.pki/nssdb/cert9.db"], &["certutil"]);
+    // certutil shows all certificates of a subject for each of their names.
+    let both = new_authority().certificate_pem() + &made.ca.pem;
+    let own = made.ca.name();
+    let listed = format!("of the other    C,,\n{own}    ,,\n");
+    let answers = |listed: &str| Recorded::answering(vec![("-a -n", &both), ("-L", listed)]);
+    let plans = made.plans(Direction::Uninstall, &mut answers(&listed));
+    assert_eq!(plans[1].1.state, State::Absent, "its own trust counts");
+    assert_eq!(plans[1].2.len(), 1, "{:?}", plans[1].2);
+    assert!(plans[1].2[0].ends_with(&format!("-D -n {own}")), "{:?}", plans[1].2);
+    let plans = made.plans(Direction::Install, &mut answers(&listed));
+    assert_eq!(plans[1].2.len(), 1, "{:?}", plans[1].2);
+    // Without its own name nothing tells which is which.
+    let state = |trusts: [&str; 2], direction| {
+        let listed = format!("of the other    {}\nand one more    {}\n", trusts[0], trusts[1]);
+        let (_, plan, steps) = made.plans(direction, &mut answers(&listed)).remove(1);
+        assert!(direction == Direction::Install || steps.is_empty() && plan.blocked.is_some());
+        plan.state
+    };
+    assert_eq!(state(["C,,", "C,,"], Direction::Uninstall), State::Trusted);
+    assert_eq!(state([",,", ",,"], Direction::Install), State::Absent);
+    assert!(matches!(state([",,", "C,,"], Direction::Uninstall), State::Unknown(_)));
+}
+
+#[test]
+fn an_nss_database_that_cannot_be_listed_is_not_taken_for_one_without_the_ca() {
+    let made = Made::new(Os::Linux, &["/home/.pki/nssdb/cert9.db"], &["certutil"]);
+    let error = "SEC_ERROR_LEGACY_DATABASE".to_owned();
+    let failed = Ran { success: false, output: Vec::new(), error };
+    let mut runner = Recorded { answers: vec![("-L", failed)], ..Recorded::default() };
+    let (_, plan, _) = made.plans(Direction::Uninstall, &mut runner).remove(1);
+    assert!(plan.blocked.unwrap().contains("LEGACY"));
+}
+
+#[test]
 fn java_is_found_by_its_home_or_its_keytool() {
     let files = ["/jdk/lib/security/cacerts", "/jdk/bin/keytool", "/old/jre/lib/security/cacerts"];
     let mut made = Made::new(Os::Linux, &files, &[]);
