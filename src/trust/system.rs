@@ -272,22 +272,27 @@ impl Anchors {
         if bundles.iter().any(holds) { State::Trusted } else { State::Absent }
     }
 
-    /// The files among the anchors that hold this certificate.
-    fn files(&self, ca: &CaCertificate) -> Vec<PathBuf> {
-        let holds = |path: &PathBuf| ca.is_in(&super::content(path));
-        entries(&self.folder).into_iter().filter(holds).collect()
+    /// The files among the anchors that hold this certificate: those that hold nothing else, and
+    /// those that hold others too.
+    fn files(&self, ca: &CaCertificate) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        let read = |path: PathBuf| (super::content(&path), path);
+        let holding = entries(&self.folder).into_iter().map(read).filter(|it| ca.is_in(&it.0));
+        let (own, mixed): (Vec<_>, Vec<_>) = holding.partition(|it| ca.is_all_of(&it.0));
+        let paths = |files: Vec<(_, PathBuf)>| files.into_iter().map(|it| it.1).collect();
+        (paths(own), paths(mixed))
     }
 
     fn plan(&self, direction: Direction, ca: &CaCertificate, state: State) -> Plan {
-        let files = self.files(ca);
+        let (own, mixed) = self.files(ca);
         let trusted = state == State::Trusted;
-        let mut steps = Vec::new();
+        let (mut steps, mut notes) = (Vec::new(), Vec::new());
         match direction {
             Direction::Install => {
-                if trusted && !files.is_empty() {
+                let is_there = !own.is_empty() || !mixed.is_empty();
+                if trusted && is_there {
                     return Plan::nothing(state);
                 }
-                if files.is_empty() {
+                if !is_there {
                     if !self.folder.is_dir() {
                         let arguments = ["-p".as_ref(), self.folder.as_os_str()];
                         steps.push(Step::Run(CommandLine::new("mkdir", arguments)));
@@ -297,13 +302,22 @@ impl Anchors {
                 steps.push(Step::Run(self.update.clone()));
             }
             Direction::Uninstall => {
-                if files.is_empty() && !trusted {
-                    return Plan::nothing(state);
+                let by_hand = |file: &PathBuf| {
+                    let file = file.display();
+                    format!("{file} has certificates of others too: take this one out by hand")
+                };
+                notes.extend(mixed.iter().map(by_hand));
+                if own.is_empty() {
+                    match notes.is_empty() {
+                        true if !trusted => return Plan::nothing(state),
+                        true => {}
+                        false => return Plan::blocked(state, notes.join("; ")),
+                    }
                 }
-                steps.extend(files.into_iter().map(Step::Remove));
+                steps.extend(own.into_iter().map(Step::Remove));
                 steps.push(Step::Run(self.forget.clone()));
             }
         }
-        Plan { steps, needs_root: true, ..Plan::nothing(state) }
+        Plan { steps, notes, needs_root: true, ..Plan::nothing(state) }
     }
 }

@@ -158,6 +158,24 @@ fn each_linux_has_its_folder_and_its_command() {
 }
 
 #[test]
+fn a_file_with_certificates_of_others_is_left_to_its_owner() {
+    let files = ["/etc/ca-certificates.conf", "/usr/local/share/ca-certificates/"];
+    let made = Made::new(Os::Linux, &files, &["update-ca-certificates"]);
+    let mixed = made.at("/usr/local/share/ca-certificates/corporate.crt");
+    let content = new_authority().certificate_pem() + &made.ca.pem;
+    write(&mixed, content.as_bytes());
+    let (_, plan, steps) = made.system(Direction::Uninstall);
+    assert_eq!(steps, [""; 0]);
+    let why = plan.blocked.unwrap();
+    assert!(why.contains("corporate.crt") && why.contains("by hand"), "{why}");
+    let own = format!("/usr/local/share/ca-certificates/flowtap-{}.crt", made.ca.facts.short());
+    write(&made.at(&own), made.ca.pem.as_bytes());
+    let (_, plan, steps) = made.system(Direction::Uninstall);
+    assert_eq!(steps[0], format!("remove {own}"));
+    assert!(steps.len() == 2 && plan.notes[0].contains("corporate.crt"), "{plan:?}");
+}
+
+#[test]
 fn what_is_done_already_is_not_done_again() {
     let files = ["/etc/ca-certificates.conf", "/usr/local/share/ca-certificates/"];
     let made = Made::new(Os::Linux, &files, &["update-ca-certificates"]);
