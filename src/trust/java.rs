@@ -107,6 +107,8 @@ impl KeyStore {
             return Err(format!("keytool -list: {} {}", output.trim(), listed.error));
         }
         let entries = output.split("Alias name: ").skip(1);
+        // A chain that a key came with is not trusted for that, and goes with its key.
+        let entries = entries.filter(|entry| !entry.contains("Entry type: PrivateKeyEntry"));
         let holding = entries.filter(|entry| ca.is_in(entry.as_bytes()));
         Ok(holding
             .filter_map(|entry| entry.lines().next())

@@ -363,6 +363,28 @@ fn an_nss_database_that_cannot_be_listed_is_not_taken_for_one_without_the_ca() {
 }
 
 #[test]
+fn a_key_of_java_whose_chain_has_the_ca_stays() {
+    let files = ["/jdk/lib/security/cacerts", "/jdk/bin/keytool"];
+    let mut made = Made::new(Os::Linux, &files, &[]);
+    made.machine.java_home = Some(made.at("/jdk"));
+    let pem = &made.ca.pem;
+    let key = format!(
+        "Alias name: server\nEntry type: PrivateKeyEntry\nCertificate chain length: 2\n\
+         Certificate[1]:\n{}\nCertificate[2]:\n{pem}\n",
+        new_authority().certificate_pem()
+    );
+    let (_, plan, steps) =
+        made.plans(Direction::Uninstall, &mut Recorded::answering(vec![("-list", &key)])).remove(1);
+    assert_eq!((plan.state, steps.len()), (State::Absent, 0), "{steps:?}");
+    let both = format!("{key}Alias name: mine\nEntry type: trustedCertEntry\n\n{pem}\n");
+    let (_, plan, steps) = made
+        .plans(Direction::Uninstall, &mut Recorded::answering(vec![("-list", &both)]))
+        .remove(1);
+    assert_eq!((plan.state, steps.len()), (State::Trusted, 1), "{steps:?}");
+    assert!(steps[0].ends_with("-alias mine"), "{steps:?}");
+}
+
+#[test]
 fn java_is_found_by_its_home_or_its_keytool() {
     let files = ["/jdk/lib/security/cacerts", "/jdk/bin/keytool", "/old/jre/lib/security/cacerts"];
     let mut made = Made::new(Os::Linux, &files, &[]);
