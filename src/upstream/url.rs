@@ -34,7 +34,11 @@ impl UpstreamProxy {
         let (scheme, rest) = url.trim().split_once("://").unwrap_or(("http", url.trim()));
         let kind = kind(scheme)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, _) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        // What stands before it would be taken for the host, and be shown.
+        if path.contains('@') {
+            return Err(UrlError(BAD_HOST));
+        }
         let (user_info, host) = match authority.rsplit_once('@') {
             Some((user_info, host)) => (Some(user_info), host),
             None => (None, authority),
@@ -164,6 +168,9 @@ mod tests {
             ("http://a b", "host"),
             ("http://u:s3cret@", "host"),
             ("http://u:s3cret/x@proxy:1", "%2F"),
+            ("http://u:1234/s3cret@proxy:1", "%2F"),
+            ("u:1234?s3cret@proxy:1", "%3F"),
+            ("http://u:1234#s3cret@proxy:1", "%23"),
             ("http://proxy:0", "port"),
             ("http://proxy:65536", "port"),
             ("socks4://proxy", "socks5://"),
