@@ -96,11 +96,19 @@ fn shares(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     (one ^ other).checked_shr(width.saturating_sub(bits)).unwrap_or(0) == 0
 }
 
+/// Bits before an IPv4 address inside one of IPv6 (RFC 4291 section 2.5.5.2).
+const MAPPED_BITS: u32 = 96;
+
 fn entry(text: &str) -> Option<Entry> {
     if let Some((address, bits)) = text.split_once('/') {
         let address = address.parse::<IpAddr>().ok()?;
         let width = if address.is_ipv4() { u32::BITS } else { u128::BITS };
         let bits = bits.parse().ok().filter(|bits| *bits <= width)?;
+        // IPv4 inside IPv6, as hosts are not compared.
+        let (address, bits) = match (address.to_canonical(), u32::checked_sub(bits, MAPPED_BITS)) {
+            (inner @ IpAddr::V4(_), Some(bits)) if address.is_ipv6() => (inner, bits),
+            _ => (address, bits),
+        };
         return Some(Entry { hosts: Hosts::Network { address, bits }, port: None });
     }
     if let Some(hosts) = address(text) {
@@ -171,6 +179,8 @@ mod tests {
             ("0.0.0.0/0", "2001:db8::1", 80, false),
             ("10.0.0.0/8", "::ffff:10.1.1.1", 80, true),
             ("10.0.0.0/8", "10.example", 80, false),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", 80, true),
+            ("::ffff:10.0.0.0/104", "::ffff:11.1.1.1", 80, false),
             ("192.0.2.1", "192.0.2.1", 80, true),
             ("192.0.2.1", "192.0.2.11", 80, false),
             ("192.0.2.1/32", "192.0.2.1", 80, true),
