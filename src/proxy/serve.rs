@@ -131,6 +131,8 @@ impl Conn {
     /// only where that says all: one that came through a tunnel goes through a tunnel.
     fn via(&self, facts: &RequestFacts, cx: &Context<'_>) -> Via {
         let RequestFacts { route, outgoing, upgrade, .. } = facts;
+        // Whatever answers TRACE repeats the head, and would the credentials for the proxy in it.
+        let is_trace = outgoing.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"TRACE "));
         let tunnels = route.scheme == Scheme::Https || self.inside.is_some();
         match cx.shared.proxy_for(&route.authority, tunnels) {
             None => Via::Direct,
@@ -138,6 +140,7 @@ impl Conn {
                 if !tunnels
                     && proxy.forwards()
                     && !upgrade
+                    && !is_trace
                     && names_host(outgoing, &route.authority) =>
             {
                 Via::Forward(proxy.clone())

@@ -96,6 +96,30 @@ fn plain_requests_go_in_absolute_form_and_share_a_connection() {
     }
 }
 
+/// What answers TRACE repeats what it was sent (RFC 9110 section 9.3.8).
+#[test]
+fn no_answer_to_trace_repeats_the_credentials() {
+    let proxy = Origin::start(|_, stream| {
+        let mut head = read_head(stream);
+        if head.starts_with(b"CONNECT ") {
+            stream.say(OPEN);
+            head = read_head(stream);
+        }
+        stream.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", head.len()).as_bytes());
+        stream.say(&head);
+    });
+    let tap = through(&format!("http://user:s3cret@{}", proxy.addr)).start();
+    let mut client = Client::connect(tap.addr);
+    client
+        .send("TRACE http://far.example/ HTTP/1.1\r\nHost: far.example\r\nMax-Forwards: 0\r\n\r\n");
+    let (head, body) = client.response();
+    let body = String::from_utf8(body).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.starts_with("TRACE / HTTP/1.1\r\n"));
+    assert!(!body.contains("Proxy-Authorization"), "{body}");
+    assert!(proxy.seen().starts_with("CONNECT far.example:80 HTTP/1.1\r\n"));
+    assert!(!format!("{:?}", tap.stop().bundle.traces()).contains("dXNlcjpzM2NyZXQ"));
+}
+
 #[test]
 fn a_request_that_fails_on_a_used_connection_is_sent_once_more_in_the_same_form() {
     let proxy = Origin::start(|number, stream| {
