@@ -242,6 +242,24 @@ fn what_flowtap_ignores_the_program_ignores() {
     assert_eq!(wait(piped(&mut by_shell)).status.code(), Some(4));
 }
 
+/// Whoever starts flowtap may have blocked or ignored what tells of the end of a child, which stays
+/// so for what it starts.
+#[test]
+fn the_end_is_noticed_whatever_became_of_its_signal() {
+    for before in [
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    ] {
+        let running = Running::new();
+        let command = running.flowtap(&["-q", "--", "sh", "-c", "exit 4"]);
+        let script =
+            format!("import os, signal, sys; {before}; os.execv(sys.argv[1], sys.argv[1:])");
+        let output = wait(piped(&mut by("python3", &["-c", &script], &command)));
+        assert_eq!(output.status.code(), Some(4), "{before}: {}", text(&output.stderr));
+        assert!(running.left().is_empty());
+    }
+}
+
 #[test]
 fn children_that_stay_do_not_hold_up_the_end() {
     let running = Running::new();

@@ -11,7 +11,11 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, setrlimit,
+    waitid,
+};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -155,6 +159,7 @@ impl Watch {
         // What flowtap was started to ignore, as in the background of a script or under nohup, the
         // program ignores as well.
         let wanted = [SIGINT, SIGQUIT, SIGTERM, SIGHUP];
+        // Where SIGCHLD is ignored the system forgets how children have ended.
         let wanted = wanted.into_iter().filter(|signal| !is_ignored(*signal)).chain([SIGCHLD]);
         let taken = Signals::new(wanted)
             .map_err(|error| Error::new(format!("signals cannot be handled: {error}")))?;
@@ -190,38 +195,64 @@ fn exit_status(status: ExitStatus) -> u8 {
     number.and_then(|number| u8::try_from(number).ok()).unwrap_or(u8::MAX)
 }
 
-fn attend(mut child: Child, mut watch: Watch, ended: &Sender<ExitStatus>) {
+/// What happens while a program runs.
+enum Event {
+    Signal(i32),
+    /// It has ended, and is still to be waited for.
+    Ended,
+}
+
+/// Signals, and the end of a program. SIGCHLD does not tell of that where whoever has started
+/// flowtap has blocked it.
+fn events(pid: Pid, mut taken: Signals) -> Receiver<Event> {
+    let (signals, events) = bounded(SIGNALS);
+    let ended = signals.clone();
+    thread::spawn(move || {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == Errno::INTR) {}
+        let _ = ended.send(Event::Ended);
+    });
+    thread::spawn(move || {
+        for signal in taken.forever().filter(|signal| *signal != SIGCHLD) {
+            let _ = signals.send(Event::Signal(signal));
+        }
+    });
+    events
+}
+
+fn attend(mut child: Child, watch: Watch, ended: &Sender<ExitStatus>) {
     let pid = Pid::from_child(&child);
+    let events = events(pid, watch.taken);
     let mut was_asked = false;
-    // Its end is told by a signal like the others, so that none is sent to a program that is gone.
-    for signal in watch.taken.forever() {
-        match signal {
-            SIGCHLD => {
-                if let Ok(Some(status)) = child.try_wait() {
+    // It is waited for where signals are sent, so that none is sent to a program that is gone.
+    for event in &events {
+        match event {
+            Event::Ended => {
+                if let Ok(status) = child.wait() {
                     let _ = ended.send(status);
-                    break;
                 }
+                break;
             }
-            SIGTERM if was_asked => {
+            Event::Signal(SIGTERM) if was_asked => {
                 let _ = child.kill();
             }
-            SIGTERM => {
+            Event::Signal(SIGTERM) => {
                 was_asked = true;
                 let _ = kill_process(pid, Signal::TERM);
             }
-            SIGHUP => {
+            Event::Signal(SIGHUP) => {
                 let _ = kill_process(pid, Signal::HUP);
             }
             // From the terminal, which sends them to the program as well.
-            _ => {}
+            Event::Signal(_) => {}
         }
     }
     let _ = watch.stops.try_send(Stop::Done);
-    for signal in watch.taken.forever() {
-        let stop = match signal {
-            SIGCHLD => continue,
-            SIGHUP => Stop::HungUp,
-            _ => Stop::Asked,
+    for event in &events {
+        let stop = match event {
+            Event::Ended => continue,
+            Event::Signal(SIGHUP) => Stop::HungUp,
+            Event::Signal(_) => Stop::Asked,
         };
         // More than wait already say nothing more.
         let _ = watch.stops.try_send(stop);
