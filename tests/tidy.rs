@@ -148,6 +148,20 @@ fn nothing_panics_on_purpose_outside_tests() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// A program that is linked statically with glibc dies where it asks for names of hosts or users:
+/// what asks looks first whether it may.
+#[test]
+fn the_c_library_is_asked_for_names_in_two_places() {
+    let asks = ["to_socket_addrs(", "home_dir("];
+    let mut found: Vec<_> = sources()
+        .into_iter()
+        .filter(|(name, text)| asks.iter().any(|it| outside_tests(name, text).contains(it)))
+        .map(|(name, _)| name)
+        .collect();
+    found.sort();
+    assert_eq!(found, ["cli/settings.rs", "net/resolver.rs"]);
+}
+
 #[test]
 fn every_limit_is_used() {
     let sources = sources();

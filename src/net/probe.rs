@@ -2,7 +2,7 @@
 //! is answered.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -10,6 +10,7 @@ use rustls::{ClientConnection, Stream};
 
 use crate::error::{Error, Result};
 use crate::limits::CHECK_HEAD_BYTES;
+use crate::net::resolver::look_up;
 use crate::tls::judge::{client_that_takes_any, server_name};
 
 /// What came of the request.
@@ -60,11 +61,11 @@ fn connect(proxy: (&str, u16), wait: Duration) -> Result<TcpStream> {
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(format!("the proxy {shown} cannot be reached: {error}; is it running?"))
     };
-    let addresses: Vec<SocketAddr> =
-        proxy.to_socket_addrs().map_err(|error| failed(&error))?.collect();
+    let (host, port) = proxy;
+    let addresses = look_up(host).map_err(|reason| failed(&reason))?;
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, wait) {
+    for address in addresses.iter() {
+        match TcpStream::connect_timeout(&SocketAddr::new(*address, port), wait) {
             Ok(stream) => {
                 stream
                     .set_read_timeout(Some(wait))

@@ -80,8 +80,7 @@ impl fmt::Debug for Resolver {
 impl Resolver {
     /// Starts the helper threads; they end when the last clone is dropped.
     pub(super) fn start(notices: &Notices) -> std::io::Result<Resolver> {
-        let lookup = if names::WITHOUT_LIBC { lookup::look_up } else { system_lookup };
-        Self::start_with(lookup, notices)
+        Self::start_with(usual_lookup(), notices)
     }
 
     fn start_with(lookup: Lookup, notices: &Notices) -> std::io::Result<Resolver> {
@@ -176,6 +175,15 @@ fn make_room(found: &mut HashMap<String, (Instant, Addresses)>, now: Instant) {
             found.clear();
         }
     }
+}
+
+/// Looks a name up on this thread.
+pub(super) fn look_up(name: &str) -> Addresses {
+    usual_lookup()(name)
+}
+
+fn usual_lookup() -> Lookup {
+    if names::WITHOUT_LIBC { lookup::look_up } else { system_lookup }
 }
 
 fn system_lookup(name: &str) -> Addresses {

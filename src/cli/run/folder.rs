@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::private;
 use crate::cli::run::node;
+use crate::cli::settings;
 use crate::error::{Error, Result};
 use crate::random;
 use crate::tls::authority::Authority;
@@ -122,7 +123,7 @@ const ROOTS: &str = "roots.pem";
 /// from nowhere else, and a proxy of its settings comes before that of the environment.
 fn wget_settings(roots: &Path, proxy: &str) -> Vec<u8> {
     let own = std::env::var_os("WGETRC").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let own = own.or_else(|| std::env::home_dir().map(|home| home.join(".wgetrc")));
+    let own = own.or_else(|| settings::home().map(|home| home.join(".wgetrc")));
     let mut text = own.and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
     text.extend_from_slice(b"\nca_certificate = ");
     text.extend_from_slice(roots.as_os_str().as_bytes());
