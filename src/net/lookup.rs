@@ -139,7 +139,8 @@ fn read_until(stream: &mut TcpStream, mut buffer: &mut [u8], until: Instant) -> 
     Ok(())
 }
 
-fn left(until: Instant) -> Result<std::time::Duration> {
+/// The time that is left; an error where there is none.
+pub(super) fn left(until: Instant) -> Result<std::time::Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(Error::from(ErrorKind::TimedOut)) } else { Ok(left) }
 }

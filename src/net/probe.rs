@@ -3,13 +3,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConnection, Stream};
 
 use crate::error::{Error, Result};
 use crate::limits::CHECK_HEAD_BYTES;
+use crate::net::lookup::left;
 use crate::net::resolver::look_up;
 use crate::tls::judge::{client_that_takes_any, server_name};
 
@@ -22,8 +23,8 @@ pub struct Probe {
     pub answer: std::result::Result<String, String>,
 }
 
-/// Asks for the first page of a host, by HTTPS through a proxy. `wait` is how long each piece of
-/// what comes may take. Any chain is taken.
+/// Asks for the first page of a host, by HTTPS through a proxy. `wait` is how long each step may
+/// take: connecting, the answer to CONNECT, TLS, the page. Any chain is taken.
 ///
 /// # Errors
 /// When the proxy cannot be reached or opens no tunnel, or when there is no TLS in it.
@@ -42,6 +43,7 @@ pub fn probe(proxy: (&str, u16), host: (&str, u16), wait: Duration) -> Result<Pr
     let server = server_name(name).map_err(Error::usage)?;
     let mut session = ClientConnection::new(client, server)
         .map_err(|error| Error::new(format!("TLS cannot be set up: {error}")))?;
+    stream.begin();
     while session.is_handshaking() {
         session.complete_io(&mut stream).map_err(|error| {
             Error::new(format!("no TLS with {to} through {proxy}: {}", words(&error)))
@@ -51,12 +53,45 @@ pub fn probe(proxy: (&str, u16), host: (&str, u16), wait: Duration) -> Result<Pr
     let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
     let host = if port == 443 { bracketed(name) } else { to };
     let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.begin();
     let mut tls = Stream::new(&mut session, &mut stream);
     let answer = tls.write_all(request.as_bytes()).and_then(|()| first_line(&mut tls));
     Ok(Probe { chain, answer: answer.map_err(|error| words(&error)) })
 }
 
-fn connect(proxy: (&str, u16), wait: Duration) -> Result<TcpStream> {
+/// A stream on which each step has its time, in however many pieces what is waited for comes.
+struct Timed {
+    stream: TcpStream,
+    wait: Duration,
+    until: Instant,
+}
+
+impl Timed {
+    /// Begins the next step.
+    fn begin(&mut self) {
+        self.until = Instant::now() + self.wait;
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(left(self.until)?))?;
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(left(self.until)?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn connect(proxy: (&str, u16), wait: Duration) -> Result<Timed> {
     let shown = shown(proxy);
     let failed = |error: &dyn std::fmt::Display| {
         Error::new(format!("the proxy {shown} cannot be reached: {error}; is it running?"))
@@ -66,13 +101,7 @@ fn connect(proxy: (&str, u16), wait: Duration) -> Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for address in addresses.iter() {
         match TcpStream::connect_timeout(&SocketAddr::new(*address, port), wait) {
-            Ok(stream) => {
-                stream
-                    .set_read_timeout(Some(wait))
-                    .and_then(|()| stream.set_write_timeout(Some(wait)))
-                    .map_err(|error| failed(&error))?;
-                return Ok(stream);
-            }
+            Ok(stream) => return Ok(Timed { stream, wait, until: Instant::now() + wait }),
             Err(error) => last = error,
         }
     }
@@ -92,7 +121,9 @@ fn first_line(from: &mut impl Read) -> io::Result<String> {
         head.extend_from_slice(&byte);
     }
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(line).into_owned())
+    // Nothing of it is to drive a terminal.
+    let shown = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '?' };
+    Ok(line.iter().map(shown).collect())
 }
 
 fn words(error: &io::Error) -> String {
@@ -160,6 +191,33 @@ mod tests {
         let silent = probe(("127.0.0.1", port), ("a.example", 443), wait);
         let silent = silent.unwrap_err().to_string();
         assert!(silent.ends_with("does not answer: nothing came in time"), "{silent}");
+    }
+
+    #[test]
+    fn a_proxy_that_answers_bit_by_bit_has_no_more_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let wait = Duration::from_millis(200);
+        let server = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            // Ten times as long as it may take, then closes.
+            for _ in 0..100 {
+                if client.write_all(b"a").is_err() {
+                    return;
+                }
+                thread::park_timeout(Duration::from_millis(20));
+            }
+        });
+        let slow = probe(("127.0.0.1", port), ("a.example", 443), wait).unwrap_err().to_string();
+        assert!(slow.ends_with("does not answer: nothing came in time"), "{slow}");
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn what_a_proxy_says_does_not_drive_the_terminal() {
+        let refused = failure(b"HTTP/1.1 403 \x1b[2J\xc2\x9b\xe2\x80\xaeNo\r\n\r\n".to_vec());
+        assert!(refused.contains("HTTP/1.1 403 ") && refused.contains("No"), "{refused}");
+        assert!(!refused.contains(['\x1b', '\u{9b}', '\u{202e}']), "{refused:?}");
     }
 
     #[test]
