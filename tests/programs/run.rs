@@ -153,6 +153,46 @@ fn older_and_newer_nodes_need_no_options() {
     }
 }
 
+/// What the script that Node loads connects to and sends, or the error that the program gets; the
+/// socket is made up.
+fn told_by_node(proxy: &str, request: &str) -> String {
+    let script = format!(
+        "setTimeout(process.exit, 20000, 3);
+        require('node:net').connect = (port, host) => ({{
+          on() {{ return this; }},
+          write(text) {{ console.log(host, port, JSON.stringify(text)); process.exit(); }},
+        }});
+        require('node:http').get({request}).on('error', error => {{
+          console.log(error.message);
+          process.exit();
+        }});"
+    );
+    let loaded = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/run/node/proxy.cjs");
+    let mut node = Command::new("node");
+    node.env("FLOWTAP_PROXY", proxy).env_remove("NODE_OPTIONS").arg("--require").arg(loaded);
+    String::from_utf8(node.args(["-e", &script]).output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn node_reaches_a_proxy_on_the_port_that_its_url_leaves_out() {
+    let told = told_by_node("http://127.0.0.1:80", "'http://a.example/'");
+    assert!(told.starts_with("127.0.0.1 80 \"CONNECT a.example:80 "), "{told}");
+    let told = told_by_node("http://[::1]:8081", "'http://[::2]:81/'");
+    assert!(told.starts_with("::1 8081 \"CONNECT [::2]:81 "), "{told}");
+}
+
+#[test]
+fn no_host_that_a_node_program_asks_for_ends_the_line_of_connect() {
+    for request in [
+        r"{ host: 'a\r\nX: y', setHost: false }",
+        r"{ host: 'a b', setHost: false }",
+        r"{ host: 'a', port: '80\r\nX: y', setHost: false }",
+    ] {
+        let told = told_by_node("http://127.0.0.1:81", request);
+        assert!(told.contains("no host and port"), "{request}: {told}");
+    }
+}
+
 #[test]
 fn java_needs_no_options() {
     let script = programs().join("WithRun.java");

@@ -16,7 +16,12 @@ function useProxy(proxy) {
   // Gives a socket that is connected through the proxy.
   function connect(hostname, port, callback) {
     const target = `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`;
-    const socket = net.connect(Number(proxy.port), host);
+    // In a head it would end the line, and what follows would be another request.
+    if (/[\0-\x20\x7f]/.test(target)) {
+      process.nextTick(callback, new Error(`${JSON.stringify(target)} is no host and port`));
+      return;
+    }
+    const socket = net.connect(Number(proxy.port || 80), host);
     let head = Buffer.alloc(0);
     const fail = error => {
       socket.destroy();
