@@ -139,6 +139,36 @@ fn what_cannot_be_checked_is_no_success() {
 }
 
 #[test]
+fn parts_that_cannot_be_looked_at_are_no_success() {
+    let folder = bundle();
+    let second = folder.path().join("capture-0002.zip");
+    let whole = fs::read(&second).unwrap();
+    let rule = ["capture.zip", "--fail-on", "~c 500"];
+    let refused = |why: &str| {
+        let ran = check(folder.path(), &rule);
+        assert_eq!(ran.status, Some(1), "{why}: {}", ran.stdout);
+        assert!(ran.stderr.contains("not all parts could be checked"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    };
+    fs::write(&second, &whole[..whole.len() / 2]).unwrap();
+    refused("cannot read capture-0002.zip");
+    fs::remove_file(&second).unwrap();
+    assert_eq!(check(folder.path(), &rule).status, Some(0), "what ends early ends so");
+
+    let capture = Capture::start(1);
+    send(&capture, (1..=4).map(|id| ended(&exchange(id))).collect());
+    let (folder, listings, _) = capture.finish_in_place();
+    assert_eq!(listings.len(), 4);
+    for part in ["capture-0002.zip", "capture-0003.zip"] {
+        fs::remove_file(folder.path().join(part)).unwrap();
+    }
+    let ran = check(folder.path(), &rule);
+    assert_eq!(ran.status, Some(1), "{}", ran.stdout);
+    let why = "parts 2 to 3 of the capture, not there though capture-0004.zip is";
+    assert!(ran.stderr.contains(why), "{}", ran.stderr);
+}
+
+#[test]
 fn bodies_that_were_cut_are_told_of_where_they_matter() {
     let capture = Capture::start(10);
     let mut cut = exchange(1);

@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
     /// Flows that could not be read: a line for each.
     pub(crate) unread: Vec<String>,
+    /// Parts of the capture that could not be read: a line for each.
+    pub(crate) missing: Vec<String>,
     /// Flows of which a body is there in part only, when a rule looks at bodies.
     pub(crate) cut: u64,
 }
@@ -80,12 +82,14 @@ impl Outcome {
 /// is masked by `redactor`.
 ///
 /// # Errors
-/// When the bundle cannot be read. A flow of it that cannot be read is told of in the result.
+/// When the bundle cannot be read. A flow or a further part of it that cannot be read is told of in
+/// the result.
 pub(crate) fn check(bundle: &Path, rules: &[Rule], redactor: &Redactor) -> Result<Report> {
     let mut parts = Parts::open(bundle)?;
     let outcome = |rule: &Rule| Outcome { rule: rule.clone(), matches: 0, offences: Vec::new() };
     let outcomes = rules.iter().map(outcome).collect();
-    let mut report = Report { outcomes, ..Report::default() };
+    let missing = parts.missing().to_vec();
+    let mut report = Report { outcomes, missing, ..Report::default() };
     let reads_bodies = rules.iter().any(|rule| rule.filter.reads_body());
     for place in parts.places(&mut report.unread)? {
         let flow = match parts.read(&place)? {

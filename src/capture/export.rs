@@ -129,7 +129,8 @@ pub fn export(
     filter: Option<&Filter>,
 ) -> Result<Exported> {
     let mut parts = Parts::open(bundle)?;
-    let mut exported = Exported { parts: parts.count(), ..Exported::default() };
+    let left_out = parts.missing().to_vec();
+    let mut exported = Exported { parts: parts.count(), left_out, ..Exported::default() };
     let places = parts.places(&mut exported.left_out)?;
     let written =
         |error: io::Error| Error::new(format!("cannot write the {}: {error}", kind.name()));

@@ -1,10 +1,12 @@
 //! The flows of a capture, wherever they stand in its parts.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
 use crate::capture::flow::{Bodies, Flow, of_trace, of_websocket};
-use crate::capture::read::{self, Bundle};
+use crate::capture::read::{self, Bundle, Manifest};
 use crate::error::{Error, Result};
 use crate::limits::EXPORT_PARTS;
 
@@ -27,6 +29,9 @@ pub(crate) struct Parts {
     paths: Vec<PathBuf>,
     /// The ones that were used last, the latest one at the end.
     open: Vec<(usize, Bundle)>,
+    /// Those that stand in their places and cannot be read.
+    unreadable: BTreeSet<usize>,
+    missing: Vec<String>,
 }
 
 impl Parts {
@@ -36,16 +41,47 @@ impl Parts {
     /// # Errors
     /// When it cannot be read, or is no bundle.
     pub(crate) fn open(first: &Path) -> Result<Self> {
-        let mut paths = vec![first.to_owned()];
         let opened = Bundle::open(first)?;
+        let mut parts = Parts {
+            paths: vec![first.to_owned()],
+            open: vec![(0, opened)],
+            unreadable: BTreeSet::new(),
+            missing: Vec::new(),
+        };
         if let Some((series, 1)) = read::series(first) {
-            let following = (2..).map(|number| (part_path(first, number), number));
-            let follows = |(path, number): &(PathBuf, u32)| {
-                read::series(path).is_some_and(|found| found == (series.clone(), *number))
-            };
-            paths.extend(following.take_while(follows).map(|(path, _)| path));
+            parts.follow(&series);
         }
-        Ok(Parts { paths, open: vec![(0, opened)] })
+        Ok(parts)
+    }
+
+    /// Adds the parts that follow the first one, up to the first that is not there.
+    fn follow(&mut self, series: &str) {
+        let first = self.path(0).to_owned();
+        for number in 2.. {
+            let path = part_path(&first, number);
+            let belongs = match Bundle::open(&path) {
+                Ok(bundle) => is_part(bundle.manifest(), series, number),
+                Err(error) => {
+                    let is_there = path.symlink_metadata().is_ok();
+                    if is_there {
+                        self.unreadable.insert(self.count());
+                        self.missing.push(error.to_string());
+                    }
+                    is_there
+                }
+            };
+            if !belongs {
+                self.missing.extend(gap(&first, series, number));
+                return;
+            }
+            self.paths.push(path);
+        }
+    }
+
+    /// What cannot be looked at of the capture: a line for each part that cannot be read, and one
+    /// where parts are not there though later ones are.
+    pub(crate) fn missing(&self) -> &[String] {
+        &self.missing
     }
 
     /// How many there are.
@@ -77,13 +113,16 @@ impl Parts {
     }
 
     /// All flows in the order in which they began; of those that cannot be read, a line each is
-    /// added to `left_out`.
+    /// added to `left_out`. Of parts that cannot be read [`Parts::missing`] tells.
     ///
     /// # Errors
     /// When a part can be read no more.
     pub(crate) fn places(&mut self, left_out: &mut Vec<String>) -> Result<Vec<Place>> {
         let mut places = Vec::new();
         for number in 0..self.count() {
+            if self.unreadable.contains(&number) {
+                continue;
+            }
             let part = self.part(number)?;
             let traces = part.trace_ids().to_vec();
             let sockets = part.websocket_ids().to_vec();
@@ -153,4 +192,37 @@ impl Parts {
         let place = Place { began_ms: 0, part, is_socket, id: id.to_owned() };
         Ok((is_trace || is_socket).then_some(place))
     }
+}
+
+/// Whether a bundle is this part of this capture.
+fn is_part(manifest: &Manifest, series: &str, number: u32) -> bool {
+    read::is_part(manifest) && manifest.series_id == series && manifest.part_number == number
+}
+
+/// Tells of the parts that are not there from `missing` on, where later ones of the capture are.
+fn gap(first: &Path, series: &str, missing: u32) -> Option<String> {
+    let folder = first.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut later: Vec<_> = names.filter_map(|name| part_number(first, &name)).collect();
+    later.retain(|number| *number > missing);
+    later.sort_unstable();
+    let follows = |number: &u32| {
+        let manifest = read::part(&part_path(first, *number));
+        manifest.is_some_and(|manifest| is_part(&manifest, series, *number))
+    };
+    let next = later.into_iter().find(follows)?;
+    let path = part_path(first, next);
+    let parts = match next - 1 {
+        last if last == missing => format!("part {missing}"),
+        last => format!("parts {missing} to {last}"),
+    };
+    Some(format!("{parts} of the capture, not there though {} is", path.display()))
+}
+
+/// The number of the part that a capture gives this name.
+fn part_number(first: &Path, name: &OsStr) -> Option<u32> {
+    let stem = Path::new(name).file_stem()?.to_str()?;
+    let number = stem.rsplit_once('-')?.1.parse().ok()?;
+    (part_path(first, number).file_name() == Some(name)).then_some(number)
 }

@@ -373,10 +373,14 @@ pub fn series(path: &Path) -> Option<(String, u32)> {
 /// The manifest of a bundle that says which part of which capture it is; `None` of all others.
 pub fn part(path: &Path) -> Option<Manifest> {
     let manifest = Bundle::open(path).ok()?.manifest;
-    let known = manifest.capture_method == CAPTURE_METHOD
+    is_part(&manifest).then_some(manifest)
+}
+
+/// Whether a manifest says which part of which capture its bundle is.
+pub(super) fn is_part(manifest: &Manifest) -> bool {
+    manifest.capture_method == CAPTURE_METHOD
         && !manifest.series_id.is_empty()
-        && manifest.part_number > 0;
-    known.then_some(manifest)
+        && manifest.part_number > 0
 }
 
 fn is_trace_id(id: &str) -> bool {

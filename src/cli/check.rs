@@ -53,6 +53,9 @@ pub(super) fn conclude(
             count(report.cut, "flow")
         ));
     }
+    if let Some(first) = report.missing.first() {
+        return Err(Error::new(format!("not all parts could be checked: {}", visible(first))));
+    }
     if let Some(first) = report.unread.first() {
         let unread = count(report.unread.len() as u64, "flow");
         return Err(Error::new(format!("{unread} could not be checked: {}", visible(first))));

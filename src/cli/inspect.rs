@@ -259,7 +259,8 @@ fn totals_words(parts: &mut Parts, totals: &Totals, is_filtered: bool) -> Result
     } else {
         let mut duration_ms = 0.0;
         for number in 0..parts.count() {
-            duration_ms += parts.part(number)?.manifest().duration_ms;
+            // Of one that cannot be read a warning was given.
+            duration_ms += parts.part(number).map_or(0.0, |part| part.manifest().duration_ms);
         }
         let created_at = &parts.part(0)?.manifest().created_at;
         words.push_str(&format!(", {} from {}", duration(duration_ms), visible(created_at)));

@@ -54,7 +54,7 @@ pub(super) fn each(
     warnings: &mut Warnings<'_>,
     show: &mut dyn FnMut(&mut Parts, &Place, &Row) -> std::result::Result<(), Failure>,
 ) -> std::result::Result<Totals, Failure> {
-    let mut left_out = Vec::new();
+    let mut left_out = parts.missing().to_vec();
     let mut places = parts.places(&mut left_out)?;
     for reason in left_out {
         warnings.give(&reason);
