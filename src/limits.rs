@@ -269,6 +269,9 @@ pub const PACK_BUFFER_BYTES: usize = 1024 * 1024;
 pub const PART_INDEX_BYTES: usize = 2 * 1024 * 1024;
 /// Bodies and payloads that `inspect` reads from a bundle, which others may have made.
 pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of the messages of one WebSocket that are read for an export, a check or a filter; the
+/// others are left out, and told of.
+pub const READ_MESSAGES_BYTES: usize = 256 * 1024 * 1024;
 /// JSON entries that `inspect` reads: two heads of the largest size, escaped, and room to spare.
 /// Values take many times the memory of their text.
 pub const INSPECTED_JSON_BYTES: u64 = 2 * 1024 * 1024;

@@ -182,6 +182,39 @@ fn bodies_that_were_cut_are_told_of_where_they_matter() {
     assert_eq!(ran.stderr, "");
 }
 
+/// A bundle of others, with these entries.
+fn made(folder: &Path, entries: &[(&str, String)]) {
+    let mut zip = zip::ZipWriter::new(fs::File::create(folder.join("made.zip")).unwrap());
+    for (name, text) in [("manifest.json", "{}".to_owned())].iter().chain(entries) {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+#[test]
+fn messages_that_are_not_there_are_told_of_where_they_matter() {
+    let socket = |more: &str| format!("{{\"url\":\"wss://h/\"{more}}}");
+    let message = |more: &str| format!("{{\"opcode\":\"text\"{more}}}");
+    let cases = [
+        ([socket(",\"messages_left_out\":1"), message("")], true),
+        ([socket(",\"message_count\":2"), message("")], true),
+        ([socket(""), message(",\"payload_encoding\":\"permessage-deflate\"")], true),
+        ([socket(""), message(",\"payload_damaged\":true")], true),
+        ([socket(",\"message_count\":1"), message("")], false),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for ([socket, message], is_cut) in cases {
+        let told = format!("{socket} {message}");
+        made(folder.path(), &[("ws/ws_0001.json", socket), ("ws/ws_0001_m001.json", message)]);
+        let ran = check(folder.path(), &["made.zip", "--fail-on", "~b x"]);
+        assert_eq!(ran.status, Some(0), "{told}: {}", ran.stderr);
+        let warns = ran.stderr.contains("1 flow could be looked at in part only");
+        assert_eq!(warns, is_cut, "{told}: {}", ran.stderr);
+        assert_eq!(check(folder.path(), &["made.zip", "--fail-on", "~e"]).stderr, "", "{told}");
+    }
+}
+
 #[test]
 fn a_result_that_nobody_can_read_is_a_failure() {
     let folder = bundle();

@@ -222,3 +222,40 @@ fn a_script_sends_the_requests_again() {
     }
     assert!(!folder.path().join("hit").exists());
 }
+
+/// A bundle of others, with these entries, which are compressed.
+fn made(folder: &std::path::Path, entries: &[(&str, &[u8])]) -> PathBuf {
+    let path = folder.join("made.zip");
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    for (name, bytes) in [("manifest.json", b"{}".as_slice())].iter().chain(entries) {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    path
+}
+
+#[test]
+fn messages_that_are_still_compressed_are_left_out_when_secrets_are_masked() {
+    let folder = tempfile::tempdir().unwrap();
+    let message =
+        br#"{"opcode":"text","payload_encoding":"permessage-deflate","payload_file":"p"}"#;
+    let path = made(
+        folder.path(),
+        &[
+            ("ws/ws_0001.json", br#"{"url":"wss://h/","message_count":1}"#),
+            ("ws/ws_0001_m001.json", message),
+            ("ws/p", b"\xffdeflated"),
+        ],
+    );
+    // As base64 has it.
+    let coded = "/2RlZmxhdGVk";
+    for kind in [Kind::JsonLines, Kind::Har, Kind::Html] {
+        assert!(exported(&path, kind, &Redactor::off(), "").contains(coded), "{}", kind.name());
+        assert!(
+            !exported(&path, kind, &Redactor::default(), "").contains(coded),
+            "{}",
+            kind.name()
+        );
+    }
+}

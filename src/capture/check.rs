@@ -38,7 +38,7 @@ pub(crate) struct Report {
     pub(crate) unread: Vec<String>,
     /// Parts of the capture that could not be read: a line for each.
     pub(crate) missing: Vec<String>,
-    /// Flows of which a body is there in part only, when a rule looks at bodies.
+    /// Flows of which a body or messages are there in part only, when a rule looks at bodies.
     pub(crate) cut: u64,
 }
 
@@ -118,6 +118,10 @@ pub(crate) fn check(bundle: &Path, rules: &[Rule], redactor: &Redactor) -> Resul
 /// Whether a filter for bodies saw less than there was.
 fn is_cut(flow: &Flow) -> bool {
     let response = flow.response.as_ref().map(|response| &response.message);
+    let is_coded = flow.messages.iter().flatten().any(|message| message.is_coded);
+    if is_coded || flow.messages_damaged || flow.messages_left_out > 0 {
+        return true;
+    }
     [Some(&flow.request), response].into_iter().flatten().any(|message| {
         let body = &message.body;
         body.is_cut || body.note.is_some() || body.coding.is_some()

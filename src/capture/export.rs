@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::flow::filter::Filter;
 use crate::flow::redact::Redactor;
 use crate::limits::ASIDE_FILES;
+use crate::notice::count;
 
 mod curl;
 mod har;
@@ -143,6 +144,10 @@ pub fn export(
             Ok(read) if filter.is_some_and(|filter| !read.matches(filter)) => {}
             Ok(read) => {
                 let id = parts.full_id(&place);
+                if read.messages_left_out > 0 {
+                    let messages = count(read.messages_left_out, "message");
+                    exported.left_out.push(format!("{messages} of {id}"));
+                }
                 let one = One { id: &id, place: &place, flow: &read };
                 format.flow(out, &one).map_err(written)?;
             }

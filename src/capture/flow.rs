@@ -6,11 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::capture::read;
+use crate::capture::websocket::DAMAGED;
 use crate::error::Result;
 use crate::flow::decode::{Caps, codings, decode};
 use crate::flow::head::{Field, HeadText, UriKind, target_uri};
 use crate::flow::record::{Direction, Opcode, Upstream};
+use crate::flow::redact::Redactor;
 use crate::flow::stored::{StoredBody, StoredFlow, StoredMessage, StoredWebSocketMessage};
+use crate::limits::READ_MESSAGES_BYTES;
 
 /// A flow.
 #[derive(Debug, Default)]
@@ -27,6 +30,10 @@ pub(crate) struct Flow {
     pub(crate) error: Option<String>,
     /// The messages of a WebSocket.
     pub(crate) messages: Option<Vec<SocketMessage>>,
+    /// Messages of it that are not here.
+    pub(crate) messages_left_out: u64,
+    /// Whether something of its messages could not be read back when the bundle was made.
+    pub(crate) messages_damaged: bool,
     /// Whether a tool sent it instead of a client.
     pub(crate) replayed: bool,
 }
@@ -83,12 +90,22 @@ pub(crate) struct Server {
     pub(crate) connection: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SocketMessage {
     pub(crate) sent: bool,
     pub(crate) time_us: u64,
     pub(crate) is_text: bool,
     pub(crate) payload: Bytes,
+    /// Whether the payload is here as it came, compressed.
+    pub(crate) is_coded: bool,
+}
+
+impl SocketMessage {
+    /// The payload as `redactor` lets it be shown: secrets in what is compressed cannot be masked,
+    /// and whoever inflates it reads them.
+    pub(crate) fn shown(&self, redactor: &Redactor) -> &[u8] {
+        if self.is_coded && redactor.is_on() { &[] } else { &self.payload }
+    }
 }
 
 /// The form of a stored flow.
@@ -119,6 +136,8 @@ pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
         messages: flow.websocket.as_ref().map(|websocket| {
             websocket.messages.iter().filter_map(|it| socket_message_of(it)).collect()
         }),
+        messages_left_out: flow.websocket.as_ref().map_or(0, |websocket| websocket.left_out),
+        messages_damaged: false,
         replayed: flow.intervention.replayed,
     }
 }
@@ -149,6 +168,8 @@ fn socket_message_of(message: &StoredWebSocketMessage) -> Option<SocketMessage> 
         time_us: message.time_us,
         is_text: message.opcode == Opcode::Text,
         payload: message.payload.clone(),
+        // What could not be inflated was not kept.
+        is_coded: false,
     })
 }
 
@@ -230,6 +251,8 @@ pub(crate) fn of_read_trace(bundle: &mut read::Bundle, trace: read::Trace, bodie
         }),
         error,
         messages: None,
+        messages_left_out: 0,
+        messages_damaged: false,
         replayed,
     }
 }
@@ -273,29 +296,65 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message, bodies: B
     Message { version: message.http_version, fields: head.fields, head_bytes: None, body }
 }
 
-/// The form of a bundle's WebSocket connection.
-pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str, bodies: Bodies) -> Result<Flow> {
-    let socket = bundle.websocket(id)?;
-    let mut messages = Vec::new();
-    let mut number = 1;
-    while bodies == Bodies::Read
-        && let Some(message) = bundle.message(id, number)?
-    {
+/// The messages of a bundle's WebSocket connection.
+#[derive(Debug, Default)]
+struct SocketMessages {
+    all: Vec<SocketMessage>,
+    left_out: u64,
+    damaged: bool,
+}
+
+/// The text and binary messages of a connection, up to the first that does not fit into so many
+/// bytes.
+fn socket_messages(
+    bundle: &mut read::Bundle,
+    id: &str,
+    socket: &read::WebSocket,
+    most_bytes: usize,
+) -> Result<SocketMessages> {
+    let mut messages =
+        SocketMessages { left_out: socket.messages_left_out, ..SocketMessages::default() };
+    let mut room = most_bytes;
+    let mut number = 0_u64;
+    while let Some(message) = bundle.message(id, number + 1)? {
         number += 1;
         if !matches!(message.opcode.as_str(), "text" | "binary") {
             continue;
         }
         let payload = match &message.payload_file {
-            Some(file) => bundle.message_payload(file)?,
-            None => Vec::new(),
+            // Many messages may name one file.
+            Some(_) if room == 0 => None,
+            Some(file) => Some(bundle.message_payload(file)?).filter(|it| it.len() <= room),
+            None => Some(Vec::new()),
         };
-        messages.push(SocketMessage {
+        let Some(payload) = payload else {
+            room = 0;
+            messages.left_out = messages.left_out.saturating_add(1);
+            continue;
+        };
+        room -= payload.len();
+        messages.damaged |= message.payload_damaged;
+        messages.all.push(SocketMessage {
             sent: message.direction == "send",
             time_us: message.timestamp.saturating_mul(1_000),
             is_text: message.opcode == "text" && message.payload_encoding.is_none(),
             payload: payload.into(),
+            is_coded: message.payload_encoding.is_some(),
         });
     }
+    let not_there = socket.message_count.saturating_sub(number);
+    messages.left_out = messages.left_out.saturating_add(not_there);
+    messages.damaged |= socket.error.as_deref() == Some(DAMAGED);
+    Ok(messages)
+}
+
+/// The form of a bundle's WebSocket connection.
+pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str, bodies: Bodies) -> Result<Flow> {
+    let socket = bundle.websocket(id)?;
+    let messages = match bodies {
+        Bodies::Read => socket_messages(bundle, id, &socket, READ_MESSAGES_BYTES)?,
+        Bodies::Left => SocketMessages::default(),
+    };
     let message = |headers| Message {
         version: "HTTP/1.1".to_owned(),
         fields: fields(headers),
@@ -316,7 +375,41 @@ pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str, bodies: Bodies) 
         timing: Phases { receive_us: open_ms.saturating_mul(1_000), ..Phases::default() },
         server: None,
         error: socket.error,
-        messages: Some(messages),
+        messages: Some(messages.all),
+        messages_left_out: messages.left_out,
+        messages_damaged: messages.damaged,
         replayed: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn messages_of_one_socket_have_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("made.zip");
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+        let mut add = |name: &str, text: &str| {
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(text.as_bytes()).unwrap();
+        };
+        add("manifest.json", "{}");
+        add("ws/ws_0001.json", "{\"message_count\":7}");
+        add("ws/p", "four");
+        for number in 1..=5 {
+            let message = "{\"opcode\":\"text\",\"payload_file\":\"p\"}";
+            add(&format!("ws/ws_0001_m{number:03}.json"), message);
+        }
+        zip.finish().unwrap();
+        let mut bundle = read::Bundle::open(&path).unwrap();
+        let socket = bundle.websocket("ws_0001").unwrap();
+        for (most_bytes, kept) in [(20, 5), (19, 4), (4, 1), (3, 0)] {
+            let read = socket_messages(&mut bundle, "ws_0001", &socket, most_bytes).unwrap();
+            assert_eq!((read.all.len(), read.left_out), (kept, 7 - kept as u64), "{most_bytes}");
+        }
+    }
 }

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn messages_of_websockets_are_searched() {
         let payload = bytes::Bytes::from_static(b"hello");
-        let message = SocketMessage { sent: true, time_us: 0, is_text: true, payload };
+        let message = SocketMessage { is_text: true, payload, ..SocketMessage::default() };
         let flow = Flow {
             method: "GET".into(),
             url: "wss://api.example/".into(),

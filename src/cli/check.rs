@@ -49,7 +49,8 @@ pub(super) fn conclude(
     }
     if report.cut > 0 {
         warn(&format!(
-            "warning: {} could be looked at in part only: bodies were cut or not decoded",
+            "warning: {} could be looked at in part only: bodies or messages were cut, left out or \
+             not decoded",
             count(report.cut, "flow")
         ));
     }

@@ -330,10 +330,9 @@ mod tests {
         }
 
         let message = |bytes| SocketMessage {
-            sent: true,
-            time_us: 0,
             is_text: true,
             payload: vec![b'y'; bytes].into(),
+            ..SocketMessage::default()
         };
         let mut socket = Flow { url: "ws://h/".into(), ..Flow::default() };
         let messages = (0..=REPORT_MESSAGES).map(|_| message(0)).collect();

@@ -50,9 +50,12 @@ pub(super) struct Line<'f> {
     error: Option<String>,
     replayed: bool,
     messages: Option<Vec<SocketLine>>,
-    /// Messages that were left out.
+    /// Messages that are not in `messages`.
     #[serde(skip_serializing_if = "is_zero")]
-    messages_left_out: usize,
+    messages_left_out: u64,
+    /// Whether some of those are in the flow.
+    #[serde(skip)]
+    cuts_messages: bool,
 }
 
 #[derive(Serialize)]
@@ -129,6 +132,7 @@ impl<'f> Line<'f> {
         let query = parameters(parts.query);
         let query = query.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
         let messages = flow.messages.as_ref();
+        let beyond = messages.map_or(0, |it| it.len().saturating_sub(caps.messages));
         Line {
             id: one.id,
             part: one.place.part + 1,
@@ -156,7 +160,8 @@ impl<'f> Line<'f> {
                 let wanted = messages.iter().take(caps.messages);
                 wanted.map(|message| socket_line(message, redactor, caps)).collect()
             }),
-            messages_left_out: messages.map_or(0, |it| it.len().saturating_sub(caps.messages)),
+            messages_left_out: flow.messages_left_out.saturating_add(beyond as u64),
+            cuts_messages: beyond > 0,
             url,
         }
     }
@@ -166,7 +171,7 @@ impl<'f> Line<'f> {
         let response = self.response.as_ref().map(|response| &response.message);
         let bodies = [Some(&self.request), response].into_iter().flatten();
         let is_cut = |message: &Message<'_>| message.body.as_ref().is_some_and(|it| it.content.cut);
-        self.messages_left_out > 0
+        self.cuts_messages
             || bodies.into_iter().any(is_cut)
             || self.messages.iter().flatten().any(|message| message.content.cut)
     }
@@ -237,9 +242,10 @@ fn content(shown: Option<String>, is_base64: bool, most_bytes: usize) -> Content
 }
 
 fn socket_line(message: &SocketMessage, redactor: &Redactor, caps: &Caps) -> SocketLine {
+    let payload = message.shown(redactor);
     let shown = match message.is_text {
-        true => Some(redactor.text("", &text(&message.payload)).into_owned()),
-        false => Some(base64("", &message.payload, redactor)),
+        true => Some(redactor.text("", &text(payload)).into_owned()),
+        false => Some(base64("", payload, redactor)),
     };
     SocketLine {
         direction: if message.sent { "send" } else { "receive" },
@@ -249,6 +255,6 @@ fn socket_line(message: &SocketMessage, redactor: &Redactor, caps: &Caps) -> Soc
     }
 }
 
-fn is_zero(number: &usize) -> bool {
+fn is_zero(number: &u64) -> bool {
     *number == 0
 }

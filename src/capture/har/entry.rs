@@ -292,9 +292,10 @@ fn pairs(fields: Vec<Field>) -> Vec<Pair> {
 }
 
 fn web_socket_message(message: &SocketMessage, redactor: &Redactor) -> WebSocketMessage {
+    let payload = message.shown(redactor);
     let data = match message.is_text {
-        true => redactor.text("", &text(&message.payload)).into_owned(),
-        false => base64("", &message.payload, redactor),
+        true => redactor.text("", &text(payload)).into_owned(),
+        false => base64("", payload, redactor),
     };
     WebSocketMessage {
         r#type: if message.sent { "send" } else { "receive" },
