@@ -65,7 +65,7 @@ fn rules_are_judged_over_all_parts_and_the_status_tells() {
         ["capture.zip", "--fail-on", "~e", "--fail-on", "~c 500", "--require", "~d c.example"];
     let ran = check(folder.path(), &bad);
     assert_eq!(ran.status, Some(3), "{}", ran.stderr);
-    let lines = "FAIL  --fail-on '~e': 1 of 3 flows match\n      \
+    let lines = "FAIL  --fail-on '~e': 1 of 3 flows matches\n      \
                  capture-0002.zip t_0001  GET --- https://b.example/3?token=***  \
                  (connection refused)\n\
                  ok    --fail-on '~c 500'\n\
@@ -105,7 +105,7 @@ fn ci_systems_get_their_own_forms() {
     let words = ["capture.zip", "--fail-on", "~e", "--require", "~s", "--junit", "out.xml"];
     let ran = check(folder.path(), &[&words[..], &["--github"]].concat());
     assert_eq!(ran.status, Some(3), "{}", ran.stderr);
-    let annotation = "::error title=flowtap --fail-on '~e'::1 of 3 flows match%0A";
+    let annotation = "::error title=flowtap --fail-on '~e'::1 of 3 flows matches%0A";
     assert!(ran.stdout.contains(annotation), "{}", ran.stdout);
     let read = "import sys, xml.etree.ElementTree as e\n\
                 suite = e.parse(sys.argv[1]).getroot()[0]\n\
@@ -136,6 +136,13 @@ fn what_cannot_be_checked_is_no_success() {
     let ran = check(folder.path(), &["odd.zip", "--fail-on", "~e"]);
     assert_eq!(ran.status, Some(1), "{}", ran.stdout);
     assert!(ran.stderr.contains("1 flow could not be checked"), "{}", ran.stderr);
+
+    let words = ["odd.zip", "--fail-on", "~e", "--github", "--junit", "out.xml"];
+    let ran = check(folder.path(), &words);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert!(ran.stdout.contains("::error title=flowtap check::not all"), "{}", ran.stdout);
+    let xml = fs::read_to_string(folder.path().join("out.xml")).unwrap();
+    assert!(xml.contains("errors=\"1\""), "{xml}");
 }
 
 #[test]

@@ -4,7 +4,14 @@ use std::fmt::Write as _;
 
 use crate::capture::check::{Offence, Outcome, Report, RuleKind};
 use crate::cli::words::visible;
+use crate::limits::CHECK_LISTED;
 use crate::notice::count;
+
+/// Text from outside, safe for a terminal and for the log of a CI system: GitHub Actions, Azure
+/// Pipelines and TeamCity take commands that begin with `##` anywhere in a line.
+fn shown(text: &str) -> String {
+    visible(text).replace("##", "#\\x23")
+}
 
 /// The rule as it was given.
 fn rule(outcome: &Outcome) -> String {
@@ -12,13 +19,16 @@ fn rule(outcome: &Outcome) -> String {
         RuleKind::FailOn => "--fail-on",
         RuleKind::Require => "--require",
     };
-    format!("{flag} '{}'", visible(outcome.rule.filter.text()))
+    format!("{flag} '{}'", shown(outcome.rule.filter.text()))
 }
 
 /// Why the rule does not hold.
 fn reason(outcome: &Outcome, report: &Report) -> String {
     match outcome.rule.kind {
-        RuleKind::FailOn => format!("{} of {} match", outcome.matches, count(report.flows, "flow")),
+        RuleKind::FailOn => {
+            let verb = if outcome.matches == 1 { "matches" } else { "match" };
+            format!("{} of {} {verb}", outcome.matches, count(report.flows, "flow"))
+        }
         RuleKind::Require => format!("none of {} matches", count(report.flows, "flow")),
     }
 }
@@ -27,9 +37,9 @@ fn reason(outcome: &Outcome, report: &Report) -> String {
 fn line(offence: &Offence) -> String {
     let Offence { place, method, url, status, error } = offence;
     let status = status.map_or("---".to_owned(), |status| status.to_string());
-    let mut line = format!("{place}  {} {status} {}", visible(method), visible(url));
+    let mut line = format!("{}  {} {status} {}", shown(place), shown(method), shown(url));
     if let Some(error) = error {
-        let _ = write!(line, "  ({})", visible(error));
+        let _ = write!(line, "  ({})", shown(error));
     }
     line
 }
@@ -64,6 +74,16 @@ pub(super) fn summary(report: &Report) -> String {
     }
 }
 
+/// What could not be looked at, a line for each; nothing where all was.
+fn unread(report: &Report) -> Vec<String> {
+    let all: Vec<_> = report.missing.iter().chain(&report.unread).collect();
+    let mut lines: Vec<_> = all.iter().take(CHECK_LISTED).map(|line| shown(line)).collect();
+    if all.len() > CHECK_LISTED {
+        lines.push(format!("and {} more", all.len() - CHECK_LISTED));
+    }
+    lines
+}
+
 /// The whole as text: a line for each rule, those that fail with what they found.
 pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
@@ -80,10 +100,16 @@ pub(super) fn text(report: &Report) -> String {
     text
 }
 
-/// JUnit XML as CI systems read it: a test case for each rule.
+/// What must hold besides the rules.
+const ALL_IS_READ: &str = "all that was captured can be read";
+
+/// JUnit XML as CI systems read it: a test case for each rule, and one for what could not be looked
+/// at where there was some.
 pub(super) fn junit(report: &Report) -> String {
-    let (tests, failures) = (report.outcomes.len(), unmet(report).count());
-    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"0\"");
+    let unread = unread(report);
+    let errors = usize::from(!unread.is_empty());
+    let (tests, failures) = (report.outcomes.len() + errors, unmet(report).count());
+    let counts = format!("tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\"");
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(xml, "<testsuites name=\"flowtap\" {counts}>");
     let _ = writeln!(xml, "  <testsuite name=\"flowtap check\" {counts}>");
@@ -99,12 +125,21 @@ pub(super) fn junit(report: &Report) -> String {
         xml.push_str(&escaped(&lines(outcome).join("\n")));
         xml.push_str("</failure>\n    </testcase>\n");
     }
+    if !unread.is_empty() {
+        let _ = write!(
+            xml,
+            "    <testcase classname=\"flowtap\" name=\"{ALL_IS_READ}\">\n      \
+             <error message=\"not all could be checked\" type=\"check\">"
+        );
+        xml.push_str(&escaped(&unread.join("\n")));
+        xml.push_str("</error>\n    </testcase>\n");
+    }
     xml.push_str("  </testsuite>\n</testsuites>\n");
     xml
 }
 
-/// Text in XML 1.0, in content and in attributes with double quotes. [`visible`] has left no
-/// character that XML cannot hold but these two.
+/// Text in XML 1.0, in content and in attributes with double quotes. [`shown`] has left no character
+/// that XML cannot hold but these two.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -120,7 +155,8 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Workflow commands of GitHub Actions: an error annotation for each rule that does not hold.
+/// Workflow commands of GitHub Actions: an error annotation for each rule that does not hold, and one
+/// for what could not be looked at.
 pub(super) fn github(report: &Report) -> String {
     let mut text = String::new();
     for outcome in unmet(report) {
@@ -131,6 +167,11 @@ pub(super) fn github(report: &Report) -> String {
             message.push_str(&line);
         }
         let _ = writeln!(text, "::error title=flowtap {title}::{}", command_text(&message));
+    }
+    let unread = unread(report);
+    if !unread.is_empty() {
+        let message = format!("not all could be checked\n{}", unread.join("\n"));
+        let _ = writeln!(text, "::error title=flowtap check::{}", command_text(&message));
     }
     text
 }
@@ -151,9 +192,9 @@ mod tests {
         let outcome =
             |kind, text, matches, offences| Outcome { rule: rule(kind, text), matches, offences };
         let offence = Offence {
-            place: "capture.zip t_0002".into(),
+            place: "cap\x1bture.zip t_0002".into(),
             method: "GET".into(),
-            url: "https://a.example/?q=<\"&%,:\n\u{1b}[2J\u{ffff}".into(),
+            url: "https://a.example/?q=<\"&%,:\n\u{1b}[2J\u{ffff}###[stop-commands]x".into(),
             status: None,
             error: Some("connection reset".into()),
         };
@@ -172,8 +213,9 @@ mod tests {
     fn text_has_a_line_for_each_rule_and_each_flow_that_should_not_be() {
         let expected = "ok    --fail-on '~c 500'\n\
             FAIL  --fail-on '~u 'a,b:c%'': 2 of 3 flows match\n      \
-            capture.zip t_0002  GET --- \
-            https://a.example/?q=<\"&%,:\\x0a\\x1b[2J\u{ffff}  (connection reset)\n      \
+            cap\\x1bture.zip t_0002  GET --- \
+            https://a.example/?q=<\"&%,:\\x0a\\x1b[2J\u{ffff}#\\x23#[stop-commands]x  \
+            (connection reset)\n      \
             and 1 more\n\
             FAIL  --require '~d api.example': none of 3 flows matches\n";
         assert_eq!(text(&report()), expected);
@@ -198,5 +240,19 @@ mod tests {
         let title = "::error title=flowtap --fail-on '~u 'a%2Cb%3Ac%25''::2 of 3 flows match%0A";
         assert!(first.starts_with(title), "{first}");
         assert!(first.ends_with("%0Aand 1 more"), "{first}");
+    }
+
+    #[test]
+    fn no_form_says_that_all_is_well_where_not_all_was_read() {
+        let line = |number| format!("cannot read t_{number}: \x1b]]>");
+        let unread = (1..=CHECK_LISTED + 1).map(line).collect();
+        let report = Report { unread, missing: vec!["part 2".into()], ..Report::default() };
+        let xml = junit(&report);
+        assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{xml}");
+        assert!(xml.contains("type=\"check\">part 2\ncannot read t_1: \\x1b]]&gt;\n"), "{xml}");
+        assert!(xml.contains("\nand 2 more</error>"), "{xml}");
+        let annotations = github(&report);
+        assert_eq!(annotations.lines().count(), 1);
+        assert!(annotations.contains("check::not all could be checked%0Apart 2%0A"));
     }
 }
