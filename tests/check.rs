@@ -146,6 +146,21 @@ fn what_cannot_be_checked_is_no_success() {
 }
 
 #[test]
+fn no_report_takes_the_place_of_a_part() {
+    let folder = bundle();
+    for part in ["capture.zip", "capture-0002.zip"] {
+        let whole = fs::read(folder.path().join(part)).unwrap();
+        let ran = check(folder.path(), &["capture.zip", "--fail-on", "~e", "--junit", part]);
+        assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+        let mut export = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+        export.current_dir(folder.path()).args(["export", "capture.zip", "--har", part]);
+        let output = export.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(fs::read(folder.path().join(part)).unwrap() == whole, "{part} was replaced");
+    }
+}
+
+#[test]
 fn parts_that_cannot_be_looked_at_are_no_success() {
     let folder = bundle();
     let second = folder.path().join("capture-0002.zip");

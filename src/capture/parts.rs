@@ -84,6 +84,12 @@ impl Parts {
         &self.missing
     }
 
+    /// Whether this file is one of them, by whatever name.
+    pub(crate) fn has(&self, file: &Path) -> bool {
+        let Ok(file) = file.canonicalize() else { return false };
+        self.paths.iter().any(|part| part.canonicalize().is_ok_and(|part| part == file))
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.paths.len()

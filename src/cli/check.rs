@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::capture::check::{Report, check};
 use crate::capture::export::write_whole;
+use crate::capture::parts::Parts;
 use crate::cli::results;
 use crate::cli::settings::{Check, Reports};
 use crate::cli::verdict;
@@ -27,8 +28,14 @@ pub(super) fn run(settings: &Check) -> Result<()> {
     })
 }
 
-/// Checks a bundle without printing anything.
+/// Checks a bundle without printing anything. Refuses a report that would take its place.
 pub(super) fn judge(bundle: &Path, reports: &Reports) -> Result<Report> {
+    if let Some(file) = &reports.junit
+        && Parts::open(bundle)?.has(file)
+    {
+        let file = file.display();
+        return Err(Error::usage(format!("--junit {file} would replace the bundle itself")));
+    }
     let redactor = if reports.redact { Redactor::default() } else { Redactor::off() };
     check(bundle, &reports.rules, &redactor)
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::capture::export::{Exported, Kind, export, write_whole};
+use crate::capture::parts::Parts;
 use crate::cli::results::Reader;
 use crate::cli::settings::Export;
 use crate::cli::words::visible;
@@ -26,8 +27,7 @@ pub fn run(settings: &Export) -> Result<()> {
             exported => exported.map(|exported| say(kind, &exported, "-")),
         };
     };
-    let is_bundle = |bundle| file.canonicalize().is_ok_and(|file| file == bundle);
-    if bundle.canonicalize().is_ok_and(is_bundle) {
+    if Parts::open(bundle)?.has(file) {
         let (kind, file) = (kind.name(), file.display());
         return Err(Error::usage(format!("--{kind} {file} would replace the bundle itself")));
     }
