@@ -416,7 +416,7 @@ pub const OPENAPI_PARAMETERS: usize = 100;
 pub const OPENAPI_MEMBERS: usize = 200;
 /// Bytes of the name of a member or a parameter. Longer ones are data.
 pub const OPENAPI_NAME_BYTES: usize = 128;
-/// Members, parameters, bodies and answers of one document: about 50 MiB while it is gathered.
+/// Members, items, parameters, bodies and answers of one document: about 50 MiB while it is gathered.
 pub const OPENAPI_SCHEMAS: usize = 200_000;
 /// Security schemes of one document, and combinations of them for one operation.
 pub const OPENAPI_SCHEMES: usize = 20;
@@ -424,6 +424,11 @@ pub const OPENAPI_SCHEMES: usize = 20;
 pub const OPENAPI_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a body that is an example: what a reader looks over.
 pub const OPENAPI_EXAMPLE_BYTES: usize = 2 * 1024;
+/// Bytes of all examples that are bodies, of one document. Values take many times the memory of
+/// their text.
+pub const OPENAPI_EXAMPLES_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of a URL of a call: longer ones hold data, and a document has many.
+pub const OPENAPI_URL_BYTES: usize = 16 * 1024;
 /// Bytes of a request's body that stand in a curl command as one argument: Linux takes 128 KiB. A
 /// longer one is written by the shell itself, or stands in a file.
 pub const CURL_BODY_BYTES: usize = 64 * 1024;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -15,8 +16,10 @@ use crate::capture::flow::Flow;
 use crate::flow::redact::Redactor;
 use crate::flow::url::Url;
 use crate::limits::{
-    OPENAPI_BODY_BYTES, OPENAPI_OPERATIONS, OPENAPI_PARAMETERS, OPENAPI_SCHEMAS, OPENAPI_SERVERS,
+    OPENAPI_BODY_BYTES, OPENAPI_EXAMPLES_BYTES, OPENAPI_OPERATIONS, OPENAPI_PARAMETERS,
+    OPENAPI_SCHEMAS, OPENAPI_SERVERS, OPENAPI_URL_BYTES,
 };
+use crate::notice::count;
 
 use media::{Media, media};
 use operation::{Operation, WrittenOperation};
@@ -34,17 +37,19 @@ mod text;
 /// The methods of a path item.
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "head", "patch", "trace"];
 
-/// How much more may be kept: members, parameters, bodies and answers.
+/// How much more may be kept: members, items, parameters, bodies and answers.
 #[derive(Debug, PartialEq, Eq)]
 struct Room {
     schemas: usize,
+    /// Bytes of examples.
+    examples: usize,
     /// What was left out.
     left_out: u64,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Room { schemas: OPENAPI_SCHEMAS, left_out: 0 }
+        Room { schemas: OPENAPI_SCHEMAS, examples: OPENAPI_EXAMPLES_BYTES, left_out: 0 }
     }
 }
 
@@ -56,13 +61,25 @@ impl Room {
         self.left_out += u64::from(!fits);
         fits
     }
+
+    /// Takes room for an example, which nobody misses, of so many bytes.
+    fn take_example(&mut self, bytes: usize) -> bool {
+        let left = self.examples.checked_sub(bytes);
+        self.examples = left.unwrap_or(self.examples);
+        left.is_some()
+    }
+}
+
+/// Whether a name is a secret by its looks: it is data then, and no name.
+fn is_secret(name: &str) -> bool {
+    Redactor::default().words(name) != name
 }
 
 /// A document that is being gathered.
 pub(super) struct OpenApi<'r> {
     redactor: &'r Redactor,
     paths: BTreeMap<String, PathItem>,
-    servers: BTreeSet<String>,
+    servers: BTreeSet<Rc<str>>,
     schemes: Schemes,
     room: Room,
     operations: usize,
@@ -74,7 +91,7 @@ pub(super) struct OpenApi<'r> {
 #[derive(Debug)]
 struct PathItem {
     path: Path,
-    servers: BTreeSet<String>,
+    servers: BTreeSet<Rc<str>>,
     operations: BTreeMap<&'static str, Operation>,
 }
 
@@ -98,16 +115,22 @@ impl<'r> OpenApi<'r> {
         if !is_api(flow, method) {
             return;
         }
+        if flow.url.len() > OPENAPI_URL_BYTES {
+            self.calls_left_out += 1;
+            return;
+        }
         let url = self.redactor.url(&flow.url);
         let url = Url::read(&url);
         if !matches!(url.scheme, "http" | "https") || url.authority.is_empty() {
             return;
         }
         let server = format!("{}://{}", url.scheme, url.authority.to_ascii_lowercase());
+        let server: Rc<str> = server.into();
         let path = Path::read(url.path);
         let item = self.paths.get(&path.template);
         let is_new = item.is_none_or(|item| !item.operations.contains_key(method));
-        if is_new && self.operations >= OPENAPI_OPERATIONS
+        if path.parameters.len() > OPENAPI_PARAMETERS
+            || is_new && self.operations >= OPENAPI_OPERATIONS
             || !self.servers.contains(&server) && self.servers.len() >= OPENAPI_SERVERS
         {
             self.calls_left_out += 1;
@@ -229,7 +252,7 @@ impl OpenApi<'_> {
     }
 }
 
-fn servers(urls: &BTreeSet<String>) -> Vec<Server<'_>> {
+fn servers(urls: &BTreeSet<Rc<str>>) -> Vec<Server<'_>> {
     urls.iter().map(|url| Server { url }).collect()
 }
 
@@ -258,16 +281,18 @@ impl Format for OpenApi<'_> {
         out.flush()?;
         if self.calls_left_out > 0 {
             left.push(format!(
-                "{} calls: a document has at most {OPENAPI_OPERATIONS} operations of \
-                 {OPENAPI_SERVERS} servers; --filter takes some",
-                self.calls_left_out
+                "{}: a document has at most {OPENAPI_OPERATIONS} operations of {OPENAPI_SERVERS} \
+                 servers, and no URLs above {} KiB or with more than {OPENAPI_PARAMETERS} ids; \
+                 --filter takes some",
+                count(self.calls_left_out, "call"),
+                OPENAPI_URL_BYTES >> 10
             ));
         }
         if self.room.left_out > 0 {
             left.push(format!(
-                "{} parts of schemas: bodies above {} MiB, more than {OPENAPI_PARAMETERS} \
+                "{} of schemas: bodies above {} MiB, more than {OPENAPI_PARAMETERS} \
                  parameters of an operation, or more than {OPENAPI_SCHEMAS} members in all",
-                self.room.left_out,
+                count(self.room.left_out, "part"),
                 OPENAPI_BODY_BYTES >> 20
             ));
         }
@@ -342,7 +367,61 @@ mod tests {
         let mut flow = call("http://h/".into());
         flow.request.body.bytes = vec![b' '; OPENAPI_BODY_BYTES + 1].into();
         let (_, _, left) = document([flow].into_iter());
-        assert!(left.len() == 1 && left[0].starts_with("1 parts"), "{left:?}");
+        assert!(left.len() == 1 && left[0].starts_with("1 part "), "{left:?}");
+    }
+
+    #[test]
+    fn long_urls_and_paths_of_many_ids_are_left_out() {
+        let long = call(format!("http://h/{}", "a".repeat(OPENAPI_URL_BYTES)));
+        let ids = call(format!("http://h{}", "/7".repeat(OPENAPI_PARAMETERS + 1)));
+        let fits = call(format!("http://h{}", "/7".repeat(OPENAPI_PARAMETERS)));
+        let (_, operations, left) = document([long, ids, fits].into_iter());
+        assert_eq!(operations, 1);
+        assert!(left.len() == 1 && left[0].starts_with("2 calls: "), "{left:?}");
+    }
+
+    #[test]
+    fn what_a_response_says_of_itself_is_bounded() {
+        let mut flow = call("http://h/".into());
+        flow.response.as_mut().unwrap().reason = "x".repeat(100_000);
+        let (made, _, _) = document([flow].into_iter());
+        let description = &made["paths"]["/"]["delete"]["responses"]["204"]["description"];
+        assert_eq!(description.as_str().unwrap().len(), 100);
+    }
+
+    #[test]
+    fn examples_have_a_bound_of_their_own() {
+        let mut room = Room { examples: 10, ..Room::default() };
+        assert!(room.take_example(6) && !room.take_example(5) && room.take_example(4));
+        let body = format!("[{}0]", "0,".repeat(500));
+        let calls = (0..OPENAPI_EXAMPLES_BYTES / body.len() + 2).map(|number| {
+            let mut flow = call(format!("http://h/{}", word(number % 900)));
+            flow.response.as_mut().unwrap().status = 200 + (number / 900) as u16;
+            flow.response.as_mut().unwrap().message.body.bytes = body.clone().into();
+            flow
+        });
+        let text = document(calls).0.to_string();
+        assert_eq!(text.matches("\"example\"").count(), OPENAPI_EXAMPLES_BYTES / body.len());
+    }
+
+    #[test]
+    fn names_that_are_secrets_are_data() {
+        let secret = "sk_live_abcdefghijklmnop";
+        let mut flow = call(format!("http://h/?{secret}&n=1"));
+        let field = |name: &str, value: &str| Field { name: name.into(), value: value.into() };
+        flow.request.fields.push(field("Content-Type", "application/json"));
+        flow.request.fields.push(field("Cookie", &format!("{secret}token=1; token=2")));
+        flow.request.body.bytes = format!("{{\"{secret}\":1,\"n\":\"\"}}").into();
+        let mut form = call("http://h/form".into());
+        form.request.fields.push(field("Content-Type", "application/x-www-form-urlencoded"));
+        form.request.body.bytes = format!("{secret}=1&n=1").into();
+        let redactor = Redactor::default();
+        let mut format = OpenApi::new(&redactor);
+        format.add(&flow);
+        format.add(&form);
+        let text = serde_json::to_string(&format.document()).unwrap();
+        assert!(text.contains("cookie.token"), "{text}");
+        assert!(!text.contains("sk_live"), "{text}");
     }
 
     #[test]
@@ -355,7 +434,7 @@ mod tests {
         let (made, _, left) = document([flow].into_iter());
         let operation = &made["paths"]["/"]["delete"];
         assert_eq!(operation["parameters"].as_array().unwrap().len(), 1);
-        assert!(left.len() == 1 && left[0].starts_with("1 parts"), "{left:?}");
+        assert!(left.len() == 1 && left[0].starts_with("1 part "), "{left:?}");
         let content = &operation["requestBody"]["content"]["application/json"];
         assert_eq!(content["schema"]["additionalProperties"]["type"], "integer");
         assert!(content["example"].is_object());

@@ -19,6 +19,9 @@ use crate::flow::redact::Redactor;
 use crate::flow::url::Url;
 use crate::limits::{OPENAPI_BODY_BYTES, OPENAPI_EXAMPLE_BYTES, OPENAPI_SCHEMES};
 
+/// Characters of what a response says of itself.
+const REASON_CHARS: usize = 100;
+
 /// What was seen of an operation.
 #[derive(Debug, Default)]
 pub(super) struct Operation {
@@ -89,7 +92,8 @@ impl Operation {
         }
         let answer = self.responses.entry(response.status).or_default();
         if answer.reason.is_empty() {
-            answer.reason = redactor.words(&response.reason).into_owned();
+            let reason = redactor.words(&response.reason);
+            answer.reason = reason.chars().take(REASON_CHARS).collect();
         }
         if !response.message.body.bytes.is_empty() {
             add_content(&mut answer.contents, &response.message, redactor, room);
@@ -209,7 +213,8 @@ impl Content {
     fn add_json(&mut self, message: &Message, redactor: &Redactor, room: &mut Room) {
         let Ok(value) = serde_json::from_slice::<Value>(&message.body.bytes) else { return };
         self.schema.add(&value, room);
-        if self.example.is_some() || message.body.bytes.len() > OPENAPI_EXAMPLE_BYTES {
+        let bytes = message.body.bytes.len();
+        if self.example.is_some() || bytes > OPENAPI_EXAMPLE_BYTES || !room.take_example(bytes) {
             return;
         }
         let content_type = self::value(&message.fields, "content-type");

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Room;
 use super::text::Texts;
+use super::{Room, is_secret};
 use crate::flow::redact::MASK;
 use crate::limits::{OPENAPI_NAME_BYTES, OPENAPI_PARAMETERS};
 
@@ -61,7 +61,9 @@ impl Parameters {
         room: &mut Room,
     ) {
         if !self.named.contains_key(name) {
-            let fits = self.named.len() < OPENAPI_PARAMETERS && name.len() <= OPENAPI_NAME_BYTES;
+            let fits = self.named.len() < OPENAPI_PARAMETERS
+                && name.len() <= OPENAPI_NAME_BYTES
+                && !is_secret(name);
             if !fits || !room.take() {
                 room.left_out += u64::from(!fits);
                 return;

@@ -1,7 +1,10 @@
 //! Paths with named parameters, and the names that are made of them.
 
+use std::collections::BTreeMap;
+
 use crate::flow::redact::MASK;
 use crate::flow::template::{Piece, pieces};
+use crate::limits::OPENAPI_NAME_BYTES;
 
 /// A path of an operation.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +20,7 @@ impl Path {
     pub(super) fn read(path: &str) -> Self {
         let mut read = Path { template: String::new(), parameters: Vec::new() };
         let mut before = "";
+        let mut named = BTreeMap::new();
         for piece in pieces(if path.is_empty() { "/" } else { path }) {
             match piece {
                 Piece::Same(text) if !text.contains(MASK) => {
@@ -26,31 +30,17 @@ impl Path {
                     }
                 }
                 Piece::Same(text) | Piece::Id(text) => {
-                    let name = read.free_name(before);
+                    let name = id_name(before);
+                    let same: &mut usize = named.entry(name.clone()).or_default();
+                    *same += 1;
+                    // Names end in a letter, so that a number tells them apart.
+                    let name = if *same == 1 { name } else { format!("{name}{same}") };
                     read.template.push_str(&format!("{{{name}}}"));
                     read.parameters.push((name, text.to_owned()));
                 }
             }
         }
         read
-    }
-
-    /// The name of an id behind this segment: `userId` behind `users`.
-    fn free_name(&self, before: &str) -> String {
-        let words = words(before);
-        let is_version = words.first().is_some_and(|first| is_version(first));
-        let mut name = String::new();
-        if !is_version {
-            for (number, word) in words.iter().enumerate() {
-                let is_last = number + 1 == words.len();
-                let word = if is_last { singular(word) } else { word.clone() };
-                name.push_str(&if number == 0 { word } else { capitalised(&word) });
-            }
-        }
-        let name = if name.is_empty() { "id".to_owned() } else { format!("{name}Id") };
-        let is_taken = |name: &String| self.parameters.iter().any(|(taken, _)| taken == name);
-        let numbered = (2..).map(|number| format!("{name}{number}"));
-        [name.clone()].into_iter().chain(numbered).find(|it| !is_taken(it)).unwrap_or(name)
     }
 
     /// What the operation is called: `getUsersByUserId`.
@@ -76,6 +66,22 @@ impl Path {
         let tag = self.template.split('/').find(|segment| !says_nothing(segment))?;
         (!tag.contains('{')).then_some(tag)
     }
+}
+
+/// The name of an id behind this segment: `userId` behind `users`.
+fn id_name(before: &str) -> String {
+    // What is longer is no name.
+    let words = if before.len() > OPENAPI_NAME_BYTES { Vec::new() } else { words(before) };
+    let is_version = words.first().is_some_and(|first| is_version(first));
+    let mut name = String::new();
+    if !is_version {
+        for (number, word) in words.iter().enumerate() {
+            let is_last = number + 1 == words.len();
+            let word = if is_last { singular(word) } else { word.clone() };
+            name.push_str(&if number == 0 { word } else { capitalised(&word) });
+        }
+    }
+    if name.is_empty() { "id".to_owned() } else { format!("{name}Id") }
 }
 
 /// Whether a segment is a version: `v1`, `v1.2`.
@@ -147,6 +153,15 @@ mod tests {
         let values =
             [("userId".to_owned(), "42".to_owned()), ("postId".to_owned(), "7".to_owned())];
         assert_eq!(Path::read("/users/42/posts/7").parameters, values);
+    }
+
+    #[test]
+    fn a_path_of_many_ids_takes_no_longer_than_it_is() {
+        let many = 100_000;
+        let read = Path::read(&"/7".repeat(many));
+        assert_eq!(read.parameters.last().unwrap().0, format!("id{many}"));
+        let long = format!("/{}/7", "a".repeat(OPENAPI_NAME_BYTES + 1));
+        assert_eq!(Path::read(&long).parameters[0].0, "id");
     }
 
     #[test]

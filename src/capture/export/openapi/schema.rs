@@ -6,8 +6,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::Room;
 use super::text::{Texts, is_email};
+use super::{Room, is_secret};
 use crate::flow::template::is_id;
 use crate::limits::{OPENAPI_MEMBERS, OPENAPI_NAME_BYTES};
 
@@ -20,7 +20,8 @@ pub(super) struct Schema {
     numbers: bool,
     /// What all strings are.
     strings: Option<Texts>,
-    /// What all items of arrays are.
+    arrays: bool,
+    /// What all items of arrays are; `None` where there was no room for it.
     items: Option<Box<Schema>>,
     objects: Option<Objects>,
 }
@@ -56,8 +57,12 @@ impl Schema {
                 self.strings = Some(self.strings.map_or(texts, |all| all.and(texts)));
             }
             Value::Array(items) => {
-                let all = self.items.get_or_insert_default();
-                items.iter().for_each(|item| all.add(item, room));
+                if !std::mem::replace(&mut self.arrays, true) && room.take() {
+                    self.items = Some(Box::default());
+                }
+                if let Some(all) = &mut self.items {
+                    items.iter().for_each(|item| all.add(item, room));
+                }
             }
             Value::Object(members) => {
                 let objects = self.objects.get_or_insert_default();
@@ -73,7 +78,7 @@ impl Schema {
         let numbers = self.numbers;
         [
             (self.objects.is_some(), "object"),
-            (self.items.is_some(), "array"),
+            (self.arrays, "array"),
             (self.strings.is_some(), "string"),
             (numbers, "number"),
             (self.integers && !numbers, "integer"),
@@ -92,7 +97,13 @@ impl Objects {
             member.seen += 1;
             member.schema.add(value, room);
         } else if is_dynamic(name) || self.members.len() >= OPENAPI_MEMBERS {
-            self.others.get_or_insert_default().add(value, room);
+            if self.others.is_none() && !self.is_open && room.take() {
+                self.others = Some(Box::default());
+            }
+            match &mut self.others {
+                Some(others) => others.add(value, room),
+                None => self.is_open = true,
+            }
         } else if room.take() {
             let member = self.members.entry(name.to_owned()).or_default();
             member.seen = 1;
@@ -115,6 +126,7 @@ fn is_dynamic(name: &str) -> bool {
         || is_email(name)
         || name.starts_with('/')
         || name.contains("://")
+        || is_secret(name)
 }
 
 impl Serialize for Schema {
@@ -231,10 +243,27 @@ mod tests {
     #[test]
     fn without_room_nothing_is_added_and_it_is_counted() {
         let mut schema = Schema::default();
-        let mut room = Room { schemas: 2, left_out: 0 };
+        let mut room = Room { schemas: 2, ..Room::default() };
         schema.add(&json!({"a": {"b": 1, "c": 2}, "d": 3}), &mut room);
-        assert_eq!(room, Room { schemas: 0, left_out: 2 });
+        assert_eq!((room.schemas, room.left_out), (0, 2));
         let value = serde_json::to_value(schema).unwrap();
         assert_eq!(value["properties"]["a"]["properties"], json!({"b": {"type": "integer"}}));
+    }
+
+    #[test]
+    fn arrays_inside_of_arrays_and_maps_take_room() {
+        let mut schema = Schema::default();
+        let mut room = Room { schemas: 3, ..Room::default() };
+        schema.add(&json!([[[[[1]]]]]), &mut room);
+        assert_eq!((room.schemas, room.left_out), (0, 1));
+        let value = serde_json::to_value(&schema).unwrap();
+        let third = &value["items"]["items"]["items"];
+        assert_eq!(third, &json!({"type": "array"}));
+
+        let mut schema = Schema::default();
+        let mut room = Room { schemas: 1, ..Room::default() };
+        schema.add(&json!({"1": {"2": {"3": 4}}}), &mut room);
+        let value = serde_json::to_value(&schema).unwrap();
+        assert_eq!(value, json!({"type": "object", "additionalProperties": {"type": "object"}}));
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::is_secret;
 use crate::capture::flow::Flow;
 use crate::flow::authentication::{Place, places};
 use crate::flow::redact::{MASK, Redactor};
-use crate::limits::OPENAPI_SCHEMES;
+use crate::limits::{OPENAPI_NAME_BYTES, OPENAPI_SCHEMES};
 
 /// All schemes of a document, by name.
 #[derive(Debug, Default)]
@@ -37,7 +38,8 @@ impl Schemes {
         let places = places(&flow.request.fields, query);
         let schemes = places.iter().filter_map(|place| scheme(place, query));
         let mut names = BTreeSet::new();
-        for (name, scheme) in schemes {
+        let is_name = |name: &str| name.len() <= OPENAPI_NAME_BYTES && !is_secret(name);
+        for (name, scheme) in schemes.filter(|(name, _)| is_name(name)) {
             if self.named.len() < OPENAPI_SCHEMES || self.named.contains_key(&name) {
                 self.named.insert(name.clone(), scheme);
                 names.insert(name);
