@@ -11,20 +11,25 @@ pub(crate) struct Event<'a> {
     pub(crate) data: String,
 }
 
-/// The events of a stream; one that its end cuts off is the last.
-pub(crate) fn events(text: &str) -> Vec<Event<'_>> {
+/// The events of a stream; one that its end cuts off is the last. Each is made when it is asked
+/// for: a stream may have millions.
+pub(crate) fn events(text: &str) -> impl Iterator<Item = Event<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut events = Vec::new();
-    let mut event = Event::default();
-    let mut has_data = false;
     let lines =
         text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
-    for line in lines.chain([""]) {
+    let mut lines = lines.chain([""]);
+    std::iter::from_fn(move || next_event(&mut lines))
+}
+
+fn next_event<'a>(lines: &mut dyn Iterator<Item = &'a str>) -> Option<Event<'a>> {
+    let mut event = Event::default();
+    let mut has_data = false;
+    for line in lines {
         if line.is_empty() {
-            let ended = std::mem::take(&mut event);
-            if std::mem::take(&mut has_data) {
-                events.push(ended);
+            if has_data {
+                return Some(event);
             }
+            event = Event::default();
             continue;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -41,7 +46,7 @@ pub(crate) fn events(text: &str) -> Vec<Event<'_>> {
             _ => {}
         }
     }
-    events
+    None
 }
 
 #[cfg(test)]
@@ -52,9 +57,9 @@ mod tests {
     fn events_are_read_as_browsers_do() {
         let stream = "\u{feff}: comment\r\n\r\nevent: add\ndata: one\ndata:two\nid: 7\n\n\
                       retry: 10\n\ndata\n\ndata: cut";
-        let read = events(stream);
+        let read: Vec<_> = events(stream).collect();
         let all: Vec<_> = read.iter().map(|it| (it.name, it.id, it.data.as_str())).collect();
         assert_eq!(all, [("add", "7", "one\ntwo"), ("", "", ""), ("", "", "cut")]);
-        assert_eq!(events("data: a\rdata: b\r\r")[0].data, "a\nb");
+        assert_eq!(events("data: a\rdata: b\r\r").next().unwrap().data, "a\nb");
     }
 }

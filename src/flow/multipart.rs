@@ -1,6 +1,8 @@
 //! Multipart bodies taken apart (RFC 2046 section 5.1, RFC 7578), leniently.
 
-use memchr::memmem;
+use std::ops::Range;
+
+use memchr::memmem::Finder;
 
 use crate::flow::head::{Field, HeadText};
 
@@ -39,33 +41,58 @@ pub(crate) fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> 
     })
 }
 
-/// The parts of a body, in order; one that its end cuts off is the last.
-pub(crate) fn parts<'a>(media_type: &str, body: &'a [u8]) -> Option<Vec<Part<'a>>> {
+/// The parts of a body, in order; one that its end cuts off is the last. Each is made when it is
+/// asked for: a body may have millions.
+pub(crate) fn parts<'a>(media_type: &str, body: &'a [u8]) -> Option<Parts<'a>> {
     let begin = String::from_utf8_lossy(body.get(..BOUNDARY_BYTES).unwrap_or(body));
-    let delimiter = delimiter(media_type, &begin)?;
-    let mut parts = Vec::new();
-    let mut starts = memmem::find_iter(body, delimiter.as_bytes()).peekable();
-    while let Some(start) = starts.next() {
-        let end = starts.peek().copied().unwrap_or(body.len());
-        let piece = body.get(start + delimiter.len()..end).unwrap_or_default();
-        // The last delimiter has two more dashes.
-        if !piece.starts_with(b"--") {
-            parts.push(part(piece));
+    let delimiter = Finder::new(&delimiter(media_type, &begin)?).into_owned();
+    let first = delimiter.find(body);
+    let rest = first.and_then(|at| body.get(at + delimiter.needle().len()..));
+    Some(Parts { rest, delimiter })
+}
+
+/// The parts that are left.
+pub(crate) struct Parts<'a> {
+    /// What follows a delimiter.
+    rest: Option<&'a [u8]>,
+    delimiter: Finder<'static>,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        while let Some(rest) = self.rest {
+            let end = self.delimiter.find(rest);
+            self.rest = end.and_then(|end| rest.get(end + self.delimiter.needle().len()..));
+            let piece = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
+            // The last delimiter has two more dashes.
+            if !piece.starts_with(b"--") {
+                return Some(part(piece));
+            }
         }
+        None
     }
-    Some(parts)
+}
+
+/// The empty line behind fields: it ends them where it starts, and what they are of begins behind
+/// it. Its end and that of the line before it are CRLF or LF.
+pub(crate) fn blank_line(bytes: &[u8]) -> Option<Range<usize>> {
+    memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes.get(at + 1..) {
+        Some([b'\n', ..]) => Some(at..at + 2),
+        Some([b'\r', b'\n', ..]) => Some(at..at + 3),
+        _ => None,
+    })
 }
 
 fn part(piece: &[u8]) -> Part<'_> {
     // White space may follow the delimiter on its line.
     let line = memchr::memchr(b'\n', piece).map_or(piece.len(), |end| end + 1);
     let piece = piece.get(line..).unwrap_or_default();
-    let blanks: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];
     let no_fields = [b"\r\n".as_slice(), b"\n"].iter().find_map(|it| piece.strip_prefix(*it));
-    let blank = blanks.iter().find_map(|it| Some((memmem::find(piece, it)?, it.len())));
-    let (head, body) = match (no_fields, blank) {
+    let (head, body) = match (no_fields, blank_line(piece)) {
         (Some(body), _) => (None, Some(body)),
-        (None, Some((at, length))) => (piece.get(..at), piece.get(at + length..)),
+        (None, Some(blank)) => (piece.get(..blank.start), piece.get(blank.end..)),
         (None, None) => (Some(piece), None),
     };
     let body = body.unwrap_or_default();
@@ -89,7 +116,7 @@ mod tests {
         for media_type in
             ["multipart/form-data; charset=x; Boundary=\"b\"", "multipart/x;boundary=b"]
         {
-            let parts = parts(media_type, body).unwrap();
+            let parts: Vec<_> = parts(media_type, body).unwrap().collect();
             let bodies: Vec<_> = parts.iter().map(|part| part.body).collect();
             assert_eq!(bodies, [b"one\r\ntwo\r\n".as_slice(), b"\0\xff", b"", b"x: y\r\n\r\nz"]);
             assert_eq!(parameter(parts[0].field("content-disposition"), "name"), Some("a b"));
@@ -99,10 +126,22 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_without_a_name_is_read_too() {
+        let parts = |media_type: &str, body: &'static [u8]| -> Option<Vec<Part<'_>>> {
+            parts(media_type, body).map(Iterator::collect)
+        };
         let cut = parts("", b"--x\nA: 1\n\nhalf of a p").unwrap();
         assert_eq!((cut[0].field("a"), cut[0].body), ("1", b"half of a p".as_slice()));
         assert_eq!(parts("multipart/mixed; boundary=b", b"--b--").unwrap(), []);
         assert_eq!(parts("multipart/mixed", b"text"), None);
+        // The first empty line ends the fields, whatever its end is.
+        for (body, expected) in [
+            (b"--x\nA: 1\n\none\r\n\r\ntwo".as_slice(), b"one\r\n\r\ntwo".as_slice()),
+            (b"--x\r\nA: 1\r\n\r\none\n\ntwo", b"one\n\ntwo"),
+            (b"--x\r\nA: 1\n\r\none", b"one"),
+        ] {
+            let read = parts("multipart/mixed; boundary=x", body).unwrap();
+            assert_eq!((read[0].field("a"), read[0].body), ("1", expected));
+        }
         assert_eq!(parts("multipart/mixed; boundary=b", b"--b\r\nA: 1\r\n").unwrap()[0].body, b"");
     }
 }

@@ -7,10 +7,11 @@ use crate::cli::inspect::indent::indented;
 use crate::cli::words::{size, visible};
 use crate::flow::charset::body_text;
 use crate::flow::events::events;
-use crate::flow::multipart::{Part, parameter, parts};
+use crate::flow::multipart::{Parts, parameter, parts};
 use crate::flow::picture::picture;
 use crate::flow::query::parameters;
 use crate::limits::{INSPECTED_BINARY_BYTES, INSPECTED_PARTS, INSPECTED_TEXT_BYTES};
+use crate::notice::count_were;
 
 /// Shows what bytes of this media type hold: JSON indented, forms and event streams taken apart,
 /// of pictures what they are, other text as it is, and anything else as the hex dump of its
@@ -32,7 +33,7 @@ pub(super) fn show(
     if media_type.starts_with("multipart/")
         && let Some(parts) = parts(content_type, bytes)
     {
-        return show_parts(page, &parts);
+        return show_parts(page, parts);
     }
     let Some(text) = body_text(content_type, bytes, is_cut) else { return dump(page, bytes) };
     match media_type.as_str() {
@@ -47,20 +48,29 @@ pub(super) fn show(
     }
 }
 
-/// Names and values, a line each.
+/// Bytes that a line has besides what it shows.
+const LINE_BYTES: usize = 16;
+
+/// Names and values, a line each, as many as fit the bound.
 pub(super) fn pairs<S: AsRef<str>>(
     page: &mut Page<'_>,
-    pairs: impl Iterator<Item = (S, S)>,
+    mut pairs: impl Iterator<Item = (S, S)>,
 ) -> io::Result<()> {
-    for (name, value) in pairs {
-        let (name, value) = (visible(name.as_ref()), visible(value.as_ref()));
+    let mut left = INSPECTED_TEXT_BYTES;
+    while let Some((name, value)) = pairs.next() {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        let Some(rest) = left.checked_sub(name.len() + value.len() + LINE_BYTES) else {
+            return left_out(page, pairs.count() + 1, "more pair");
+        };
+        left = rest;
+        let (name, value) = (visible(name), visible(value));
         page.line(&format!("    {} = {value}", page.name(&name)))?;
     }
     Ok(())
 }
 
-fn show_parts(page: &mut Page<'_>, parts: &[Part<'_>]) -> io::Result<()> {
-    for part in parts.iter().take(INSPECTED_PARTS) {
+fn show_parts(page: &mut Page<'_>, mut parts: Parts<'_>) -> io::Result<()> {
+    for part in parts.by_ref().take(INSPECTED_PARTS) {
         let disposition = part.field("content-disposition");
         let mut words = match parameter(disposition, "name") {
             Some(name) => page.name(&visible(name)),
@@ -78,21 +88,26 @@ fn show_parts(page: &mut Page<'_>, parts: &[Part<'_>]) -> io::Result<()> {
         let inner = if content_type.starts_with("multipart/") { "" } else { content_type };
         show(page, part.body, inner, false)?;
     }
-    match parts.len().saturating_sub(INSPECTED_PARTS) {
+    left_out(page, parts.count(), "more part")
+}
+
+/// Says how many of something were left out, if any.
+fn left_out(page: &mut Page<'_>, number: usize, one: &str) -> io::Result<()> {
+    match number {
         0 => Ok(()),
-        more => page.line(&format!("({more} more parts are left out)")),
+        number => page.line(&format!("({} left out)", count_were(number as u64, one))),
     }
 }
 
 fn show_events(page: &mut Page<'_>, text: &str) -> io::Result<()> {
     let mut left = INSPECTED_TEXT_BYTES;
-    let events = events(text);
-    for (number, event) in events.iter().enumerate() {
-        if event.data.len() > left {
-            let more = events.len().saturating_sub(number);
-            return page.line(&format!("({more} more events are left out)"));
-        }
-        left -= event.data.len();
+    let mut events = events(text).enumerate();
+    while let Some((number, event)) = events.next() {
+        let bytes = [event.name, event.id, &event.data].map(str::len).iter().sum::<usize>();
+        let Some(rest) = left.checked_sub(bytes + LINE_BYTES) else {
+            return left_out(page, events.count() + 1, "more event");
+        };
+        left = rest;
         let mut words = format!("--- event {}", number + 1);
         for (name, value) in [("", event.name), ("id ", event.id)] {
             if !value.is_empty() {

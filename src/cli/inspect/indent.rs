@@ -3,7 +3,7 @@
 
 use serde::de::IgnoredAny;
 
-/// The lines of a JSON text; `None` when it is none, or is nested too deeply to be read.
+/// The lines of a JSON text, however deeply it is nested; `None` when it is none.
 pub(super) fn indented(text: &str) -> Option<impl Iterator<Item = String>> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     Some(Lines { rest: text.trim(), depth: 0 })
@@ -116,7 +116,11 @@ mod tests {
         for no in ["", "{", "{} x", "{'a':1}", "[1,]"] {
             assert!(all(no).is_none(), "{no}");
         }
-        assert!(all(&"[".repeat(10_000)).is_none());
+        let deep = 10_000;
+        let text = "[".repeat(deep) + &"]".repeat(deep);
+        let lines = indented(&text).unwrap();
+        let outer = 2 * (deep - 1);
+        assert_eq!(lines.map(|line| line.trim_start().len()).sum::<usize>(), outer + 2);
     }
 
     fn json() -> impl Strategy<Value = Value> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::flow::head::HeadText;
-use crate::flow::multipart::{delimiter, parameter};
+use crate::flow::multipart::{blank_line, delimiter, parameter};
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::names::judge;
 use crate::flow::redact::pairs::Style;
@@ -27,9 +27,8 @@ pub(super) fn mask(masking: &Masking<'_>, edits: &mut Edits<'_>, media_type: &st
 
 fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
     let text = edits.part(range.clone());
-    let blank = text.find("\r\n\r\n").map(|at| at + 4);
-    let blank = blank.or_else(|| text.find("\n\n").map(|at| at + 2));
-    let Some((head, body)) = blank.and_then(|at| text.split_at_checked(at)) else {
+    let blank = blank_line(text.as_bytes());
+    let Some((head, body)) = blank.and_then(|blank| text.split_at_checked(blank.end)) else {
         pairs::find(masking, edits, range, Style::Prose);
         return;
     };
@@ -74,6 +73,16 @@ mod tests {
         assert_eq!(Redactor::default().text("multipart/form-data", &expected), expected);
         let cut = "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nsecr";
         assert!(!Redactor::default().text("multipart/form-data; boundary=b", cut).contains("secr"));
+    }
+
+    #[test]
+    fn the_first_empty_line_ends_the_fields_of_a_part() {
+        for blank in ["\n\n", "\n\r\n", "\r\n\r\n"] {
+            let part = format!("--b\nContent-Disposition: form-data; name=\"password\"{blank}");
+            let body = format!("{part}S3CRET\r\n\r\nmore\n\nrest\n--b--\n");
+            let masked = Redactor::default().text("multipart/form-data; boundary=b", &body);
+            assert_eq!(masked, format!("{part}***\n--b--\n"));
+        }
     }
 
     #[test]

@@ -135,8 +135,8 @@ pub(super) fn form(message: &Message) -> Vec<FormField> {
 /// The fields of a multipart form (RFC 7578).
 pub(super) fn multipart(message: &Message) -> Vec<FormField> {
     let content_type = value(&message.fields, "content-type");
-    let parts = parts(content_type, &message.body.bytes).unwrap_or_default();
-    let field = |part: &Part<'_>| {
+    let parts = parts(content_type, &message.body.bytes);
+    let field = |part: Part<'_>| {
         let disposition = part.field("content-disposition");
         Some(FormField {
             name: parameter(disposition, "name").filter(|name| !name.is_empty())?.to_owned(),
@@ -144,7 +144,7 @@ pub(super) fn multipart(message: &Message) -> Vec<FormField> {
             is_file: parameter(disposition, "filename").is_some(),
         })
     };
-    parts.iter().filter_map(field).collect()
+    parts.into_iter().flatten().filter_map(field).collect()
 }
 
 #[cfg(test)]

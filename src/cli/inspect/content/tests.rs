@@ -35,7 +35,7 @@ fn forms_are_taken_apart() {
     assert_eq!(shown(b"no part", "multipart/form-data"), "no part\n");
     let many = "--b\r\n\r\nx\r\n".repeat(INSPECTED_PARTS + 2);
     let form = shown(many.as_bytes(), "multipart/mixed; boundary=b");
-    assert!(form.ends_with("(2 more parts are left out)\n"), "{form}");
+    assert!(form.ends_with("(2 more parts were left out)\n"), "{form}");
     assert_eq!(form.matches("a part without").count(), INSPECTED_PARTS);
     // Parts inside of parts do not nest without end.
     let inner = "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n";
@@ -49,10 +49,27 @@ fn events_are_shown_one_by_one() {
         shown(stream, "text/event-stream"),
         "--- event 1, add, id 7\n{\n  \"a\": 1\n}\n--- event 2\nplain\n\\x1b[2J\n"
     );
-    let long = "x".repeat(INSPECTED_TEXT_BYTES / 2);
-    let many = format!("data: {long}\n\n").repeat(4);
-    let shown = shown(many.as_bytes(), "text/event-stream");
-    assert!(shown.ends_with("(2 more events are left out)\n"));
+    let long = "x".repeat(INSPECTED_TEXT_BYTES / 2 - LINE_BYTES);
+    let of = |event: &str, number: usize| {
+        let shown = shown(event.repeat(number).as_bytes(), "text/event-stream");
+        assert!(shown.len() < 2 * INSPECTED_TEXT_BYTES);
+        shown
+    };
+    assert!(of(&format!("data: {long}\n\n"), 4).ends_with("(2 more events were left out)\n"));
+    assert!(of(&format!("id: {long}\ndata\n\n"), 3).ends_with("(1 more event was left out)\n"));
+    let most = INSPECTED_TEXT_BYTES / LINE_BYTES;
+    assert!(of("data\n\n", most + 2).ends_with("(2 more events were left out)\n"));
+}
+
+#[test]
+fn fields_of_a_form_are_bounded() {
+    let form = "application/x-www-form-urlencoded";
+    let many = "a=1&".repeat(INSPECTED_TEXT_BYTES / (LINE_BYTES + 2) + 4);
+    let made = shown(many.as_bytes(), form);
+    assert!(made.len() < INSPECTED_TEXT_BYTES + 200);
+    assert!(made.ends_with("(4 more pairs were left out)\n"), "{}", &made[made.len() - 100..]);
+    let long = format!("a=1&b={}", "x".repeat(INSPECTED_TEXT_BYTES));
+    assert_eq!(shown(long.as_bytes(), form), "    a = 1\n(1 more pair was left out)\n");
 }
 
 #[test]
