@@ -5,6 +5,7 @@
 //! key (control characters, marks of direction, NUL), as what `printf` makes of octal escapes.
 
 use std::borrow::Cow;
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 use crate::capture::flow::{Body, Flow};
 use crate::flow::charset::body_text;
@@ -14,18 +15,8 @@ use crate::limits::CURL_BODY_BYTES;
 
 mod shell;
 
-pub(crate) use shell::word;
-use shell::{printf, quoted, stands_plain};
-
-/// Where the body comes from, when it does not stand in the command.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum BodySource<'a> {
-    /// A file of this name.
-    #[allow(dead_code, reason = "for scripts of many commands, whose bodies lie beside them")]
-    File(&'a str),
-    /// What this command, in a shell's words, writes to its standard output.
-    Output(&'a str),
-}
+use shell::{printf, quoted};
+pub(crate) use shell::{stands_plain, word};
 
 /// Whether the request's body is too long to be read in a command.
 pub(crate) fn has_long_body(flow: &Flow) -> bool {
@@ -33,8 +24,8 @@ pub(crate) fn has_long_body(flow: &Flow) -> bool {
 }
 
 /// The bytes of the request's body that curl is to send: its content coding undone where that is
-/// possible, and secrets masked. They are what belongs into a [`BodySource::File`].
-pub(crate) fn body<'a>(flow: &'a Flow, redactor: &Redactor) -> Cow<'a, [u8]> {
+/// possible, and secrets masked.
+fn body<'a>(flow: &'a Flow, redactor: &Redactor) -> Cow<'a, [u8]> {
     let Body { bytes, coding, is_cut, .. } = &flow.request.body;
     if !redactor.is_on() {
         return Cow::Borrowed(bytes);
@@ -55,11 +46,12 @@ pub(crate) fn body<'a>(flow: &'a Flow, redactor: &Redactor) -> Cow<'a, [u8]> {
 
 /// The command that sends a flow's request again, to its origin, and through a proxy only where
 /// curl is told of one elsewhere; lines that begin with `#` say what it does not repeat. It ends
-/// without a line feed. The body stands in it, however long it is, unless it comes from a `source`.
+/// without a line feed. The body stands in it, however long it is, unless it is what the command
+/// `source`, in a shell's words, writes to its standard output.
 ///
 /// What was for the proxy alone is left out, and `Content-Length` is left to curl. curl sends no
 /// field of its own that the request did not have.
-pub(crate) fn command(flow: &Flow, source: Option<BodySource<'_>>, redactor: &Redactor) -> String {
+pub(crate) fn command(flow: &Flow, source: Option<&str>, redactor: &Redactor) -> String {
     let url = redactor.url(&flow.url);
     let target = match Target::read(&flow.method, &url) {
         Ok(target) => target,
@@ -103,6 +95,9 @@ impl<'a> Target<'a> {
     fn read(method: &str, url: &'a str) -> Result<Self, &'static str> {
         if method.eq_ignore_ascii_case("CONNECT") {
             return Err("CONNECT is a request to a proxy");
+        }
+        if [method, url].iter().any(|text| text.contains(LINE_ENDS)) {
+            return Err("its method or URL has ends of lines, which would begin another request");
         }
         let (scheme, rest) = url.split_once("://").ok_or("its URL has no scheme")?;
         let (is_tls, is_socket) = match scheme {
@@ -222,7 +217,16 @@ impl Command {
         } else if path.contains("/.") || path.contains("/%2e") {
             self.option("--path-as-is");
         }
-        if is_plain && target.path.contains(['[', ']', '{', '}']) {
+        // The brackets of an address are no pattern.
+        let is_address = target.authority.parse::<SocketAddrV6>().is_ok()
+            || target
+                .authority
+                .strip_prefix('[')
+                .and_then(|it| it.strip_suffix(']'))
+                .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        if is_plain && target.path.contains(GLOBS)
+            || !is_address && target.authority.contains(GLOBS)
+        {
             self.option("--globoff");
         }
     }
@@ -243,8 +247,7 @@ impl Command {
             }
             let is = |other: &str| name.eq_ignore_ascii_case(other);
             let is_token = |byte: u8| byte.is_ascii_alphanumeric() || TOKEN_SIGNS.contains(&byte);
-            if name.is_empty() || !name.bytes().all(is_token) || value.contains(['\r', '\n', '\0'])
-            {
+            if name.is_empty() || !name.bytes().all(is_token) || value.contains(LINE_ENDS) {
                 is_odd = true;
                 continue;
             }
@@ -282,15 +285,12 @@ impl Command {
         }
     }
 
-    fn body(&mut self, body: &[u8], source: Option<BodySource<'_>>) {
+    fn body(&mut self, body: &[u8], source: Option<&str>) {
         let text = std::str::from_utf8(body)
             .ok()
             .filter(|text| body.len() <= CURL_BODY_BYTES && text.split('\n').all(stands_plain));
         let option = match (source, text) {
-            (Some(BodySource::File(name)), _) => {
-                format!("--data-binary {}", word(&format!("@{name}")))
-            }
-            (Some(BodySource::Output(command)), _) => {
+            (Some(command), _) => {
                 self.source = format!("{command} |\n");
                 "--data-binary @-".to_owned()
             }
@@ -308,6 +308,12 @@ impl Command {
         format!("{}{}{}", self.notes, self.source, self.lines.join(" \\\n  "))
     }
 }
+
+/// What ends a line of a head, or a text in a program.
+const LINE_ENDS: [char; 3] = ['\r', '\n', '\0'];
+
+/// Signs of curl's patterns, of each of which it makes many URLs.
+const GLOBS: [char; 4] = ['[', ']', '{', '}'];
 
 /// Signs in a path and query that curl sends as they are; with `--globoff` also the last four.
 const URL_SIGNS: &[u8] = b"-._~!$&'()*+,;=:@/?%[]{}";

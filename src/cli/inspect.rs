@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::part_path;
-use crate::capture::curl::{self, BodySource};
+use crate::capture::curl;
 use crate::capture::parts::{Parts, Place};
 use crate::capture::read;
 use crate::cli::results;
@@ -241,7 +241,7 @@ fn show_curl(
     let bundle = curl::word(&parts.path(0).to_string_lossy());
     let id = parts.full_id(place);
     let output = format!("flowtap inspect {bundle} --trace {id} --body request");
-    let source = curl::has_long_body(&flow).then_some(BodySource::Output(&output));
+    let source = curl::has_long_body(&flow).then_some(output.as_str());
     page.line(&curl::command(&flow, source, &Redactor::off()))?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 /// Whether a text can stand on a line of a terminal, and be pasted into a shell, as it is: no
 /// character in it does anything.
-pub(super) fn stands_plain(text: &str) -> bool {
+pub(crate) fn stands_plain(text: &str) -> bool {
     let acts = |character: char| {
         character.is_control()
             || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

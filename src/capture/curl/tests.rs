@@ -236,18 +236,29 @@ fn values_that_could_act_at_a_prompt_arrive_as_they_were() {
 #[test]
 fn the_body_may_come_from_elsewhere() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let name = folder.path().join("it's a body");
-    std::fs::write(&name, b"\0from a file").unwrap();
-    let name = name.to_str().unwrap();
     let url = format!("http://{}/", origin.local_addr().unwrap());
-    let flow = flow("POST", &url, &[], b"\0from a file");
-    for (source, expected) in [
-        (BodySource::File(name), b"\0from a file".as_slice()),
-        (BodySource::Output("{ printf '\\0from \\055'; echo; }"), b"\0from -\n"),
-    ] {
-        let command = command(&flow, Some(source), &Redactor::off());
-        assert_eq!(run("sh", &command, &origin).unwrap().body, expected);
+    let flow = flow("POST", &url, &[], b"\0from the bundle");
+    let command = command(&flow, Some("{ printf '\\0from \\055'; echo; }"), &Redactor::off());
+    assert_eq!(run("sh", &command, &origin).unwrap().body, b"\0from -\n");
+}
+
+#[test]
+fn no_url_becomes_many_and_no_request_two() {
+    let has_globoff = |url: &str| text(&flow("GET", url, &[], b"")).contains("--globoff");
+    for url in
+        ["http://[1-1000000].example/", "http://{a,b}/", "http://{a,b}/\u{e9}", "http://h/[1-9]"]
+    {
+        assert!(has_globoff(url), "{url}");
+    }
+    for url in ["http://[::1]/", "http://[::1]:80/a", "http://h/"] {
+        assert!(!has_globoff(url), "{url}");
+    }
+    let other = " / HTTP/1.1\r\n\r\nGET";
+    for (method, url) in
+        [(format!("GET{other}").as_str(), "http://h/"), ("GET", "http://h/\r\nX: y")]
+    {
+        let text = text(&flow(method, url, &[], b""));
+        assert!(text.starts_with("# not repeated") && text.lines().count() == 1, "{text}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{About, Format, Left, One};
 use crate::capture::bundle::date_time;
-use crate::capture::curl::command;
+use crate::capture::curl::{command, stands_plain};
 
 /// Characters of the words that stand above a command.
 const COMMENT_CHARS: usize = 200;
@@ -52,8 +52,22 @@ impl Format for Script<'_> {
     }
 }
 
-/// Words that stay on the line of their comment.
+/// Words that stay on the line of their comment, and look like one.
 fn comment(words: &str) -> String {
-    let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+    let plain = |letter: char| match stands_plain(letter.encode_utf8(&mut [0; 4])) {
+        true => letter,
+        false => '?',
+    };
     words.chars().take(COMMENT_CHARS).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_cannot_look_like_code() {
+        assert_eq!(comment("a\n\u{202e}b\u{2028}\x1b[2J é"), "a??b??[2J é");
+        assert_eq!(comment(&"é".repeat(COMMENT_CHARS + 1)).chars().count(), COMMENT_CHARS);
+    }
 }
