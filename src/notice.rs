@@ -102,6 +102,12 @@ pub fn count_were(number: u64, one: &str) -> String {
     format!("{} {}", count(number, one), if number == 1 { "was" } else { "were" })
 }
 
+/// How many of all match, as `1 of 3 flows matches`.
+pub fn count_matches(matches: u64, all: u64, one: &str) -> String {
+    let verb = if matches == 1 { "matches" } else { "match" };
+    format!("{matches} of {} {verb}", count(all, one))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +118,8 @@ mod tests {
         assert_eq!(counts, ["0 flows", "1 flow", "2 flows"]);
         assert_eq!(count_were(1, "body"), "1 body was");
         assert_eq!(count_were(2, "body"), "2 bodies were");
+        assert_eq!(count_matches(1, 1, "flow"), "1 of 1 flow matches");
+        assert_eq!(count_matches(0, 3, "flow"), "0 of 3 flows match");
     }
 
     #[test]

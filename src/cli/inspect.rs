@@ -13,7 +13,7 @@ use crate::cli::words::{duration, size, visible};
 use crate::error::{Error, Result};
 use crate::flow::record::Side;
 use crate::flow::redact::Redactor;
-use crate::notice::count;
+use crate::notice::{count, count_matches};
 
 mod content;
 mod full;
@@ -255,7 +255,7 @@ fn totals_words(parts: &mut Parts, totals: &Totals, is_filtered: bool) -> Result
         size(totals.received_bytes)
     );
     if is_filtered {
-        words.push_str(&format!("; {} of {} flows match", totals.matching(), totals.read));
+        words.push_str(&format!("; {}", count_matches(totals.matching(), totals.read, "flow")));
     } else {
         let mut duration_ms = 0.0;
         for number in 0..parts.count() {
@@ -267,7 +267,8 @@ fn totals_words(parts: &mut Parts, totals: &Totals, is_filtered: bool) -> Result
     }
     let more = totals.matching().saturating_sub(totals.shown);
     if more > 0 {
-        words.push_str(&format!("; {more} more are not shown (--limit)"));
+        let verb = if more == 1 { "is" } else { "are" };
+        words.push_str(&format!("; {more} more {verb} not shown (--limit)"));
     }
     Ok(words)
 }

@@ -13,6 +13,7 @@ use crate::flow::head::{Field, HeadText, UriKind, target_uri, text};
 use crate::flow::record::{Direction, Opcode};
 use crate::flow::stored::{StoredBody, StoredFlow, StoredMessage, StoredWebSocket};
 use crate::limits::PRINTED_BODY_BYTES;
+use crate::notice::count;
 
 /// How flows are shown.
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +173,8 @@ impl Page<'_> {
 
     fn messages(&mut self, socket: &StoredWebSocket) -> io::Result<()> {
         if socket.left_out > 0 {
-            self.line(&format!("    ({} earlier messages are kept no more)", socket.left_out))?;
+            let earlier = count(socket.left_out, "earlier message");
+            self.line(&format!("    (kept no more: {earlier})"))?;
         }
         for message in &socket.messages {
             let arrow = match message.direction {
@@ -212,7 +214,7 @@ fn outcome(flow: &StoredFlow) -> String {
     let what = match (&flow.websocket, &flow.response) {
         (Some(socket), _) => {
             let messages = socket.left_out.saturating_add(socket.messages.len() as u64);
-            format!("{messages} messages")
+            count(messages, "message")
         }
         (None, Some(response)) => size(response.body.size),
         (None, None) => String::new(),

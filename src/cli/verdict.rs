@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::capture::check::{Offence, Outcome, Report, RuleKind};
 use crate::cli::words::visible;
 use crate::limits::CHECK_LISTED;
-use crate::notice::count;
+use crate::notice::{count, count_matches};
 
 /// Text from outside, safe for a terminal and for the log of a CI system: GitHub Actions, Azure
 /// Pipelines and TeamCity take commands that begin with `##` anywhere in a line.
@@ -25,10 +25,7 @@ fn rule(outcome: &Outcome) -> String {
 /// Why the rule does not hold.
 fn reason(outcome: &Outcome, report: &Report) -> String {
     match outcome.rule.kind {
-        RuleKind::FailOn => {
-            let verb = if outcome.matches == 1 { "matches" } else { "match" };
-            format!("{} of {} {verb}", outcome.matches, count(report.flows, "flow"))
-        }
+        RuleKind::FailOn => count_matches(outcome.matches, report.flows, "flow"),
         RuleKind::Require => format!("none of {} matches", count(report.flows, "flow")),
     }
 }

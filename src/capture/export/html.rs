@@ -20,6 +20,7 @@ use crate::limits::{
     REPORT_BODIES_BYTES, REPORT_BODY_BYTES, REPORT_BYTES, REPORT_FLOWS, REPORT_MESSAGE_BYTES,
     REPORT_MESSAGES,
 };
+use crate::notice::count;
 use crate::tls::pkcs12::sha256;
 
 const PAGE: &str = include_str!("html/report.html");
@@ -157,23 +158,23 @@ impl Format for Report<'_> {
         let mut told = Left::new();
         if self.flows_left_out > 0 {
             told.push(format!(
-                "{} flows: a report has at most {REPORT_FLOWS}, of {} MiB; --filter takes some",
-                self.flows_left_out,
+                "{}: a report has at most {REPORT_FLOWS}, of {} MiB; --filter takes some",
+                count(self.flows_left_out, "flow"),
                 REPORT_BYTES >> 20
             ));
         }
         if self.without_bodies > 0 {
             told.push(format!(
-                "the bodies of {} flows: a report has {} MiB of them; --filter takes some",
-                self.without_bodies,
+                "the bodies of {}: a report has {} MiB of them; --filter takes some",
+                count(self.without_bodies, "flow"),
                 REPORT_BODIES_BYTES >> 20
             ));
         }
         if self.cut > 0 {
             told.push(format!(
-                "the rest of bodies or messages of {} flows: a report has {} KiB of a body, and \
+                "the rest of bodies or messages of {}: a report has {} KiB of a body, and \
                  {REPORT_MESSAGES} messages of a WebSocket",
-                self.cut,
+                count(self.cut, "flow"),
                 REPORT_BODY_BYTES >> 10
             ));
         }
@@ -318,7 +319,7 @@ mod tests {
         let mut full = Report { written: REPORT_BODIES_BYTES, ..Report::new(&about) };
         let (html, left) = written(&mut full, &long);
         assert!(html.len() < 1_000 && html.contains("\"cut\":true"), "{html}");
-        assert!(left.len() == 1 && left[0].starts_with("the bodies of 1 flows"), "{left:?}");
+        assert!(left.len() == 1 && left[0].starts_with("the bodies of 1 flow: "), "{left:?}");
 
         for mut full in [
             Report { written: REPORT_BYTES, ..Report::new(&about) },
@@ -326,7 +327,7 @@ mod tests {
         ] {
             let (html, left) = written(&mut full, &long);
             assert_eq!(html, "");
-            assert!(left.len() == 1 && left[0].starts_with("1 flows"), "{left:?}");
+            assert!(left.len() == 1 && left[0].starts_with("1 flow: "), "{left:?}");
         }
 
         let message = |bytes| SocketMessage {

@@ -191,7 +191,7 @@ fn websockets_show_their_messages() {
     socket.websocket = Some(Arc::new(StoredWebSocket { messages, left_out: 1 }));
     let line = line("GET wss://a/s", "101  4 messages   34.0 ms");
     assert_eq!(shown(&socket, 1), line);
-    let messages = "    (1 earlier messages are kept no more)\n -> text 3 B\n    hi\\x1b\n \
+    let messages = "    (kept no more: 1 earlier message)\n -> text 3 B\n    hi\\x1b\n \
                     <- binary 2 B\n <- text 9 B\n    long\n    (cut)\n";
     assert!(shown(&socket, 3).ends_with(messages), "{}", shown(&socket, 3));
 }

@@ -217,9 +217,10 @@ function hex(view, data) {
 }
 
 function messages(panel, more) {
-  section(panel, `${more.messages.length} messages`);
+  const shown = more.messages.length;
+  section(panel, `${shown} ${shown === 1 ? 'message' : 'messages'}`);
   if (more.messages_left_out) {
-    panel.append(make('p', `${more.messages_left_out} more are not in the report.`, 'note'));
+    panel.append(make('p', `Not in the report: ${more.messages_left_out} more.`, 'note'));
   }
   for (const message of more.messages) {
     const row = make('div', undefined, 'message');
