@@ -190,32 +190,81 @@ impl Given {
         &self,
         settings: impl Fn(Flags, Vec<OsString>) -> Result<T>,
     ) -> Result<T> {
-        let read = |without: Option<usize>| {
-            let kept = self.values.iter().enumerate().filter(|(at, _)| Some(*at) != without);
-            let flags = kept.map(|(_, value)| (value.id, value.value.clone()));
-            settings(flags.collect(), self.arguments.clone())
+        // Those of files stand before those of the command line.
+        let of_files = self.values.iter().filter(|value| value.origin != Origin::Flag).count();
+        let read = |kept: usize| {
+            let kept = self.values.iter().take(kept).chain(self.values.iter().skip(of_files));
+            let flags = kept.map(|value| (value.id, value.value.clone())).collect();
+            settings(flags, self.arguments.clone())
         };
-        let error = match read(None) {
+        let error = match read(of_files) {
             Err(error) if error.is_usage() => error,
             other => return other,
         };
         let words = error.to_string();
-        // The value without which it goes well, or goes wrong otherwise, is to blame.
-        let blame = |at: usize| !matches!(read(Some(at)), Err(other) if other.to_string() == words);
-        for (at, value) in self.values.iter().enumerate() {
-            if let Origin::File(path, line) = &value.origin
-                && blame(at)
-            {
-                let long = flag(value.id).map_or("", |flag| flag.long);
-                let words = words.replace(&format!("--{long}"), long);
-                return Err(Error::usage(format!("{}:{line}: {words}", path.display())));
-            }
+        let fails = |kept: usize| matches!(read(kept), Err(error) if error.to_string() == words);
+        if fails(0) {
+            return Err(error);
         }
-        Err(error)
+        // It goes so with the first `bad` values and otherwise with the first `good`: in the end
+        // one value makes the difference. A file may have so many that not each can be tried.
+        let (mut good, mut bad) = (0, of_files);
+        while bad - good > 1 {
+            let middle = good.midpoint(bad);
+            if fails(middle) { bad = middle } else { good = middle }
+        }
+        match self.values.get(good).map(|value| (value.id, &value.origin)) {
+            Some((id, Origin::File(path, line))) => {
+                let long = flag(id).map_or("", |flag| flag.long);
+                let words = words.replace(&format!("--{long}"), long);
+                Err(Error::usage(format!("{}:{line}: {words}", path.display())))
+            }
+            _ => Err(error),
+        }
     }
 }
 
 /// A flag of this name, whatever command it belongs to.
 fn flag(id: Id) -> Option<&'static Flag> {
     super::flags::FLAGS.iter().find(|flag| flag.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn one_value_of_thousands_is_found_in_a_few_readings() {
+        let value = |(at, word)| {
+            let origin = Origin::File("f.toml".into(), at + 1);
+            Value { id: Id::Domain, value: OsString::from(word), origin }
+        };
+        let words = (0..9_999).map(|at| if at % 5_000 == 4_000 { "bad" } else { "good" });
+        let values: Vec<_> = words.enumerate().map(value).collect();
+        let given = Given { values, arguments: Vec::new(), files: Vec::new() };
+        let readings = Cell::new(0);
+        let error = given.read(|flags, _| {
+            readings.set(readings.get() + 1);
+            match flags.iter().any(|(_, word)| word == "bad") {
+                true => Err(Error::usage("--domain is bad")),
+                false => Ok(()),
+            }
+        });
+        assert_eq!(error.unwrap_err().to_string(), "f.toml:4001: domain is bad");
+        assert!(readings.get() < 20, "{}", readings.get());
+    }
+
+    #[test]
+    fn what_the_command_line_says_is_not_blamed_on_a_file() {
+        let of = |origin, word: &str| Value { id: Id::Domain, value: word.into(), origin };
+        let values = vec![of(Origin::File("f.toml".into(), 1), "good"), of(Origin::Flag, "bad")];
+        let given = Given { values, arguments: Vec::new(), files: Vec::new() };
+        let error = given.read(|flags, _| match flags.last() {
+            Some((_, word)) if word == "bad" => Err(Error::usage("--domain is bad")),
+            _ => Ok(()),
+        });
+        assert_eq!(error.unwrap_err().to_string(), "--domain is bad");
+    }
 }

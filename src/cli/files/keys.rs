@@ -48,7 +48,7 @@ enum Plain {
 
 /// Reads all keys, and checks that there are such flags and what they take.
 pub(super) fn read(text: &str) -> Result<Vec<Key>, Fault> {
-    let lines = Lines(text);
+    let lines = Lines::new(text);
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.of(&span));
         // What stands in later lines of the message is where it stands.
@@ -60,20 +60,25 @@ pub(super) fn read(text: &str) -> Result<Vec<Key>, Fault> {
     Ok(keys)
 }
 
-struct Lines<'a>(&'a str);
+/// Where the lines of a text end, in order.
+struct Lines(Vec<usize>);
 
-impl Lines<'_> {
+impl Lines {
+    fn new(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Lines(ends.map(|(at, _)| at).collect())
+    }
+
     /// The line in which something begins, from 1 on.
     fn of(&self, span: &Range<usize>) -> usize {
-        let before = self.0.as_bytes().get(..span.start).unwrap_or_default();
-        before.iter().filter(|byte| **byte == b'\n').count() + 1
+        self.0.partition_point(|end| *end < span.start) + 1
     }
 }
 
 fn walk(
     table: &DeTable<'_>,
     command: Option<Command>,
-    lines: &Lines<'_>,
+    lines: &Lines,
     keys: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let mut entries: Vec<_> = table.iter().collect();
@@ -101,7 +106,7 @@ fn below(command: Option<Command>, name: &str) -> Option<Command> {
     Command::ALL.iter().copied().find(|command| command.text().name == whole)
 }
 
-fn plain(value: &Spanned<DeValue<'_>>, lines: &Lines<'_>) -> Plain {
+fn plain(value: &Spanned<DeValue<'_>>, lines: &Lines) -> Plain {
     match value.get_ref() {
         DeValue::Boolean(on) => Plain::Switch(*on),
         DeValue::Integer(number) => {
