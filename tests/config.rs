@@ -206,6 +206,29 @@ fn the_token_of_the_environment_wins_over_files_and_no_secret_is_shown() {
 }
 
 #[test]
+fn credentials_of_proxies_are_hidden_however_they_are_written() {
+    for url in [
+        "u:s3cret@proxy:3128",
+        "http://u:s3cret@proxy:3128",
+        "SOCKS5H://u:s3cr@et@proxy:3128",
+        "http://u/x:s3cret@proxy:3128",
+        "u:s3cret@proxy:3128/?to=http://there",
+    ] {
+        let place = Place::new("", &format!("upstream = \"{url}\"\n"));
+        for line in ["config", "config --json"] {
+            let output = place.run(line);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains("***@proxy:3128") && !text.contains("s3cr"), "{url}: {text}");
+        }
+    }
+    // What is no address of a proxy may have such a sign.
+    let values = &Place::new("", "").told("check --fail-on a@b")["values"];
+    assert_eq!(values["fail-on"]["value"], json!(["a@b"]));
+    let words = Place::new("", "").refusal("ca check --proxy http://u:s3cret@proxy:3128");
+    assert!(words.contains("proxy:3128") && !words.contains("s3cret"), "{words}");
+}
+
+#[test]
 fn what_is_shown_can_be_read_again() {
     let place = Place::new("port = 3\ndomain = [\"a\", \"*.b\"]\nno-mcp = true\n", "");
     let shown = place.run("config");

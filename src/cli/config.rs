@@ -85,11 +85,21 @@ fn shown(flag: &Flag, value: &Value) -> String {
     if flag.id == Id::Set && set_key(&value.value) == "proxyauth" {
         return format!("proxyauth={MASK}");
     }
-    // Addresses of proxies may have credentials.
-    match text.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (_, host))) => format!("{scheme}://{MASK}@{host}"),
+    let is_proxy = matches!(flag.id, Id::Upstream | Id::Proxy);
+    match without_credentials(&text).filter(|_| is_proxy || text.contains("://")) {
+        Some(text) => text,
         None => text.into_owned(),
     }
+}
+
+/// The address of a proxy, which needs no scheme, with its credentials masked; `None` where it has
+/// none.
+fn without_credentials(address: &str) -> Option<String> {
+    let (before, host) = address.rsplit_once('@')?;
+    let is_scheme = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let scheme = before.trim_start().split_once("://").map(|(scheme, _)| scheme).filter(is_scheme);
+    let scheme = scheme.map_or(String::new(), |scheme| format!("{scheme}://"));
+    Some(format!("{scheme}{MASK}@{host}"))
 }
 
 /// A file that can be read again, with the defaults as comments.

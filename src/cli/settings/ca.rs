@@ -216,7 +216,9 @@ pub fn ca_check(flags: Flags, arguments: Vec<OsString>) -> Result<CaCheck> {
 fn host_and_port(of: &str, value: &OsString, default: u16) -> Result<(String, u16)> {
     let given = text(of, value)?;
     let refused = || {
-        Error::usage(format!("{of} takes HOST or HOST:PORT, as example.com:8443, not '{given}'"))
+        // What may be a password is not said again.
+        let shown = given.rsplit_once('@').map_or(given.as_str(), |(_, host)| host);
+        Error::usage(format!("{of} takes HOST or HOST:PORT, as example.com:8443, not '{shown}'"))
     };
     let rest = given.strip_prefix("http://").or_else(|| given.strip_prefix("https://"));
     let rest = rest.unwrap_or(&given);
