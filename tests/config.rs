@@ -229,6 +229,19 @@ fn credentials_of_proxies_are_hidden_however_they_are_written() {
 }
 
 #[test]
+fn what_stands_in_a_file_cannot_drive_the_terminal() {
+    for text in [
+        "\"\\u001b]0;x\\u0007\" = 1",
+        "port = \"\\u001b]0;x\"",
+        "domain = \"\\u001bx y\"",
+        "set = {\"\\u001bx\" = 1}",
+    ] {
+        let words = Place::new(text, "").refusal("proxy");
+        assert!(words.contains("\\x1b") && !words.trim_end().contains(char::is_control), "{words}");
+    }
+}
+
+#[test]
 fn what_is_shown_can_be_read_again() {
     let place = Place::new("port = 3\ndomain = [\"a\", \"*.b\"]\nno-mcp = true\n", "");
     let shown = place.run("config");
