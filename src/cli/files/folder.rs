@@ -182,4 +182,35 @@ mod tests {
             assert!(crate::options::names().any(|name| name == *option), "{option}");
         }
     }
+
+    /// The cells of the first table of a document that have this heading.
+    fn documented(row: &str) -> Vec<&'static str> {
+        let document = include_str!("../../../docs/configuration.md");
+        let start = format!("| {row}");
+        let line = document.lines().find(|line| line.starts_with(&start)).unwrap();
+        let keys = line.split('|').nth(2).unwrap();
+        keys.split('`').skip(1).step_by(2).filter(|word| !word.starts_with('.')).collect()
+    }
+
+    #[test]
+    fn the_document_names_what_may_be_set() {
+        let long = |id: &Id| FLAGS.iter().find(|flag| flag.id == *id).unwrap().long;
+        let mut free = HARMLESS.to_vec();
+        free.retain(|id| !PROTECTING.contains(id));
+        assert_eq!(documented("as they are"), free.iter().map(long).collect::<Vec<_>>());
+        let protecting: Vec<_> = PROTECTING.iter().map(long).collect();
+        assert_eq!(documented("only to `true`"), protecting);
+        let written: Vec<_> = WRITTEN.iter().map(|(id, _)| long(id)).collect();
+        assert_eq!(documented("to a file in the folder"), written);
+        let document = include_str!("../../../docs/configuration.md");
+        for (id, end) in WRITTEN {
+            assert!(document.contains(&format!("`{}` (`.{end}`)", long(id))), "{end}");
+        }
+        let is_time = |name: &&str| name.ends_with("_timeout");
+        let mut named: Vec<_> = OPTIONS.iter().copied().filter(|name| !is_time(name)).collect();
+        named.push("_timeout");
+        assert_eq!(documented("of `set`"), named);
+        let times = crate::options::names().filter(|name| is_time(name));
+        assert!(times.into_iter().all(|name| OPTIONS.contains(&name)));
+    }
 }
