@@ -19,8 +19,11 @@ const STATUSES: &[(&str, &str)] = &[
 /// Variables of the environment.
 const VARIABLES: &[(&str, &str)] = &[
     ("FLOWTAP_MCP_TOKEN", "The default of --mcp-token, which other users do not see"),
+    ("HTTPS_PROXY, HTTP_PROXY, ALL_PROXY", "Upstream proxies, where --upstream names none"),
+    ("NO_PROXY", "What is reached without them"),
     ("SSL_CERT_FILE", "The roots that servers are verified by, in place of the system's"),
     ("NO_COLOR", "No colour in the terminal where this is not empty"),
+    ("CLICOLOR_FORCE", "Colour where there is no terminal, too"),
 ];
 
 /// Files.
