@@ -23,6 +23,8 @@ pub(crate) fn build() -> &'static Path {
         }
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
         cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+        // Nobody debugs it, and it would be most of a gigabyte.
+        cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
         let status = cargo.status().unwrap();
         assert!(status.success(), "{cargo:?}: {status}");
         let profile = Path::new(env!("CARGO_BIN_EXE_flowtap")).parent().unwrap();
