@@ -416,7 +416,8 @@ pub const OPENAPI_PARAMETERS: usize = 100;
 pub const OPENAPI_MEMBERS: usize = 200;
 /// Bytes of the name of a member or a parameter. Longer ones are data.
 pub const OPENAPI_NAME_BYTES: usize = 128;
-/// Members, items, parameters, bodies and answers of one document: about 50 MiB while it is gathered.
+/// Members, items, parameters, bodies and answers of one document: about 50 MiB while it is
+/// gathered.
 pub const OPENAPI_SCHEMAS: usize = 200_000;
 /// Security schemes of one document, and combinations of them for one operation.
 pub const OPENAPI_SCHEMES: usize = 20;

@@ -269,7 +269,7 @@ fn lists_are_filtered_sorted_and_cut() {
     assert_eq!(ids(&one), ["3:ws_0001"]);
     let fast = list("~bs number", Sort::Duration, false, 3);
     assert_eq!(ids(&fast), ["2:t_0002", "2:t_0001", "t_0002"]);
-    assert!(fast.contains("1 more are not shown") && fast.contains("4 traces"), "{fast}");
+    assert!(fast.contains("1 more is not shown") && fast.contains("4 traces"), "{fast}");
     for sort in [Sort::Time, Sort::Url] {
         let last = list("~bs number", sort, true, 1);
         assert_eq!(ids(&last), ["2:t_0002"]);

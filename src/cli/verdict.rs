@@ -135,8 +135,8 @@ pub(super) fn junit(report: &Report) -> String {
     xml
 }
 
-/// Text in XML 1.0, in content and in attributes with double quotes. [`shown`] has left no character
-/// that XML cannot hold but these two.
+/// Text in XML 1.0, in content and in attributes with double quotes. [`shown`] has left no
+/// character that XML cannot hold but these two.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -152,8 +152,8 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Workflow commands of GitHub Actions: an error annotation for each rule that does not hold, and one
-/// for what could not be looked at.
+/// Workflow commands of GitHub Actions: an error annotation for each rule that does not hold, and
+/// one for what could not be looked at.
 pub(super) fn github(report: &Report) -> String {
     let mut text = String::new();
     for outcome in unmet(report) {

@@ -80,7 +80,7 @@ fn a_check_that_fails_is_the_status_of_a_program_that_does_not() {
     let bad = running.output(&["--fail-on", "~u /text", "--github", "--", "sh", "-c", &script]);
     let told = text(&bad.stderr);
     assert_eq!(bad.status.code(), Some(3), "{told}");
-    assert!(told.contains("flowtap: FAIL  --fail-on '~u /text': 1 of 1 flow match\n"), "{told}");
+    assert!(told.contains("flowtap: FAIL  --fail-on '~u /text': 1 of 1 flow matches\n"), "{told}");
     assert!(told.ends_with("flowtap: 1 of 1 check failed\n"), "{told}");
     let out = text(&bad.stdout);
     assert!(out.starts_with("a text\n::error title=flowtap --fail-on"), "{out}");
