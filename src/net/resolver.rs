@@ -301,7 +301,14 @@ mod tests {
             assert!(receiver.recv_timeout(DEADLINE).unwrap());
         }
         assert_eq!(CALLS.load(Ordering::SeqCst), RESOLVER_THREADS + 2);
-        assert!(lock(&resolver.names).waiting.is_empty());
+        (0..2).for_each(|_| entered.recv_timeout(DEADLINE).unwrap());
+        // When all threads have come to these, none has another name in its hands.
+        for number in 0..RESOLVER_THREADS {
+            ask(&format!("last-{number}"), &stays);
+            entered.recv_timeout(DEADLINE).unwrap();
+        }
+        assert!(lock(&resolver.names).waiting.keys().all(|name| name.starts_with("last-")));
+        (0..RESOLVER_THREADS).for_each(|_| go.send(()).unwrap());
     }
 
     #[test]
