@@ -17,7 +17,7 @@ use flowtap::flow::redact::Redactor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use capture::{Capture, at, exchange, gzip, send, text_body, websocket};
+use capture::{Capture, binary_message, exchange, failed, gzip, send, text_body, websocket};
 
 /// A bundle of two parts: a flow with coded JSON, one with a binary body, a WebSocket, a failure.
 fn bundle() -> (TempDir, PathBuf) {
@@ -37,21 +37,9 @@ fn bundle() -> (TempDir, PathBuf) {
     capture.respond(&mut second, head, b"\x89PNG\0");
     send(&capture, vec![ended(&second)]);
     let mut socket = websocket(900, &["one"]);
-    let binary = WebSocketMessage {
-        flow: FlowId(900),
-        direction: Direction::Receive,
-        opcode: Opcode::Binary,
-        compressed: false,
-        time_us: at(900),
-        payload: b"\xff"[..].into(),
-    };
-    socket.insert(2, FlowEvent::WebSocketMessage(binary));
+    socket.insert(2, binary_message(900));
     send(&capture, socket);
-    let mut failed = exchange(1_000);
-    failed.request.body = text_body("");
-    failed.response = None;
-    failed.error = Some("connection refused".into());
-    send(&capture, vec![ended(&failed)]);
+    send(&capture, vec![failed(1_000)]);
     let (folder, _, summary) = capture.finish_in_place();
     let path = summary.paths[0].clone();
     (folder, path)

@@ -22,7 +22,7 @@ use flowtap::flow::stored::*;
 use flowtap::limits::EXPORT_PARTS;
 use serde_json::{Value, json};
 
-use capture::{Capture, at, exchange, gzip, send, text_body, websocket};
+use capture::{Capture, at, binary_message, exchange, failed, gzip, send, websocket};
 
 /// A stored flow with these heads and bodies; an empty response head stands for none.
 fn stored(request: (&str, &[u8]), response: (&str, &[u8])) -> StoredFlow {
@@ -377,21 +377,9 @@ fn bundle() -> (tempfile::TempDir, std::path::PathBuf) {
     send(&capture, vec![ended(&first)]);
     send(&capture, vec![ended(&exchange(1))]);
     let mut socket = websocket(900, &["one", "two"]);
-    let binary = WebSocketMessage {
-        flow: FlowId(900),
-        direction: Direction::Receive,
-        opcode: Opcode::Binary,
-        compressed: false,
-        time_us: at(900),
-        payload: b"\xff"[..].into(),
-    };
-    socket.insert(3, FlowEvent::WebSocketMessage(binary));
+    socket.insert(3, binary_message(900));
     send(&capture, socket);
-    let mut failed = exchange(1_000);
-    failed.request.body = text_body("");
-    failed.response = None;
-    failed.error = Some("connection refused".into());
-    send(&capture, vec![ended(&failed)]);
+    send(&capture, vec![failed(1_000)]);
     let (folder, listings, summary) = capture.finish_in_place();
     assert_eq!(listings.len(), 2);
     let path = summary.paths[0].clone();

@@ -219,6 +219,27 @@ pub(crate) fn lines(items: &[&str]) -> Value {
     items.iter().copied().collect()
 }
 
+/// A binary message that the server of the WebSocket `id` sent, of one byte that is no text.
+pub(crate) fn binary_message(id: u64) -> FlowEvent {
+    FlowEvent::WebSocketMessage(WebSocketMessage {
+        flow: FlowId(id),
+        direction: Direction::Receive,
+        opcode: Opcode::Binary,
+        compressed: false,
+        time_us: at(id),
+        payload: b"\xff"[..].into(),
+    })
+}
+
+/// An exchange whose server could not be reached.
+pub(crate) fn failed(id: u64) -> FlowEvent {
+    let mut failed = exchange(id);
+    failed.request.body = text_body("");
+    failed.response = None;
+    failed.error = Some("connection refused".into());
+    ended(&failed)
+}
+
 /// A WebSocket connection in which the client sent these texts.
 pub(crate) fn websocket(id: u64, texts: &[&str]) -> Vec<FlowEvent> {
     let flow = FlowId(id);

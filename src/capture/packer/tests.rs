@@ -11,8 +11,8 @@ use crate::capture::bundle::part_path;
 use crate::capture::entry::{SegmentHeader, put_ended};
 use crate::capture::journal::{JournalFolder, SegmentWriter};
 use crate::capture::read::Bundle;
+use crate::capture::writer::tests::request;
 use crate::fault::testing::DEADLINE;
-use crate::flow::record::{Exchange, FlowId, Intervention, Message, Scheme, Timing};
 use crate::limits::PACK_BACKLOG_SEGMENTS;
 use crate::notice::Notices;
 use crate::stats::Stats;
@@ -64,21 +64,8 @@ fn write_segment(path: &Path, part: u32, flows: u64) {
     };
     let mut writer = SegmentWriter::create(path, &header).unwrap();
     for id in 1..=flows {
-        let exchange = Exchange {
-            id: FlowId(id),
-            scheme: Scheme::Http,
-            target: None,
-            client: "127.0.0.1:1".parse().unwrap(),
-            client_tls: None,
-            upstream: None,
-            request: Message { head: "GET / HTTP/1.1\r\n\r\n".into(), ..Message::default() },
-            response: None,
-            timing: Timing::default(),
-            error: None,
-            intervention: Intervention::default(),
-        };
         let mut frame = Vec::new();
-        put_ended(&mut frame, exchange.clone());
+        put_ended(&mut frame, request(id));
         writer.append_made(&frame);
     }
     writer.finish(2).unwrap();

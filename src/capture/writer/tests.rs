@@ -2,10 +2,10 @@ use super::*;
 use crate::capture::entry::ended;
 use crate::flow::record::{Exchange, FlowId, Intervention, Message, Scheme, Timing};
 
-/// An exchange that has ended, all of it in its frame.
-pub(in crate::capture) fn exchange() -> FlowEvent {
-    ended(&Exchange {
-        id: FlowId(1),
+/// A request without an answer.
+pub(in crate::capture) fn request(id: u64) -> Exchange {
+    Exchange {
+        id: FlowId(id),
         scheme: Scheme::Http,
         target: None,
         client: "127.0.0.1:1".parse().unwrap(),
@@ -16,7 +16,12 @@ pub(in crate::capture) fn exchange() -> FlowEvent {
         timing: Timing::default(),
         error: None,
         intervention: Intervention::default(),
-    })
+    }
+}
+
+/// An exchange that has ended, all of it in its frame.
+pub(in crate::capture) fn exchange() -> FlowEvent {
+    ended(&request(1))
 }
 
 /// A writer without a packer, and its folder.
