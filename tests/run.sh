@@ -30,6 +30,8 @@ missing_packages() {
     has certutil || echo libnss3-tools
     has keytool && has java || echo default-jdk-headless
     has wget || echo wget
+    has ruby || echo ruby
+    has go || echo golang-go
     # For the test readme.
     has jq || echo jq
     has ip || echo iproute2

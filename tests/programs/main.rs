@@ -20,6 +20,7 @@ mod process;
 mod python;
 mod report;
 mod run;
+mod run_languages;
 mod run_packages;
 mod run_process;
 mod setting;

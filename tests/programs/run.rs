@@ -82,7 +82,7 @@ impl Running {
 
     /// Runs a program with the URLs of two origins after its words; each has to show up in the
     /// bundle with these queries.
-    fn asks(&self, words: &[&OsStr], queries: &[&str]) -> Vec<u8> {
+    pub(crate) fn asks(&self, words: &[&OsStr], queries: &[&str]) -> Vec<u8> {
         let origins = [self.origin(false), self.origin(true)];
         let urls: Vec<_> = origins.iter().map(|origin| OsStr::new(&origin.url)).collect();
         let printed = self.run(&[words, &urls].concat());
