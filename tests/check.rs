@@ -53,12 +53,28 @@ fn bundle() -> TempDir {
 }
 
 #[test]
+fn a_class_of_statuses_fails_a_check() {
+    let folder = bundle();
+    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~c 2xx"]);
+    assert_eq!(ran.status, Some(3), "{}", ran.stdout);
+    assert!(ran.stdout.contains("t_0001  "), "{}", ran.stdout);
+}
+
+#[test]
+fn a_rule_in_the_words_of_another_language_is_refused() {
+    let folder = bundle();
+    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~c 500 or ~c 200"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    assert!(ran.stderr.contains("write & for and, | for or, ! for not"), "{}", ran.stderr);
+}
+
+#[test]
 fn rules_are_judged_over_all_parts_and_the_status_tells() {
     let folder = bundle();
-    let good = ["capture.zip", "--fail-on", "~c 5..", "--require", "~d a.example & ~c 200"];
+    let good = ["capture.zip", "--fail-on", "~c 5xx", "--require", "~d a.example & ~c 200"];
     let ran = check(folder.path(), &good);
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{}", ran.stdout);
-    let lines = "ok    --fail-on '~c 5..'\nok    --require '~d a.example & ~c 200'\n";
+    let lines = "ok    --fail-on '~c 5xx'\nok    --require '~d a.example & ~c 200'\n";
     assert_eq!(ran.stdout, lines);
 
     let bad =

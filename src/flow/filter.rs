@@ -29,6 +29,7 @@ mod subject;
 pub struct Filter {
     text: String,
     root: Node,
+    operator_word: Option<String>,
 }
 
 /// Why an expression is refused.
@@ -56,7 +57,14 @@ impl Filter {
     /// [`crate::limits`] allows.
     pub fn parse(text: &str) -> Result<Option<Filter>, FilterError> {
         let root = Parser::new(text)?.parse()?;
-        Ok(root.map(|root| Filter { text: text.to_owned(), root }))
+        let filter = |(root, operator_word)| Filter { text: text.to_owned(), root, operator_word };
+        Ok(root.map(filter))
+    }
+
+    /// The first `and`, `or` or `not` that stands without quotes or an operator, as it is written.
+    /// It is looked for in URLs, which hardly anybody means: a rule with it would never speak.
+    pub fn operator_word(&self) -> Option<&str> {
+        self.operator_word.as_deref()
     }
 
     /// The expression as it was written.

@@ -46,7 +46,7 @@ pub(super) const CHECK: CommandText = CommandText {
     name: "check",
     arguments: "[OPTIONS] BUNDLE",
     about: "Fail with exit status 3 when a capture is not as it should be",
-    examples: "  flowtap check capture.zip --fail-on '~c 5..' --fail-on '!~d api.example.com'\n  \
+    examples: "  flowtap check capture.zip --fail-on '~c 5xx' --fail-on '!~d api.example.com'\n  \
                flowtap check capture.zip --require '~m POST & ~u /login & ~c 200' \
                --junit flowtap.xml",
     runs_program: false,

@@ -115,10 +115,27 @@ impl BytesField {
 #[derive(Clone, Debug)]
 pub(super) enum Test {
     Is(Fact),
-    /// `None` for a number that no status has.
-    Status(Option<u32>),
+    Status(Statuses),
     Text(TextField, Regex),
     Bytes(BytesField, bytes::Regex),
+}
+
+/// Statuses that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Statuses {
+    /// One; `None` for a number that no status has.
+    One(Option<u32>),
+    /// All that begin with this digit (RFC 9110 section 15).
+    Class(u32),
+}
+
+impl Statuses {
+    fn have(self, status: u32) -> bool {
+        match self {
+            Statuses::One(one) => one == Some(status),
+            Statuses::Class(digit) => status / 100 == digit,
+        }
+    }
 }
 
 impl Test {
@@ -131,10 +148,10 @@ impl Test {
     pub(super) fn evaluate(&self, flow: &Subject<'_>) -> Option<bool> {
         match self {
             Test::Is(fact) => Some(fact.holds(flow)),
-            Test::Status(code) => {
+            Test::Status(statuses) => {
                 let response = flow.view.response;
                 let status = response.and_then(|response| head::status(response.head));
-                Some(code.is_some() && status == *code)
+                Some(status.is_some_and(|status| statuses.have(status)))
             }
             Test::Text(field, regex) => Some(field.is_match(flow, regex)),
             Test::Bytes(field, regex) => field.is_match(flow, regex),

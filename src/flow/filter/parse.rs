@@ -1,6 +1,6 @@
 //! The parser of filter expressions.
 
-use crate::flow::filter::operator::{BytesField, OPERATORS, Operator, Test, TextField};
+use crate::flow::filter::operator::{BytesField, OPERATORS, Operator, Statuses, Test, TextField};
 use crate::flow::filter::{FilterError, Node};
 use crate::flow::pattern::{PatternError, bytes_regex, text_regex};
 use crate::limits::{FILTER_CHARS, FILTER_NESTING, FILTER_PATTERNS};
@@ -14,6 +14,8 @@ pub(super) struct Parser {
     /// Parentheses that are open.
     depth: usize,
     patterns: usize,
+    /// The first word without quotes that is an operator in other languages.
+    operator_word: Option<String>,
 }
 
 /// A value behind an operator, quotes and their escapes undone.
@@ -36,18 +38,19 @@ impl Parser {
             let reason = format!("an expression has at most {FILTER_CHARS} characters");
             return Err(FilterError { position: FILTER_CHARS, reason });
         }
-        Ok(Parser { chars, at: 0, depth: 0, patterns: 0 })
+        Ok(Parser { chars, at: 0, depth: 0, patterns: 0, operator_word: None })
     }
 
-    /// Parses all of it; `None` when it is blank.
-    pub(super) fn parse(mut self) -> Result<Option<Node>, FilterError> {
+    /// Parses all of it, and gives the first word without quotes that is an operator in other
+    /// languages; `None` when it is blank.
+    pub(super) fn parse(mut self) -> Result<Option<(Node, Option<String>)>, FilterError> {
         self.skip_blanks();
         if self.peek().is_none() {
             return Ok(None);
         }
         let root = self.filter()?;
         match self.peek() {
-            None => Ok(Some(root)),
+            None => Ok(Some((root, self.operator_word))),
             Some(_) => Err(refused(
                 self.at,
                 "this parenthesis closes nothing; in a pattern it must be quoted, as in '\\\\)'",
@@ -132,8 +135,13 @@ impl Parser {
         match self.peek() {
             Some('(') => self.group(),
             Some('~') => self.operator(),
-            _ => {
+            first => {
                 let value = self.value(|| format!("here is expected {OPERAND}"))?;
+                let is_word = !matches!(first, Some('"' | '\''));
+                let is = |word: &str| value.text.eq_ignore_ascii_case(word);
+                if is_word && self.operator_word.is_none() && OPERATOR_WORDS.into_iter().any(is) {
+                    self.operator_word = Some(value.text.clone());
+                }
                 self.text(TextField::Url, &value)
             }
         }
@@ -159,11 +167,7 @@ impl Parser {
     fn operator(&mut self) -> Parsed {
         let start = self.at;
         self.at += 1;
-        let mut name = String::new();
-        while let Some(letter) = self.peek().filter(char::is_ascii_alphabetic) {
-            name.push(letter);
-            self.at += 1;
-        }
+        let name = self.take_while(|letter| letter.is_ascii_alphabetic());
         let known = OPERATORS.iter().find(|(known, _)| *known == name);
         let Some((name, operator)) = known else {
             return Err(refused(start, unknown(&name)));
@@ -182,18 +186,29 @@ impl Parser {
         }
     }
 
+    /// A status, or a class of statuses. What else stands at a number would be looked for in URLs,
+    /// which nobody means.
     fn status(&mut self) -> Parsed {
         self.skip_blanks();
         let start = self.at;
-        let mut digits = String::new();
-        while let Some(digit) = self.peek().filter(char::is_ascii_digit) {
-            digits.push(digit);
+        let digits = self.take_while(|letter| letter.is_ascii_digit());
+        let rest = self.take_while(|letter| is_of_word(letter) && !matches!(letter, '&' | '|'));
+        let number = digits.parse().ok();
+        let statuses = match (digits.len(), rest.to_ascii_lowercase().as_str()) {
+            (1.., "") => Statuses::One(number),
+            (1, "xx" | "..") => Statuses::Class(number.unwrap_or_default()),
+            _ => return Err(refused(start, STATUS)),
+        };
+        Ok(Node::Test(Test::Status(statuses)))
+    }
+
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
+        let mut taken = String::new();
+        while let Some(letter) = self.peek().filter(|letter| wanted(*letter)) {
+            taken.push(letter);
             self.at += 1;
         }
-        if digits.is_empty() {
-            return Err(refused(start, "~c needs a status code, as in ~c 404"));
-        }
-        Ok(Node::Test(Test::Status(digits.parse().ok())))
+        taken
     }
 
     fn pattern_of(&mut self, name: &str) -> Result<Value, FilterError> {
@@ -294,6 +309,11 @@ impl Value {
 fn refused(position: usize, reason: impl Into<String>) -> FilterError {
     FilterError { position, reason: reason.into() }
 }
+
+/// Words that stand between operands elsewhere; here they are looked for in URLs, as all words.
+const OPERATOR_WORDS: [&str; 3] = ["and", "or", "not"];
+
+const STATUS: &str = "~c needs a status code or a class, as in ~c 404 or ~c 5xx";
 
 const OPERAND: &str = "an operator (~u, ~b, …), a pattern for the URL, or ( )";
 

@@ -112,7 +112,8 @@ fn blanks_need_not_stand_between_operators() {
         ("~q~s", "~q ~s"),
         ("~u'a'&b", "~u 'a' & b"),
         ("~c200", "~c 200"),
-        ("~c 200a", "~c 200 a"),
+        ("~c 200|~q", "~c 200 | ~q"),
+        ("~c 5xx&~q", "~c 5.. & ~q"),
         ("~qé", "~q é"),
         ("~q(a b)", "~q ( a b )"),
     ] {
@@ -147,6 +148,12 @@ fn mistakes_are_told_with_their_place_and_what_is_accepted() {
         ("~ALL", 0, "the operators are ~a ~all ~b"),
         ("~c", 2, "~c 404"),
         ("~c x", 3, "~c 404"),
+        ("~c 200a", 3, "~c 5xx"),
+        ("~c 200-299", 3, "~c 5xx"),
+        ("~c 5x", 3, "~c 5xx"),
+        ("~c 5...", 3, "~c 5xx"),
+        ("~c 50x", 3, "~c 5xx"),
+        ("~c é", 3, "~c 404"),
         ("~h", 2, "~h needs a pattern"),
         ("~bq ~s", 4, "~bq needs a pattern"),
         ("~u (a)", 3, "~u needs a pattern"),
@@ -163,7 +170,7 @@ fn mistakes_are_told_with_their_place_and_what_is_accepted() {
         assert!(reason.contains(words), "{text}: {reason}");
     }
     let shown = Filter::parse("~c").unwrap_err().to_string();
-    assert_eq!(shown, "at character 2: ~c needs a status code, as in ~c 404");
+    assert_eq!(shown, "at character 2: ~c needs a status code or a class, as in ~c 404 or ~c 5xx");
 }
 
 #[test]
@@ -310,4 +317,43 @@ fn urls_are_made_of_what_there_is() {
     let head = "GET http://a.example:81/x HTTP/1.1\r\n\r\n";
     let view = view(head, BodyView::NotKept);
     assert_eq!(Subject::new(&view).url(), "http://a.example:81/x");
+}
+
+#[test]
+fn statuses_are_asked_for_one_by_one_and_by_class() {
+    let request = get("a");
+    let answered = |text: &str, status: &str| {
+        let head = format!("HTTP/1.1 {status} X\r\n\r\n").into_bytes();
+        let response = MessageView { head: &head, body: BodyView::NotKept };
+        let flow = FlowView { response: Some(response), ..view(&request, BodyView::NotKept) };
+        filter(text).matches(&flow)
+    };
+    for (text, status, expected) in [
+        ("~c 5xx", "500", true),
+        ("~c 5XX", "599", true),
+        ("~c 5..", "502", true),
+        ("~c 5xx", "499", false),
+        ("~c 5xx", "600", false),
+        ("~c 502", "502", true),
+        ("~c 502", "500", false),
+        ("!~c 2xx", "302", true),
+        ("(~c 4xx)", "404", true),
+    ] {
+        assert_eq!(answered(text, status), expected, "{text} of {status}");
+    }
+    assert!(!filter("~c 5xx").matches(&view(&request, BodyView::NotKept)));
+}
+
+#[test]
+fn operators_of_other_languages_are_told() {
+    for (text, word) in [
+        ("~c 500 or ~c 404", Some("or")),
+        ("not ~c 200", Some("not")),
+        ("(a AND b) or c", Some("AND")),
+        ("~u or", None),
+        ("'or' & \"and\"", None),
+        ("orders & android", None),
+    ] {
+        assert_eq!(filter(text).operator_word(), word, "{text}");
+    }
 }
