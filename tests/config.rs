@@ -101,6 +101,44 @@ fn flags_win_over_the_folder_and_that_over_the_user() {
 }
 
 #[test]
+fn a_default_does_no_harm_to_what_the_command_line_asks_for() {
+    // There is no bundle, which is found out when all options have been taken.
+    for (folder, line, status) in [
+        ("limit = 50\nsort = \"size\"", "inspect x.zip --trace t_0007", 1),
+        ("trace = \"t_0001\"", "inspect x.zip ~q", 1),
+        ("trace = \"t_0001\"\nlimit = 50", "inspect x.zip", 1),
+        ("json = true", "inspect x.zip --curl", 1),
+        ("har = \"capture.har\"", "export x.zip --jsonl -", 1),
+        ("har = \"a.har\"\n[export]\nhtml = \"a.html\"", "export x.zip", 1),
+        ("github = true\njunit = \"x.xml\"", "run --no-mcp -- true", 0),
+        ("fail-on = [\"~all\"]", "run --no-mcp --no-output -- true", 0),
+        ("no-output = true", "run --no-mcp --require ~all -- true", 3),
+        ("port = 0\nmcp-port = 0\n[run]\nno-mcp = true", "run -- true", 0),
+    ] {
+        let output = Place::new(folder, "").run(line);
+        assert_eq!(output.status.code(), Some(status), "{folder}: flowtap {line}: {output:?}");
+    }
+    for (user, folder, line, status) in [
+        ("body = \"request\"", "", "inspect x.zip", 1),
+        ("curl = true", "json = true", "inspect x.zip", 1),
+        ("har = \"a.har\"", "html = \"a.html\"", "export x.zip", 1),
+        ("no-output = true", "require = \"~all\"", "run --no-mcp -- true", 3),
+        ("[ca.export]\npassword = \"secret\"", "", "ca export", 0),
+    ] {
+        let output = Place::new(folder, user).run(line);
+        assert_eq!(output.status.code(), Some(status), "{user}: flowtap {line}: {output:?}");
+    }
+    // A place takes back what a weaker one says of the opposite.
+    let told = Place::new("verbose = 2", "quiet = true").told("");
+    assert_eq!(
+        (&told["values"]["verbose"]["value"], &told["values"]["quiet"]["value"]),
+        (&json!(2), &json!(false))
+    );
+    let words = Place::new("no-output = true\nfail-on = \"~all\"", "").refusal("run -- true");
+    assert!(words.contains("flowtap.toml:"), "{words}");
+}
+
+#[test]
 fn one_file_may_be_named_and_none_be_read() {
     let place = Place::new("port = 2\nnonsense = 1\n", "port = 1\n");
     fs::write(place.work().join("other.toml"), "listen = \"0.0.0.0\"\n").unwrap();

@@ -9,15 +9,13 @@ use crate::error::{Error, Result};
 
 mod folder;
 mod keys;
+mod opposed;
 mod text;
 
 use keys::Key;
 
 /// The name of the file in the working folder.
 pub(super) const FOLDER_FILE: &str = "flowtap.toml";
-/// Flags of which the one, on the command line, takes back what the other says in a file.
-const OPPOSED: &[(Id, Id)] =
-    &[(Id::NoOutput, Id::Output), (Id::NoMcp, Id::McpPort), (Id::Quiet, Id::Verbose)];
 /// Variables that win over files, and lose against flags.
 pub(super) const VARIABLES: &[(Id, &str)] = &[(Id::McpToken, TOKEN_VARIABLE)];
 
@@ -47,6 +45,8 @@ pub(super) struct Given {
     pub(super) arguments: Vec<OsString>,
     /// The files that were looked for, and whether each was there, the weakest first.
     pub(super) files: Vec<(PathBuf, bool)>,
+    /// Flags that have no effect; what files say of them is not read.
+    idle: &'static [Id],
 }
 
 /// Whose a file is, and so how far it is trusted.
@@ -70,7 +70,7 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
         // It asks for another command, which reads the files.
         let given = |(id, value)| Value { id, value, origin: Origin::Flag };
         let values = flags.into_iter().map(given).collect();
-        return Ok(Given { values, arguments, files: Vec::new() });
+        return Ok(Given { values, arguments, files: Vec::new(), idle: &[] });
     }
     let has = |id: Id| command.flags().any(|flag| flag.id == id);
     let (mut sources, mut values) = (Vec::new(), Vec::new());
@@ -88,7 +88,7 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
             _ => values.push(Value { id, value, origin: Origin::Flag }),
         }
     }
-    let (mut layers, mut files) = (Vec::new(), Vec::new());
+    let (mut levels, mut files) = (Vec::new(), Vec::new());
     for (path, owner) in sources {
         let text = text::read(&path, owner)?;
         files.push((path.clone(), text.is_some()));
@@ -97,10 +97,23 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
         if owner == Owner::Folder {
             keys.iter().try_for_each(folder::judge).map_err(|fault| fault.of(&path))?;
         }
-        layers.extend(layers_of(command, &path, &keys));
+        levels.extend(levels_of(command, &path, &keys));
     }
-    let values = stack(layers, values);
-    Ok(Given { values, arguments, files })
+    Ok(settle(command, levels, values, arguments, files))
+}
+
+/// What a command is to be done with, by the levels of files, the weakest first, and the flags and
+/// arguments of the command line.
+fn settle(
+    command: Command,
+    levels: Vec<Vec<Layer>>,
+    flags: Vec<Value>,
+    arguments: Vec<OsString>,
+    files: Vec<(PathBuf, bool)>,
+) -> Given {
+    let values = stack(levels, flags, opposed::said_by(command, arguments.len()));
+    let idle = opposed::idle(command, &values);
+    Given { values, arguments, files, idle }
 }
 
 /// The user's own file, where there is a home.
@@ -122,51 +135,57 @@ struct Layer {
     values: Vec<Value>,
 }
 
-/// What a file says for a command, its general keys before those of the command's own table.
-fn layers_of(command: Command, path: &Path, keys: &[Key]) -> Vec<Layer> {
-    let mut layers = Vec::new();
-    for own in [false, true] {
-        for key in keys.iter().filter(|key| key.command.is_some() == own) {
-            if key.command.is_some_and(|of| of != command) {
-                continue;
-            }
-            let flag = command.flags().find(|flag| flag.long == key.name);
-            // What another command takes by this name may be of another type.
-            let Some(Ok(words)) = flag.map(|flag| key.words(flag)) else { continue };
-            let Some(flag) = flag else { continue };
-            let value = |(value, line): (OsString, usize)| {
-                let origin = Origin::File(path.to_owned(), line);
-                Value { id: flag.id, value, origin }
-            };
-            layers.push(Layer { id: flag.id, values: words.into_iter().map(value).collect() });
-        }
-    }
-    layers
+/// What a file says for a command: its general keys, and the stronger ones of the command's own
+/// table.
+fn levels_of(command: Command, path: &Path, keys: &[Key]) -> [Vec<Layer>; 2] {
+    [None, Some(command)].map(|table| {
+        let keys = keys.iter().filter(|key| key.command == table);
+        keys.filter_map(|key| layer_of(command, path, key)).collect()
+    })
 }
 
-/// The values that are in force: of each flag those of the highest layer, and of `--set` those of
-/// each of its keys.
-fn stack(layers: Vec<Layer>, flags: Vec<Value>) -> Vec<Value> {
+fn layer_of(command: Command, path: &Path, key: &Key) -> Option<Layer> {
+    let flag = command.flags().find(|flag| flag.long == key.name)?;
+    // What another command takes by this name may be of another type.
+    let words = key.words(flag).ok()?;
+    let value = |(value, line): (OsString, usize)| {
+        let origin = Origin::File(path.to_owned(), line);
+        Value { id: flag.id, value, origin }
+    };
+    Some(Layer { id: flag.id, values: words.into_iter().map(value).collect() })
+}
+
+/// The values that are in force: of each flag those of the highest level, and of `--set` those of
+/// each of its keys. `argument` is what the arguments of the command line say beside its flags.
+fn stack(levels: Vec<Vec<Layer>>, flags: Vec<Value>, argument: Option<Id>) -> Vec<Value> {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let by_variable = |id: Id| VARIABLES.iter().any(|(own, name)| *own == id && is_set(name));
     let mut stacked: Vec<Value> = Vec::new();
-    for layer in layers.into_iter().filter(|layer| !by_variable(layer.id)) {
-        // A file in a working folder must not have intercepted what the user's own file excludes.
-        if layer.id != Id::Exclude {
-            beat(&mut stacked, layer.id, &layer.values);
+    for level in levels {
+        // A switch that is off and an empty list say nothing that could exclude anything.
+        let said = level.iter().filter(|layer| !layer.values.is_empty()).map(|layer| layer.id);
+        take_back(&mut stacked, &said.collect::<Vec<_>>());
+        for layer in level.into_iter().filter(|layer| !by_variable(layer.id)) {
+            // A file in a working folder must not have intercepted what the user's own excludes.
+            if layer.id != Id::Exclude {
+                beat(&mut stacked, layer.id, &layer.values);
+            }
+            stacked.extend(layer.values);
         }
-        stacked.extend(layer.values);
     }
-    for id in flags.iter().map(|value| value.id).collect::<Vec<_>>() {
+    let said: Vec<_> = flags.iter().map(|value| value.id).chain(argument).collect();
+    take_back(&mut stacked, &said);
+    for id in said {
         let own: Vec<_> = flags.iter().filter(|value| value.id == id).cloned().collect();
         beat(&mut stacked, id, &own);
-        let opposite = |below: Id| {
-            OPPOSED.iter().any(|(a, b)| (*a, *b) == (id, below) || (*b, *a) == (id, below))
-        };
-        stacked.retain(|below| !opposite(below.id));
     }
     stacked.extend(flags);
     stacked
+}
+
+/// Takes out what these flags of a stronger place exclude.
+fn take_back(stacked: &mut Vec<Value>, said: &[Id]) {
+    stacked.retain(|below| !said.iter().any(|id| opposed::takes_back(*id, below.id)));
 }
 
 /// Takes out what a flag with these values replaces.
@@ -190,10 +209,13 @@ impl Given {
         &self,
         settings: impl Fn(Flags, Vec<OsString>) -> Result<T>,
     ) -> Result<T> {
+        let is_read =
+            |value: &&Value| value.origin == Origin::Flag || !self.idle.contains(&value.id);
+        let values: Vec<_> = self.values.iter().filter(is_read).collect();
         // Those of files stand before those of the command line.
-        let of_files = self.values.iter().filter(|value| value.origin != Origin::Flag).count();
+        let of_files = values.iter().filter(|value| value.origin != Origin::Flag).count();
         let read = |kept: usize| {
-            let kept = self.values.iter().take(kept).chain(self.values.iter().skip(of_files));
+            let kept = values.iter().take(kept).chain(values.iter().skip(of_files));
             let flags = kept.map(|value| (value.id, value.value.clone())).collect();
             settings(flags, self.arguments.clone())
         };
@@ -213,7 +235,7 @@ impl Given {
             let middle = good.midpoint(bad);
             if fails(middle) { bad = middle } else { good = middle }
         }
-        match self.values.get(good).map(|value| (value.id, &value.origin)) {
+        match values.get(good).map(|value| (value.id, &value.origin)) {
             Some((id, Origin::File(path, line))) => {
                 let long = flag(id).map_or("", |flag| flag.long);
                 let words = words.replace(&format!("--{long}"), long);
@@ -243,7 +265,7 @@ mod tests {
         };
         let words = (0..9_999).map(|at| if at % 5_000 == 4_000 { "bad" } else { "good" });
         let values: Vec<_> = words.enumerate().map(value).collect();
-        let given = Given { values, arguments: Vec::new(), files: Vec::new() };
+        let given = Given { values, arguments: Vec::new(), files: Vec::new(), idle: &[] };
         let readings = Cell::new(0);
         let error = given.read(|flags, _| {
             readings.set(readings.get() + 1);
@@ -260,7 +282,7 @@ mod tests {
     fn what_the_command_line_says_is_not_blamed_on_a_file() {
         let of = |origin, word: &str| Value { id: Id::Domain, value: word.into(), origin };
         let values = vec![of(Origin::File("f.toml".into(), 1), "good"), of(Origin::Flag, "bad")];
-        let given = Given { values, arguments: Vec::new(), files: Vec::new() };
+        let given = Given { values, arguments: Vec::new(), files: Vec::new(), idle: &[] };
         let error = given.read(|flags, _| match flags.last() {
             Some((_, word)) if word == "bad" => Err(Error::usage("--domain is bad")),
             _ => Ok(()),

@@ -1,0 +1,64 @@
+//! Flags that exclude one another, and those that have no effect beside or without others: no
+//! default of a file may make a command line fail that is right by itself.
+
+use super::Value;
+use crate::cli::flags::{Command, Id};
+
+/// Groups of which each flag excludes the others.
+const ONE_OF: &[&[Id]] = &[
+    &[Id::NoOutput, Id::Output],
+    &[Id::NoMcp, Id::McpPort],
+    &[Id::Quiet, Id::Verbose],
+    &[Id::Json, Id::Curl],
+    &[Id::Har, Id::JsonLines, Id::OpenApi, Id::Html, Id::Curl],
+];
+/// Flags that exclude each of several which go together. Where `inspect` has a filter as its
+/// argument, that counts as a flag.
+const APART: &[(Id, &[Id])] = &[
+    (Id::NoOutput, &[Id::FailOn, Id::Require]),
+    (Id::Trace, &[Id::Sort, Id::Reverse, Id::Columns, Id::Limit, Id::Filter]),
+];
+/// Flags that go before those which they exclude, so that the other way round nothing is to be
+/// taken back.
+const FIRST: &[(Id, &[Id])] = &[(Id::Body, &[Id::Json, Id::Curl])];
+
+/// Whether a flag takes back what a weaker place says of the other.
+pub(super) fn takes_back(id: Id, below: Id) -> bool {
+    let apart =
+        |one: Id, other: Id| APART.iter().any(|(id, others)| *id == one && others.contains(&other));
+    let in_group = |group: &&[Id]| group.contains(&id) && group.contains(&below);
+    id != below && ONE_OF.iter().any(in_group)
+        || apart(id, below)
+        || apart(below, id)
+        || FIRST.iter().any(|(first, others)| *first == below && others.contains(&id))
+}
+
+/// What the arguments of a command say beside its flags.
+pub(super) fn said_by(command: Command, arguments: usize) -> Option<Id> {
+    // Behind the bundle stands a filter.
+    (command == Command::Inspect && arguments > 1).then_some(Id::Filter)
+}
+
+/// The flags that have no effect on a command by what else is said. On the command line they are
+/// mistakes; in a file they are defaults for other times.
+pub(super) fn idle(command: Command, values: &[Value]) -> &'static [Id] {
+    let last = |id: Id| values.iter().rev().find(|value| value.id == id).map(|it| &it.value);
+    match command {
+        Command::Run if last(Id::FailOn).or(last(Id::Require)).is_none() => {
+            &[Id::Junit, Id::Github]
+        }
+        Command::Inspect => match last(Id::Trace).map(|id| id.to_string_lossy()) {
+            None => &[Id::Body],
+            // The messages of a WebSocket are no body.
+            Some(id) if id.contains("ws_") => &[Id::Sort, Id::Columns, Id::Limit, Id::Body],
+            Some(_) => &[Id::Sort, Id::Columns, Id::Limit],
+        },
+        Command::CaExport if last(Id::Format).is_none_or(|it| it != "p12" && it != "pfx") => {
+            &[Id::Password]
+        }
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests;
