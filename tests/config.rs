@@ -182,6 +182,67 @@ fn what_is_wrong_is_told_with_its_file_and_line() {
 }
 
 #[test]
+fn config_refuses_what_the_command_would_refuse() {
+    for (text, command, words) in [
+        ("\nloops = 0", "", "flowtap.toml:2: loops takes a number"),
+        ("domain = [\"http://x\"]", "", "flowtap.toml:1: the pattern 'http://x'"),
+        ("set = {anticache = \"yes\"}", "proxy", "flowtap.toml:1: set: anticache takes"),
+        ("capture-body-limit = \"5x\"", "mcp", "flowtap.toml:1: capture-body-limit: "),
+        ("quiet = true\nverbose = true", "", "contradict each other"),
+        ("port = 70000", "discover", "flowtap.toml:1: port takes a number"),
+        ("port = 70000", "run", "flowtap.toml:1: port takes a number"),
+        ("port = 70000", "ca", "flowtap.toml:1: port takes a number"),
+        ("sort = \"taste\"", "inspect", "flowtap.toml:1: sort does not know"),
+        ("fail-on = [\"~q\",\n\"~~\"]", "check", "flowtap.toml:2: fail-on: "),
+        ("har = \"a.har\"\nhtml = \"a.html\"", "export", "flowtap.toml:"),
+        ("filter = \"(\"", "export", "flowtap.toml:1: filter: "),
+    ] {
+        let place = Place::new(text, "");
+        for form in ["", " --json"] {
+            let said = place.refusal(&format!("config {command}{form}"));
+            assert!(said.contains(words), "{text}: {said}");
+            assert!(said.contains("flowtap.toml:"), "{text}: {said}");
+        }
+    }
+    let said = Place::new("", "").refusal("config proxy -p 70000");
+    assert!(said.contains("--port takes a number"), "{said}");
+}
+
+#[test]
+fn config_asks_for_nothing_more_and_makes_nothing() {
+    let place = Place::new("port = 1\noutput = \"out.zip\"\n[ca.export]\noutput = \"c.zip\"", "");
+    for command in [
+        "proxy",
+        "run",
+        "mcp",
+        "discover",
+        "inspect",
+        "check",
+        "export",
+        "recover",
+        "ca",
+        "ca install",
+        "ca uninstall",
+        "ca export",
+        "ca check",
+        "config",
+        "completions",
+        "man",
+        "inspect x.zip ~q",
+        "run -- curl http://a.example/",
+        "ca check a.example",
+    ] {
+        let output = place.run(&format!("config {command}"));
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+    let names = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    assert_eq!(names(&place.work()), ["flowtap.toml"]);
+    assert_eq!(names(&place.root.path().join("home")), [".config"]);
+}
+
+#[test]
 fn what_could_harm_is_not_taken_from_the_working_folder() {
     for harmful in [
         "listen = \"0.0.0.0\"",

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::files::{self, Given, Origin, VARIABLES, Value, set_key};
 use super::flags::{self, Command, Flag, Id, Request};
 use super::results;
+use super::settings::{self, Flags};
 use super::words::visible;
 use crate::error::Result;
 
@@ -16,6 +17,10 @@ const MASK: &str = "***";
 
 /// Shows what is in force for the command that the arguments are a line of; for `proxy` if there
 /// are none.
+///
+/// # Errors
+/// When a file or the line says what the command would refuse. What is in force is shown first, if
+/// the files could be read.
 pub(super) fn run(given: &Given) -> Result<()> {
     let mut words = given.arguments.clone();
     if words.is_empty() {
@@ -41,7 +46,40 @@ pub(super) fn run(given: &Given) -> Result<()> {
     };
     let given = files::gather(command, flags, arguments)?;
     let text = if as_json { in_json(command, &given) } else { in_toml(command, &given) };
-    results::print(text.as_bytes())
+    results::print(text.as_bytes())?;
+    given.read(|flags, arguments| {
+        let (flags, arguments) = completed(command, flags, arguments);
+        settings::judge(command, flags, arguments)
+    })
+}
+
+/// A line with what its command needs and nobody has said, which is no fault here.
+fn completed(
+    command: Command,
+    mut flags: Flags,
+    mut arguments: Vec<OsString>,
+) -> (Flags, Vec<OsString>) {
+    let has = |ids: &[Id]| flags.iter().any(|(id, _)| ids.contains(id));
+    let flag = match command {
+        Command::Check if !has(&[Id::FailOn, Id::Require]) => Some((Id::Require, "~all")),
+        Command::Export if !has(&[Id::Har, Id::JsonLines, Id::OpenApi, Id::Html, Id::Curl]) => {
+            Some((Id::Har, "-"))
+        }
+        _ => None,
+    };
+    flags.extend(flag.map(|(id, value)| (id, value.into())));
+    let argument = match command {
+        Command::Run => Some("true"),
+        Command::Inspect | Command::Check | Command::Export | Command::Recover => {
+            Some("capture.zip")
+        }
+        Command::Completions => Some("bash"),
+        _ => None,
+    };
+    if arguments.is_empty() {
+        arguments.extend(argument.map(OsString::from));
+    }
+    (flags, arguments)
 }
 
 /// The flags of the command that a line is of.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread;
 
-use crate::cli::flags::Id;
+use crate::cli::flags::{Command, Id};
 use crate::config::{Config, HostRules, McpConfig, Terminal};
 use crate::error::{Error, Result};
 use crate::flow::filter::{Filter, FilterError};
@@ -36,6 +36,28 @@ pub use shell::shell;
 
 /// Flags with their values, as they came; the value is empty for switches.
 pub(super) type Flags = Vec<(Id, OsString)>;
+
+/// Has a command's settings read, and does no more: nothing is opened, made or started.
+pub(super) fn judge(command: Command, flags: Flags, arguments: Vec<OsString>) -> Result<()> {
+    match command {
+        Command::Proxy => proxy(flags, arguments).map(drop),
+        Command::Run => run(flags, arguments).map(drop),
+        Command::Mcp => mcp(flags, arguments).map(drop),
+        Command::Discover => discover(flags, arguments).map(drop),
+        Command::Inspect => inspect(flags, arguments).map(drop),
+        Command::Check => check(flags, arguments).map(drop),
+        Command::Export => export(flags, arguments).map(drop),
+        Command::Recover => recover(flags, arguments).map(drop),
+        Command::Ca => ca(flags, arguments).map(drop),
+        Command::CaInstall => ca_install(flags, arguments).map(drop),
+        Command::CaUninstall => ca_uninstall(flags, arguments).map(drop),
+        Command::CaExport => ca_export(flags, arguments).map(drop),
+        Command::CaCheck => ca_check(flags, arguments).map(drop),
+        Command::Completions => shell(arguments).map(drop),
+        Command::Man => none_left("man", &arguments),
+        Command::Config => Ok(()),
+    }
+}
 
 /// The settings of `proxy`.
 pub fn proxy(flags: Flags, arguments: Vec<OsString>) -> Result<Config> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::{Given, Origin, Value, keys, levels_of, settle};
 use crate::cli::flags::{Command, Flag, Id, Request, parse};
-use crate::cli::settings::{self, Flags};
+use crate::cli::settings;
 use crate::error::Result;
 
 /// The commands that take defaults, with the arguments that make a line of each right.
@@ -88,27 +88,7 @@ fn given(command: Command, files: &[&str], line: &str) -> Given {
 }
 
 fn is_right(command: Command, files: &[&str], line: &str) -> Result<()> {
-    given(command, files, line).read(|flags, arguments| judge(command, flags, arguments))
-}
-
-/// Reads what a command is told.
-fn judge(command: Command, flags: Flags, arguments: Vec<OsString>) -> Result<()> {
-    match command {
-        Command::Proxy => settings::proxy(flags, arguments).map(drop),
-        Command::Run => settings::run(flags, arguments).map(drop),
-        Command::Mcp => settings::mcp(flags, arguments).map(drop),
-        Command::Discover => settings::discover(flags, arguments).map(drop),
-        Command::Inspect => settings::inspect(flags, arguments).map(drop),
-        Command::Check => settings::check(flags, arguments).map(drop),
-        Command::Export => settings::export(flags, arguments).map(drop),
-        Command::Recover => settings::recover(flags, arguments).map(drop),
-        Command::Ca => settings::ca(flags, arguments).map(drop),
-        Command::CaInstall => settings::ca_install(flags, arguments).map(drop),
-        Command::CaUninstall => settings::ca_uninstall(flags, arguments).map(drop),
-        Command::CaExport => settings::ca_export(flags, arguments).map(drop),
-        Command::CaCheck => settings::ca_check(flags, arguments).map(drop),
-        Command::Config | Command::Completions | Command::Man => panic!("{command:?}"),
-    }
+    given(command, files, line).read(|flags, arguments| settings::judge(command, flags, arguments))
 }
 
 /// The lines of a command that are right by themselves, with up to one more flag, or with two
