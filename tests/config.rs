@@ -113,6 +113,8 @@ fn a_default_does_no_harm_to_what_the_command_line_asks_for() {
         ("github = true\njunit = \"x.xml\"", "run --no-mcp -- true", 0),
         ("fail-on = [\"~all\"]", "run --no-mcp --no-output -- true", 0),
         ("no-output = true", "run --no-mcp --require ~all -- true", 3),
+        ("port = 0", "ca --qr", 0),
+        ("[ca]\nport = 0", "ca --qr", 2),
         ("port = 0\nmcp-port = 0\n[run]\nno-mcp = true", "run -- true", 0),
     ] {
         let output = Place::new(folder, "").run(line);
@@ -124,6 +126,7 @@ fn a_default_does_no_harm_to_what_the_command_line_asks_for() {
         ("har = \"a.har\"", "html = \"a.html\"", "export x.zip", 1),
         ("no-output = true", "require = \"~all\"", "run --no-mcp -- true", 3),
         ("[ca.export]\npassword = \"secret\"", "", "ca export", 0),
+        ("ca = \"missing.pem\"", "", "ca --confdir own", 0),
     ] {
         let output = Place::new(folder, user).run(line);
         assert_eq!(output.status.code(), Some(status), "{user}: flowtap {line}: {output:?}");

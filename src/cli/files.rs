@@ -148,6 +148,10 @@ fn layer_of(command: Command, path: &Path, key: &Key) -> Option<Layer> {
     let flag = command.flags().find(|flag| flag.long == key.name)?;
     // What another command takes by this name may be of another type.
     let words = key.words(flag).ok()?;
+    let is_meant = |value: &OsString| opposed::is_meant(command, flag.id, value);
+    if key.command.is_none() && !words.iter().all(|(value, _)| is_meant(value)) {
+        return None;
+    }
     let value = |(value, line): (OsString, usize)| {
         let origin = Origin::File(path.to_owned(), line);
         Value { id: flag.id, value, origin }

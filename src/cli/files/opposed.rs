@@ -1,6 +1,8 @@
 //! Flags that exclude one another, and those that have no effect beside or without others: no
 //! default of a file may make a command line fail that is right by itself.
 
+use std::ffi::OsStr;
+
 use super::Value;
 use crate::cli::flags::{Command, Id};
 
@@ -20,7 +22,7 @@ const APART: &[(Id, &[Id])] = &[
 ];
 /// Flags that go before those which they exclude, so that the other way round nothing is to be
 /// taken back.
-const FIRST: &[(Id, &[Id])] = &[(Id::Body, &[Id::Json, Id::Curl])];
+const FIRST: &[(Id, &[Id])] = &[(Id::Body, &[Id::Json, Id::Curl]), (Id::Ca, &[Id::Confdir])];
 
 /// Whether a flag takes back what a weaker place says of the other.
 pub(super) fn takes_back(id: Id, below: Id) -> bool {
@@ -58,6 +60,13 @@ pub(super) fn idle(command: Command, values: &[Value]) -> &'static [Id] {
         }
         _ => &[],
     }
+}
+
+/// Whether a value at the top of a file can be meant for a command. One of the same name that
+/// another command takes may be none here.
+pub(super) fn is_meant(command: Command, id: Id, value: &OsStr) -> bool {
+    // A proxy picks a free port then; here it is the port of a proxy that runs.
+    !(command == Command::Ca && id == Id::Port && value == "0")
 }
 
 #[cfg(test)]

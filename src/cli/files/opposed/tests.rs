@@ -29,7 +29,7 @@ const LINES: &[(Command, &[&str])] = &[
 fn samples(flag: &Flag) -> &'static [&'static str] {
     match flag.id {
         _ if flag.value.is_empty() => &[""],
-        Id::Port => &["8081"],
+        Id::Port => &["0", "8081"],
         Id::McpPort => &["0", "9012"],
         Id::Listen => &["127.0.0.2"],
         Id::Domain | Id::Exclude => &["a.example"],
