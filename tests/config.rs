@@ -127,6 +127,7 @@ fn a_default_does_no_harm_to_what_the_command_line_asks_for() {
         ("no-output = true", "require = \"~all\"", "run --no-mcp -- true", 3),
         ("[ca.export]\npassword = \"secret\"", "", "ca export", 0),
         ("ca = \"missing.pem\"", "", "ca --confdir own", 0),
+        ("[run]\nbrowser = true", "", "run --no-mcp -- /bin/true", 0),
     ] {
         let output = Place::new(folder, user).run(line);
         assert_eq!(output.status.code(), Some(status), "{user}: flowtap {line}: {output:?}");

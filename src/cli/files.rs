@@ -46,7 +46,7 @@ pub(super) struct Given {
     /// The files that were looked for, and whether each was there, the weakest first.
     pub(super) files: Vec<(PathBuf, bool)>,
     /// Flags that have no effect; what files say of them is not read.
-    idle: &'static [Id],
+    idle: Vec<Id>,
 }
 
 /// Whose a file is, and so how far it is trusted.
@@ -70,7 +70,7 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
         // It asks for another command, which reads the files.
         let given = |(id, value)| Value { id, value, origin: Origin::Flag };
         let values = flags.into_iter().map(given).collect();
-        return Ok(Given { values, arguments, files: Vec::new(), idle: &[] });
+        return Ok(Given { values, arguments, files: Vec::new(), idle: Vec::new() });
     }
     let has = |id: Id| command.flags().any(|flag| flag.id == id);
     let (mut sources, mut values) = (Vec::new(), Vec::new());
@@ -112,7 +112,7 @@ fn settle(
     files: Vec<(PathBuf, bool)>,
 ) -> Given {
     let values = stack(levels, flags, opposed::said_by(command, arguments.len()));
-    let idle = opposed::idle(command, &values);
+    let idle = opposed::idle(command, &values, &arguments);
     Given { values, arguments, files, idle }
 }
 
@@ -269,7 +269,7 @@ mod tests {
         };
         let words = (0..9_999).map(|at| if at % 5_000 == 4_000 { "bad" } else { "good" });
         let values: Vec<_> = words.enumerate().map(value).collect();
-        let given = Given { values, arguments: Vec::new(), files: Vec::new(), idle: &[] };
+        let given = Given { values, arguments: Vec::new(), files: Vec::new(), idle: Vec::new() };
         let readings = Cell::new(0);
         let error = given.read(|flags, _| {
             readings.set(readings.get() + 1);
@@ -286,7 +286,7 @@ mod tests {
     fn what_the_command_line_says_is_not_blamed_on_a_file() {
         let of = |origin, word: &str| Value { id: Id::Domain, value: word.into(), origin };
         let values = vec![of(Origin::File("f.toml".into(), 1), "good"), of(Origin::Flag, "bad")];
-        let given = Given { values, arguments: Vec::new(), files: Vec::new(), idle: &[] };
+        let given = Given { values, arguments: Vec::new(), files: Vec::new(), idle: Vec::new() };
         let error = given.read(|flags, _| match flags.last() {
             Some((_, word)) if word == "bad" => Err(Error::usage("--domain is bad")),
             _ => Ok(()),

@@ -70,6 +70,11 @@ pub(super) fn run(settings: &Run) -> Result<u8> {
     Ok(status)
 }
 
+/// Whether the arguments of `run` begin with a program that is there and is no browser.
+pub(super) fn names_program(arguments: &[OsString]) -> bool {
+    Wanted::program(arguments).is_ok() && !arguments.first().is_some_and(|it| browser::is_named(it))
+}
+
 /// Checks what was captured, where there are rules.
 ///
 /// # Errors

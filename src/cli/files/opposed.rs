@@ -1,10 +1,11 @@
 //! Flags that exclude one another, and those that have no effect beside or without others: no
 //! default of a file may make a command line fail that is right by itself.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use super::Value;
 use crate::cli::flags::{Command, Id};
+use crate::cli::run;
 
 /// Groups of which each flag excludes the others.
 const ONE_OF: &[&[Id]] = &[
@@ -43,7 +44,17 @@ pub(super) fn said_by(command: Command, arguments: usize) -> Option<Id> {
 
 /// The flags that have no effect on a command by what else is said. On the command line they are
 /// mistakes; in a file they are defaults for other times.
-pub(super) fn idle(command: Command, values: &[Value]) -> &'static [Id] {
+pub(super) fn idle(command: Command, values: &[Value], arguments: &[OsString]) -> Vec<Id> {
+    let mut idle = beside(command, values).to_vec();
+    let is_browser = values.iter().any(|value| value.id == Id::Browser);
+    if is_browser && run::names_program(arguments) {
+        idle.push(Id::Browser);
+    }
+    idle
+}
+
+/// Those that have no effect by what other flags say.
+fn beside(command: Command, values: &[Value]) -> &'static [Id] {
     let last = |id: Id| values.iter().rev().find(|value| value.id == id).map(|it| &it.value);
     match command {
         Command::Run if last(Id::FailOn).or(last(Id::Require)).is_none() => {

@@ -195,6 +195,13 @@ impl Browser {
     }
 }
 
+/// Whether a word is what a browser is called, or the path of one.
+pub(super) fn is_named(word: &OsStr) -> bool {
+    let name = Path::new(word).file_name().unwrap_or(word);
+    let is_called = |place: &&str| Path::new(place).file_name() == Some(name);
+    BROWSERS.iter().any(|(asked, places)| name == *asked || places.iter().any(is_called))
+}
+
 /// What to do where a browser is not found.
 const HELP: &str = "install Chromium, Chrome, Edge, Brave or Firefox, or give the path of one \
     after --browser";

@@ -193,3 +193,18 @@ fn what_is_wrong_by_itself_stays_wrong() {
     let one = form(&["json = true", "trace = \"t_0001\"\nlimit = 5"], "inspect x.zip");
     assert_eq!((one.trace.as_deref(), one.form), (Some("t_0001"), settings::InspectForm::Json));
 }
+
+#[test]
+fn a_program_is_run_where_a_browser_is_the_default() {
+    let browser = "browser = true";
+    for (line, is_browser) in [
+        ("run", true),
+        ("run https://a.example/", true),
+        ("run chromium https://a.example/", true),
+        ("run /bin/sh -c true", false),
+        ("run --browser /bin/sh", true),
+    ] {
+        let run = given(Command::Run, &[browser], line).read(settings::run).unwrap();
+        assert_eq!(run.browser, is_browser, "{line}");
+    }
+}
