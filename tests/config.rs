@@ -345,6 +345,14 @@ fn what_stands_in_a_file_cannot_drive_the_terminal() {
 }
 
 #[test]
+fn where_captures_go_is_not_where_a_certificate_goes() {
+    let place = Place::new("output = \"capture.zip\"\n", "");
+    let output = place.run("ca export --confdir own");
+    assert!(output.stdout.starts_with(b"-----BEGIN CERTIFICATE-----"), "{output:?}");
+    assert!(!place.work().join("capture.zip").exists());
+}
+
+#[test]
 fn what_is_shown_can_be_read_again() {
     let place = Place::new("port = 3\ndomain = [\"a\", \"*.b\"]\nno-mcp = true\n", "");
     let shown = place.run("config");

@@ -76,8 +76,13 @@ fn beside(command: Command, values: &[Value]) -> &'static [Id] {
 /// Whether a value at the top of a file can be meant for a command. One of the same name that
 /// another command takes may be none here.
 pub(super) fn is_meant(command: Command, id: Id, value: &OsStr) -> bool {
-    // A proxy picks a free port then; here it is the port of a proxy that runs.
-    !(command == Command::Ca && id == Id::Port && value == "0")
+    match (command, id) {
+        // A proxy picks a free port then; here it is the port of a proxy that runs.
+        (Command::Ca, Id::Port) => value != "0",
+        // It is where captures go, and what these write would take the place of one.
+        (Command::CaExport | Command::Recover, Id::Output) => false,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
