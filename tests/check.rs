@@ -162,6 +162,61 @@ fn what_cannot_be_checked_is_no_success() {
 }
 
 #[test]
+fn a_bundle_that_cannot_be_read_is_told_of_in_every_report() {
+    let folder = bundle();
+    let whole = fs::read(folder.path().join("capture.zip")).unwrap();
+    fs::write(folder.path().join("broken##[x].zip"), &whole[..whole.len() / 2]).unwrap();
+    let report = folder.path().join("st.xml");
+    for (file, shown) in [("broken##[x].zip", "broken#\\x23[x].zip"), ("no&.zip", "no&amp;.zip")] {
+        let good = ["capture.zip", "--fail-on", "~c 599", "--junit", "st.xml"];
+        assert_eq!(check(folder.path(), &good).status, Some(0));
+        assert!(fs::read_to_string(&report).unwrap().contains("errors=\"0\""));
+
+        let bad = [&[file], &good[1..], &["--github"]].concat();
+        let ran = check(folder.path(), &bad);
+        assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with(&format!("flowtap: cannot read {file}: ")),
+            "{}",
+            ran.stderr
+        );
+        let annotation = "::error title=flowtap check::not all could be checked%0Acannot read ";
+        assert!(ran.stdout.starts_with(annotation), "{}", ran.stdout);
+        assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+        let xml = fs::read_to_string(&report).unwrap();
+        assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"1\""), "{xml}");
+        assert_eq!(xml.matches("<error ").count(), 1, "{xml}");
+        assert!(xml.contains(&format!(">cannot read {shown}: ")), "{xml}");
+    }
+    let unwritten = ["no.zip", "--fail-on", "~e", "--junit", "nowhere/st.xml"];
+    let ran = check(folder.path(), &unwritten);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    let both =
+        ran.stderr.contains("read no.zip: ") && ran.stderr.contains("write nowhere/st.xml: ");
+    assert!(both, "{}", ran.stderr);
+}
+
+#[test]
+fn no_report_takes_the_place_of_a_part_of_what_cannot_be_read() {
+    let folder = bundle();
+    let first = folder.path().join("capture.zip");
+    let cut = fs::read(&first).unwrap()[..9].to_vec();
+    let second = fs::read(folder.path().join("capture-0002.zip")).unwrap();
+    fs::write(&first, &cut).unwrap();
+    std::os::unix::fs::symlink("capture-0002.zip", folder.path().join("link.xml")).unwrap();
+    let here = folder.path().join("capture-0002.zip");
+    for file in ["capture.zip", "./capture.zip", "link.xml", here.to_str().unwrap()] {
+        let ran = check(folder.path(), &["capture.zip", "--fail-on", "~e", "--junit", file]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{file}: {}", ran.stderr);
+        assert!(ran.stderr.contains("would replace the bundle itself"), "{}", ran.stderr);
+    }
+    assert!(fs::read(&first).unwrap() == cut && fs::read(&here).unwrap() == second);
+    let ran = check(folder.path(), &["no.zip", "--fail-on", "~e", "--junit", "no.zip"]);
+    assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+    assert!(!folder.path().join("no.zip").exists());
+}
+
+#[test]
 fn no_report_takes_the_place_of_a_part() {
     let folder = bundle();
     for part in ["capture.zip", "capture-0002.zip"] {
@@ -259,6 +314,9 @@ fn a_result_that_nobody_can_read_is_a_failure() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
     command.current_dir(folder.path()).args(["check", "capture.zip", "--require", "~s"]);
+    command.args(["--github", "--junit", "st.xml"]);
     let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+    let xml = fs::read_to_string(folder.path().join("st.xml")).unwrap();
+    assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"0\""), "{xml}");
 }

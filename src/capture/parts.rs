@@ -200,6 +200,27 @@ impl Parts {
     }
 }
 
+/// Whether a file is the first part of a capture, or has the name of a further one beside it. For
+/// where the first cannot be opened, and nobody can tell.
+pub(crate) fn may_be_of(first: &Path, file: &Path) -> bool {
+    let (first, file) = (whole_path(first), whole_path(file));
+    let is_beside = file.parent() == first.parent();
+    let name = file.file_name().filter(|_| is_beside);
+    file == first || name.is_some_and(|name| part_number(&first, name).is_some())
+}
+
+/// A path without links, as far as there is something.
+fn whole_path(path: &Path) -> PathBuf {
+    if let Ok(whole) = path.canonicalize() {
+        return whole;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match (folder.unwrap_or(Path::new(".")).canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
 /// Whether a bundle is this part of this capture.
 fn is_part(manifest: &Manifest, series: &str, number: u32) -> bool {
     read::is_part(manifest) && manifest.series_id == series && manifest.part_number == number

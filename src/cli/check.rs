@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::capture::check::{Report, check};
 use crate::capture::export::write_whole;
-use crate::capture::parts::Parts;
+use crate::capture::parts::{Parts, may_be_of};
 use crate::cli::results;
 use crate::cli::settings::{Check, Reports};
 use crate::cli::verdict;
@@ -21,23 +21,62 @@ use crate::notice::count;
 /// cannot be written.
 pub(super) fn run(settings: &Check) -> Result<()> {
     let report = judge(&settings.bundle, &settings.reports)?;
-    results::print(verdict::text(&report).as_bytes())?;
-    conclude(&report, &settings.reports, &mut |line| {
+    let printed = results::print(verdict::text(&report).as_bytes());
+    let concluded = conclude(&report, &settings.reports, &mut |line| {
         // There is nobody else to tell when standard error is closed.
         let _ = writeln!(std::io::stderr(), "{line}");
-    })
+    });
+    printed.and(concluded)
 }
 
-/// Checks a bundle without printing anything. Refuses a report that would take its place.
+/// Checks a bundle without printing anything, unless it cannot be checked: the reports that are
+/// wanted tell of that. Refuses a report that would take the bundle's place.
+///
+/// # Errors
+/// When the bundle cannot be read.
 pub(super) fn judge(bundle: &Path, reports: &Reports) -> Result<Report> {
     if let Some(file) = &reports.junit
-        && Parts::open(bundle)?.has(file)
+        && Parts::open(bundle).is_ok_and(|parts| parts.has(file))
     {
-        let file = file.display();
-        return Err(Error::usage(format!("--junit {file} would replace the bundle itself")));
+        return Err(replacing(file));
     }
     let redactor = if reports.redact { Redactor::default() } else { Redactor::off() };
-    check(bundle, &reports.rules, &redactor)
+    check(bundle, &reports.rules, &redactor).map_err(|error| unjudged(error, bundle, reports))
+}
+
+/// Writes the reports that are wanted where an error keeps the bundle from being checked: those of
+/// an earlier check would be taken for what came of this one. Gives back the error, with what kept
+/// a report from being written. After a usage error nothing is written.
+pub(super) fn unjudged(error: Error, bundle: &Path, reports: &Reports) -> Error {
+    if error.is_usage() {
+        return error;
+    }
+    if let Some(file) = reports.junit.as_ref().filter(|file| may_be_of(bundle, file)) {
+        return replacing(file);
+    }
+    let report = Report { missing: vec![error.to_string()], ..Report::default() };
+    match write(&report, reports) {
+        Ok(()) => error,
+        Err(other) => Error::new(format!("{error}; {other}")),
+    }
+}
+
+fn replacing(junit: &Path) -> Error {
+    Error::usage(format!("--junit {} would replace the bundle itself", junit.display()))
+}
+
+/// Writes the reports that are wanted. One that cannot be written keeps no other from being.
+fn write(report: &Report, reports: &Reports) -> Result<()> {
+    let written = reports.junit.as_ref().map_or(Ok(()), |file| {
+        let failed = |error| Error::new(format!("cannot write {}: {error}", file.display()));
+        let xml = verdict::junit(report);
+        write_whole(file, |out| out.write_all(xml.as_bytes()).map_err(failed))
+    });
+    let printed = match reports.github {
+        true => results::print(verdict::github(report).as_bytes()),
+        false => Ok(()),
+    };
+    written.and(printed)
 }
 
 /// Writes the reports that are wanted, and gives the verdict. `warn` takes what else is to be said.
@@ -46,14 +85,7 @@ pub(super) fn conclude(
     reports: &Reports,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    if reports.github {
-        results::print(verdict::github(report).as_bytes())?;
-    }
-    if let Some(file) = &reports.junit {
-        let failed = |error| Error::new(format!("cannot write {}: {error}", file.display()));
-        let xml = verdict::junit(report);
-        write_whole(file, |out| out.write_all(xml.as_bytes()).map_err(failed))?;
-    }
+    write(report, reports)?;
     if report.cut > 0 {
         warn(&format!(
             "warning: {} could be looked at in part only: bodies or messages were cut, left out or \

@@ -15,7 +15,7 @@ use crate::cli::running::Stop;
 use crate::cli::settings::Run;
 use crate::cli::status::Status;
 use crate::cli::verdict;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::server::Bound;
 use crate::stats::Stats;
 
@@ -39,12 +39,17 @@ const CAPTURE_FAILED: u8 = 1;
 /// # Errors
 /// When something keeps the capture from starting; the program is not started then.
 pub(super) fn run(settings: &Run) -> Result<u8> {
+    captured(settings).map_err(|error| unchecked(settings, error))
+}
+
+fn captured(settings: &Run) -> Result<u8> {
     // What cannot be started must not replace an older bundle by an empty one.
     let wanted = match settings.browser {
         true => Wanted::Browser(Browser::find(&settings.command)?),
         false => match Wanted::program(&settings.command) {
             Ok(wanted) => wanted,
             Err(unusable) => {
+                let unusable = unstarted(settings, unusable);
                 last_words(format!("flowtap: {}\n", unusable.reason));
                 return Ok(unusable.status);
             }
@@ -62,9 +67,13 @@ pub(super) fn run(settings: &Run) -> Result<u8> {
     let mut captured = proxy::capture(bound, &settings.config, &mut running)?;
     let Running { folder, started, .. } = running;
     // It goes on without the proxy where that has failed.
-    let ended = started.map(Program::wait);
+    let ended = started.map(Program::wait).map_err(|unusable| unstarted(settings, unusable));
     drop(folder);
-    let told = captured.tell(settings.quiet).and_then(|()| check(settings, &mut captured.status));
+    let told = match (captured.tell(settings.quiet), &ended) {
+        (Ok(()), Ok(_)) => check(settings, &mut captured.status),
+        (Err(error), Ok(_)) => Err(unchecked(settings, error)),
+        (told, Err(_)) => told,
+    };
     let status = conclude(ended, told, &mut captured.status);
     captured.status.end();
     Ok(status)
@@ -89,6 +98,20 @@ fn check(settings: &Run, status: &mut Status) -> Result<()> {
         verdict::text(&report).lines().for_each(|line| status.line(line));
     }
     check::conclude(&report, &settings.reports, &mut |line| status.line(line))
+}
+
+/// Has the reports that are wanted tell of an error that kept the capture from being checked.
+fn unchecked(settings: &Run, error: Error) -> Error {
+    match settings.config.output.as_ref().filter(|_| !settings.reports.rules.is_empty()) {
+        Some(output) => check::unjudged(error, output, &settings.reports),
+        None => error,
+    }
+}
+
+/// The same of a program that cannot be started, without which there is nothing to check.
+fn unstarted(settings: &Run, unusable: Unusable) -> Unusable {
+    let reason = unchecked(settings, Error::new(unusable.reason)).to_string();
+    Unusable { reason, ..unusable }
 }
 
 /// The exit status, from how the program and the capture have ended, and what a check said of it.

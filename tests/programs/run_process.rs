@@ -90,6 +90,42 @@ fn a_check_that_fails_is_the_status_of_a_program_that_does_not() {
 }
 
 #[test]
+fn a_capture_that_cannot_be_checked_leaves_no_report_of_an_earlier_one() {
+    let running = Running::new();
+    let xml = running.path().join("st.xml");
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port().to_string();
+    let no_program = running.path().join("no-program");
+    fs::write(&no_program, b"\x7fELF and no more").unwrap();
+    fs::set_permissions(&no_program, PermissionsExt::from_mode(0o755)).unwrap();
+    let lost = "rm -r out; echo >out";
+    for (words, status, why) in [
+        (&["--", "sh", "-c", lost][..], 1, "out"),
+        (&["-p", &port, "--", "true"], 1, "is in use"),
+        (&["--", "no-such-program"], 127, "no folder of PATH has it"),
+        (&["--", "./no-program"], 126, "cannot run ./no-program"),
+    ] {
+        let _ = fs::remove_file(running.path().join("out"));
+        let _ = fs::remove_dir_all(running.path().join("out"));
+        fs::create_dir(running.path().join("out")).unwrap();
+        fs::write(&xml, "all is well").unwrap();
+        let rule = ["-o", "out/x.zip", "--fail-on", "~e", "--junit", "st.xml", "--github"];
+        let output = running.output(&[&rule, words].concat());
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {told}");
+        let out = text(&output.stdout);
+        assert!(out.starts_with("::error title=flowtap check::not all"), "{words:?}: {out}{told}");
+        let report = fs::read_to_string(&xml).unwrap();
+        assert!(report.contains("errors=\"1\"") && report.contains(why), "{words:?}: {report}");
+    }
+    // What was called wrongly was not done.
+    fs::write(&xml, "all is well").unwrap();
+    let output = running.output(&["--fail-on", "~e", "--junit", "st.xml", "-p", "x", "--", "true"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(fs::read_to_string(&xml).unwrap(), "all is well");
+}
+
+#[test]
 fn the_streams_are_those_of_the_program() {
     let running = Running::new();
     let origin = running.origin(true);
