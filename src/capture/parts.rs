@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::bundle::part_path;
 use crate::capture::flow::{Bodies, Flow, of_trace, of_websocket};
 use crate::capture::read::{self, Bundle, Manifest};
+use crate::capture::remains::instead_of_bundle;
 use crate::error::{Error, Result};
 use crate::limits::EXPORT_PARTS;
 
@@ -39,9 +40,12 @@ impl Parts {
     /// stand beside it come with it.
     ///
     /// # Errors
-    /// When it cannot be read, or is no bundle.
+    /// When it cannot be read, or is no bundle; with the way to one while its capture goes on.
     pub(crate) fn open(first: &Path) -> Result<Self> {
-        let opened = Bundle::open(first)?;
+        let opened = Bundle::open(first).map_err(|error| match instead_of_bundle(first) {
+            Some(way) => Error::new(format!("{error}; {way}")),
+            None => error,
+        })?;
         let mut parts = Parts {
             paths: vec![first.to_owned()],
             open: vec![(0, opened)],

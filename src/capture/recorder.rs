@@ -17,6 +17,7 @@ use crate::capture::pace::Traffic;
 use crate::capture::packer::{self, Packed, Shared};
 use crate::capture::place::Places;
 use crate::capture::queue::{FlowReceiver, Received};
+use crate::capture::remains::what_recovers;
 use crate::capture::writer::{Writer, Written};
 use crate::error::{Error, Result};
 use crate::fault;
@@ -97,10 +98,9 @@ impl Recorder {
         let (folder, unfinished) = JournalFolder::create(&output).map_err(refused)?;
         for path in unfinished {
             notices.give(Notice::Warning(format!(
-                "an unfinished capture is in {}; it stays untouched, and this makes a bundle of \
-                 it: flowtap recover {}",
+                "an unfinished capture is in {}; it stays untouched, and {}",
                 path.display(),
-                quoted(&output)
+                what_recovers(&output)
             )));
         }
         let shared = Arc::new(Shared::default());
@@ -140,16 +140,6 @@ pub fn check_output(output: &Path) -> Result<()> {
     match output.file_name().is_none() || (output.exists() && !output.is_file()) {
         true => Err(refusal(output, &io::Error::other("it is not a regular file"))),
         false => Ok(()),
-    }
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(&byte);
-    match text.bytes().all(is_plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::capture::journal::{JournalFolder, journals, output_of, placed_name};
+use crate::capture::journal::{JournalFolder, is_live, journals, output_of, placed_name};
 use crate::capture::packing::{Beginning, beginning};
 use crate::flow::record::{FlowId, Side};
 use crate::limits::RECOVERED_PARTS;
@@ -118,6 +118,48 @@ pub(super) fn keeper(output: &Path, own: &Path, series: &str, part: u32) -> Opti
     };
     let journal = journals(output).find(|it| it != own && is_of_series(it))?;
     Some(journal.join(placed_name(part)))
+}
+
+/// What to do where there is no bundle because its capture has not ended, or where the folder of a
+/// journal was named in the place of a bundle; `None` of all other files.
+pub(super) fn instead_of_bundle(path: &Path) -> Option<String> {
+    const LIVES: &str = "its capture is still running, or is being recovered: the bundle is there \
+                         when the flowtap that writes it has ended";
+    if path.is_dir() {
+        return is_journal(path).then(|| match is_live(path) {
+            true => format!("it is the journal of a bundle; {LIVES}"),
+            false => {
+                let recovering = what_recovers(&output_of(path).unwrap_or(path.to_owned()));
+                format!("it is the journal of an unfinished capture, and {recovering}")
+            }
+        });
+    }
+    if path.symlink_metadata().is_ok() {
+        return None;
+    }
+    let found: Vec<_> = journals(path).collect();
+    match found.iter().any(|journal| is_live(journal)) {
+        true => Some(LIVES.to_owned()),
+        false => found.first().map(|journal| {
+            let (journal, recovering) = (journal.display(), what_recovers(path));
+            format!("an unfinished capture is in {journal}, and {recovering}")
+        }),
+    }
+}
+
+/// The command for an unfinished capture, in words. `file` is its output or its journal.
+pub(super) fn what_recovers(file: &Path) -> String {
+    format!("this makes a bundle of it: flowtap recover {}", quoted(file))
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(&byte);
+    match text.bytes().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 #[cfg(test)]

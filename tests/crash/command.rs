@@ -27,10 +27,21 @@ fn said(output: Output) -> Said {
     Said { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
+/// Runs `flowtap` in a folder.
+fn flowtap(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    said(command.current_dir(folder).args(arguments).output().unwrap())
+}
+
 /// Runs `flowtap recover` in a folder.
 fn recover(folder: &Path, arguments: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
-    said(command.current_dir(folder).arg("recover").args(arguments).output().unwrap())
+    flowtap(folder, &[&["recover"], arguments].concat())
+}
+
+/// The commands that read this bundle.
+fn readers(bundle: &str) -> [Vec<&str>; 3] {
+    let har = vec!["export", bundle, "--har", "-"];
+    [vec!["inspect", bundle], vec!["check", bundle, "--fail-on", "~e"], har]
 }
 
 /// Kills a proxy as soon as the journal has this request; it keeps its folder.
@@ -47,13 +58,19 @@ fn kill_behind(tap: &mut Flowtap, path: &str) {
     assert!(!tap.keep_until_its_end().status.success());
 }
 
-/// A proxy that was killed when it had captured one exchange.
-fn killed() -> Flowtap {
+/// A proxy that captured one exchange.
+fn living() -> Flowtap {
     let origin = Origin::answers(OK);
-    let mut tap = Setup::proxy().start();
+    let tap = Setup::proxy().start();
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/one"));
     assert_eq!(client.response().1, b"ok");
+    tap
+}
+
+/// A proxy that was killed when it had captured one exchange.
+fn killed() -> Flowtap {
+    let mut tap = living();
     kill_behind(&mut tap, "/one");
     tap
 }
@@ -96,6 +113,41 @@ fn the_next_proxy_names_the_command_and_the_command_works_meanwhile() {
     second.signal(Signal::INT);
     assert!(second.keep_until_its_end().status.success());
     assert_eq!(Bundle::read(&output).traces().len(), 0);
+}
+
+#[test]
+fn who_looks_for_a_bundle_whose_capture_has_not_ended_is_told_the_way_to_it() {
+    let refused = |folder: &Path, bundle: &str, way: &str| {
+        for words in readers(bundle) {
+            let ran = flowtap(folder, &words);
+            assert_eq!((ran.status, ran.stdout.as_str()), (Some(1), ""), "{words:?}");
+            let told = ran.stderr.trim_end();
+            assert!(told.starts_with(&format!("flowtap: cannot read {bundle}: ")), "{told}");
+            assert!(told.ends_with(way) && told.lines().count() == 1, "{words:?}: {told}");
+        }
+    };
+    let mut lives = living();
+    let way = "its capture is still running, or is being recovered: the bundle is there when the \
+               flowtap that writes it has ended";
+    refused(lives.folder(), "capture.zip", way);
+    refused(lives.folder(), "capture.zip.journal", way);
+    kill_behind(&mut lives, "/one");
+    let folder = lives.folder();
+    let recovering = "this makes a bundle of it: flowtap recover capture.zip";
+    let left = format!("an unfinished capture is in capture.zip.journal, and {recovering}");
+    refused(folder, "capture.zip", &left);
+    let journal = format!("it is the journal of an unfinished capture, and {recovering}");
+    refused(folder, "capture.zip.journal", &journal);
+    refused(folder, "other.zip", "No such file or directory (os error 2)");
+    refused(folder, "conf", "it is not a regular file");
+    fs::rename(folder.join("capture.zip.journal"), folder.join("it's.zip.journal-2")).unwrap();
+    refused(
+        folder,
+        "it's.zip",
+        r"journal-2, and this makes a bundle of it: flowtap recover 'it'\''s.zip'",
+    );
+    assert_eq!(recover(folder, &["it's.zip"]).status, Some(0));
+    assert_eq!(flowtap(folder, &["inspect", "it's.zip"]).status, Some(0));
 }
 
 #[test]
