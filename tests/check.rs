@@ -136,6 +136,29 @@ fn ci_systems_get_their_own_forms() {
 }
 
 #[test]
+fn a_report_on_standard_output_is_alone_there() {
+    let folder = bundle();
+    for (bundle, status, errors, text) in [
+        ("capture.zip", 3, "errors=\"0\"", "FAIL  --fail-on '~e': 1 of 3 flows matches\n"),
+        ("no.zip", 1, "errors=\"1\"", "flowtap: cannot read no.zip: "),
+    ] {
+        let ran = check(folder.path(), &[bundle, "--fail-on", "~e", "--junit", "-"]);
+        assert_eq!(ran.status, Some(status), "{}", ran.stderr);
+        assert!(ran.stdout.starts_with("<?xml ") && ran.stdout.contains(errors), "{}", ran.stdout);
+        assert!(ran.stdout.ends_with("</testsuites>\n"), "{}", ran.stdout);
+        assert!(ran.stderr.starts_with(text), "{}", ran.stderr);
+    }
+    let both = ["capture.zip", "--fail-on", "~e", "--github", "--junit", "-"];
+    let ran = check(folder.path(), &both);
+    assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--junit - and --github"), "{}", ran.stderr);
+    assert!(!folder.path().join("-").exists());
+    let named = check(folder.path(), &["capture.zip", "--fail-on", "~s & ~e", "--junit", "./-"]);
+    assert_eq!(named.status, Some(0), "{}", named.stderr);
+    assert!(folder.path().join("-").exists());
+}
+
+#[test]
 fn what_cannot_be_checked_is_no_success() {
     let folder = bundle();
     let missing = check(folder.path(), &["nothing.zip", "--fail-on", "~e"]);

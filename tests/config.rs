@@ -175,6 +175,7 @@ fn what_is_wrong_is_told_with_its_file_and_line() {
         ("loops = 1\nport = 70000", "flowtap.toml:2: port takes a number from 0 to 65535"),
         ("domain = [\n\"a\",\n\"http://a\"]", "flowtap.toml:3: the pattern 'http://a'"),
         ("set = {flow_detail = 9}", "flowtap.toml:1: set: flow_detail takes"),
+        ("output = \"-\"", "flowtap.toml:1: output takes a file"),
     ] {
         let said = Place::new(text, "").refusal("proxy");
         assert!(said.contains(words), "{text}: {said}");

@@ -7,7 +7,7 @@ use crate::capture::check::{Report, check};
 use crate::capture::export::write_whole;
 use crate::capture::parts::{Parts, may_be_of};
 use crate::cli::results;
-use crate::cli::settings::{Check, Reports};
+use crate::cli::settings::{Check, Junit, Reports};
 use crate::cli::verdict;
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
@@ -21,11 +21,17 @@ use crate::notice::count;
 /// cannot be written.
 pub(super) fn run(settings: &Check) -> Result<()> {
     let report = judge(&settings.bundle, &settings.reports)?;
-    let printed = results::print(verdict::text(&report).as_bytes());
-    let concluded = conclude(&report, &settings.reports, &mut |line| {
-        // There is nobody else to tell when standard error is closed.
-        let _ = writeln!(std::io::stderr(), "{line}");
-    });
+    let text = verdict::text(&report);
+    // There is nobody else to tell when standard error is closed.
+    let tell = |words: &str| _ = std::io::stderr().write_all(words.as_bytes());
+    let printed = match settings.reports.junit {
+        Some(Junit::Stdout) => {
+            tell(&text);
+            Ok(())
+        }
+        _ => results::print(text.as_bytes()),
+    };
+    let concluded = conclude(&report, &settings.reports, &mut |line| tell(&format!("{line}\n")));
     printed.and(concluded)
 }
 
@@ -35,7 +41,7 @@ pub(super) fn run(settings: &Check) -> Result<()> {
 /// # Errors
 /// When the bundle cannot be read.
 pub(super) fn judge(bundle: &Path, reports: &Reports) -> Result<Report> {
-    if let Some(file) = &reports.junit
+    if let Some(file) = reports.junit.as_ref().and_then(Junit::file)
         && Parts::open(bundle).is_ok_and(|parts| parts.has(file))
     {
         return Err(replacing(file));
@@ -51,7 +57,8 @@ pub(super) fn unjudged(error: Error, bundle: &Path, reports: &Reports) -> Error 
     if error.is_usage() {
         return error;
     }
-    if let Some(file) = reports.junit.as_ref().filter(|file| may_be_of(bundle, file)) {
+    let file = reports.junit.as_ref().and_then(Junit::file);
+    if let Some(file) = file.filter(|file| may_be_of(bundle, file)) {
         return replacing(file);
     }
     let report = Report { missing: vec![error.to_string()], ..Report::default() };
@@ -67,11 +74,15 @@ fn replacing(junit: &Path) -> Error {
 
 /// Writes the reports that are wanted. One that cannot be written keeps no other from being.
 fn write(report: &Report, reports: &Reports) -> Result<()> {
-    let written = reports.junit.as_ref().map_or(Ok(()), |file| {
-        let failed = |error| Error::new(format!("cannot write {}: {error}", file.display()));
-        let xml = verdict::junit(report);
-        write_whole(file, |out| out.write_all(xml.as_bytes()).map_err(failed))
-    });
+    let written = match &reports.junit {
+        None => Ok(()),
+        Some(Junit::Stdout) => results::print(verdict::junit(report).as_bytes()),
+        Some(Junit::File(file)) => {
+            let failed = |error| Error::new(format!("cannot write {}: {error}", file.display()));
+            let xml = verdict::junit(report);
+            write_whole(file, |out| out.write_all(xml.as_bytes()).map_err(failed))
+        }
+    };
     let printed = match reports.github {
         true => results::print(verdict::github(report).as_bytes()),
         false => Ok(()),

@@ -27,7 +27,7 @@ mod upstream;
 
 pub use ca::{CaChange, CaCheck, CaExport, CaFormat, CaPlace, CaShow, CaStores};
 pub use ca::{ca, ca_check, ca_export, ca_install, ca_uninstall};
-pub use check::{Check, Reports, check};
+pub use check::{Check, Junit, Reports, check};
 pub use export::{Export, export};
 pub use inspect::{Inspect, InspectForm, inspect};
 pub use recover::{Recover, recover};
@@ -85,11 +85,7 @@ fn capturing(flags: Flags) -> Result<Config> {
     for (id, value) in flags {
         match id {
             Id::Port | Id::Listen | Id::Loops => shared(&mut config, id, &value)?,
-            Id::Output => {
-                let output = path("--output", value)?;
-                // A link stays what it is: the bundle goes to where it leads.
-                config.output = Some(output.canonicalize().unwrap_or(output));
-            }
+            Id::Output => config.output = Some(bundle(value)?),
             Id::NoOutput => config.output = None,
             Id::Domain => include.push(pattern(&value)?),
             Id::Exclude => exclude.push(pattern(&value)?),
@@ -248,6 +244,22 @@ fn path(flag: &str, value: OsString) -> Result<PathBuf> {
     Ok(PathBuf::from(value))
 }
 
+/// Where a bundle goes. It is put together in files beside it.
+fn bundle(value: OsString) -> Result<PathBuf> {
+    let output = path("--output", value)?;
+    if output.as_os_str() == STANDARD_OUTPUT {
+        return Err(Error::usage(
+            "--output takes a file: a bundle cannot be written to the standard output (./- is a \
+             file of that name)",
+        ));
+    }
+    // A link stays what it is: the bundle goes to where it leads.
+    Ok(output.canonicalize().unwrap_or(output))
+}
+
+/// What the standard output is called where a file is wanted.
+const STANDARD_OUTPUT: &str = "-";
+
 fn pattern(value: &OsString) -> Result<HostPattern> {
     HostPattern::parse(&value.to_string_lossy()).map_err(|error| Error::usage(error.to_string()))
 }
@@ -376,6 +388,7 @@ mod tests {
             ("--set anticache=yes", "--set: anticache takes true or false"),
             ("--set listen_port=80", "--port"),
             ("-d http://a", "http://a"),
+            ("-o -", "--output takes a file"),
             ("extra", "extra"),
         ];
         for (line, named) in bad {

@@ -287,7 +287,15 @@ pub const FLAGS: &[Flag] = &[
         .default("none")
         .about("Write what came of the checks here too, as JUnit XML")
         .takes(Values::Files)
-        .of(CHECKS),
+        .of(RUN),
+    Flag::new(Id::Junit, "junit", "FILE")
+        .default("none")
+        .about(
+            "Write what came of the checks here too, as JUnit XML; - is the standard output, and \
+                the text goes to standard error then",
+        )
+        .takes(Values::Files)
+        .of(&[Command::Check]),
     Flag::new(Id::Github, "github", "")
         .about("Print what failed as annotations of GitHub Actions too")
         .of(CHECKS),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Flags, home, none_left, number, path, text};
+use super::{Flags, STANDARD_OUTPUT, home, none_left, number, path, text};
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
 use crate::tls::authority::{Authority, AuthoritySource};
@@ -184,7 +184,7 @@ pub fn ca_export(flags: Flags, arguments: Vec<OsString>) -> Result<CaExport> {
             }
             Id::Output => {
                 let output = path("--output", value)?;
-                export.output = Some(output).filter(|output| output.as_os_str() != "-");
+                export.output = Some(output).filter(|output| output.as_os_str() != STANDARD_OUTPUT);
             }
             _ => {}
         }

@@ -1,9 +1,9 @@
 //! The settings of `check`, and of the checks that other commands make.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Flags, filter, none_left, path};
+use super::{Flags, STANDARD_OUTPUT, filter, none_left, path};
 use crate::capture::check::{Rule, RuleKind};
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
@@ -22,12 +22,31 @@ pub struct Check {
 pub struct Reports {
     /// The rules, in their order.
     pub rules: Vec<Rule>,
-    /// The file of the report for CI systems.
-    pub junit: Option<PathBuf>,
+    /// Where the report for CI systems goes.
+    pub junit: Option<Junit>,
     /// Whether annotations for GitHub Actions are printed.
     pub github: bool,
     /// Whether secrets in what is listed are masked.
     pub redact: bool,
+}
+
+/// Where a report as JUnit XML goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Junit {
+    /// To the standard output, where nothing else is written then.
+    Stdout,
+    /// To this file.
+    File(PathBuf),
+}
+
+impl Junit {
+    /// The file that it goes to.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Junit::Stdout => None,
+            Junit::File(file) => Some(file),
+        }
+    }
 }
 
 impl Default for Reports {
@@ -45,7 +64,11 @@ impl Reports {
         match id {
             Id::FailOn => self.rule(RuleKind::FailOn, "--fail-on", &value)?,
             Id::Require => self.rule(RuleKind::Require, "--require", &value)?,
-            Id::Junit => self.junit = Some(path("--junit", value)?),
+            Id::Junit => {
+                let file = path("--junit", value)?;
+                let is_stdout = file.as_os_str() == STANDARD_OUTPUT;
+                self.junit = Some(if is_stdout { Junit::Stdout } else { Junit::File(file) });
+            }
             Id::Github => self.github = true,
             Id::NoRedact => self.redact = false,
             _ => return Ok(Some((id, value))),
@@ -83,6 +106,11 @@ pub fn check(flags: Flags, arguments: Vec<OsString>) -> Result<Check> {
     }
     if reports.rules.is_empty() {
         return Err(Error::usage(format!("check needs --fail-on or --require: {USAGE}")));
+    }
+    if reports.github && reports.junit == Some(Junit::Stdout) {
+        return Err(Error::usage(
+            "--junit - and --github both write to the standard output: give --junit a file",
+        ));
     }
     Ok(Check { bundle, reports })
 }

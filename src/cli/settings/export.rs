@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Flags, filter, none_left, path};
+use super::{Flags, STANDARD_OUTPUT, filter, none_left, path};
 use crate::capture::export::Kind;
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ pub fn export(flags: Flags, arguments: Vec<OsString>) -> Result<Export> {
             return Err(Error::usage(format!("export writes one file: one of {}", formats())));
         }
     };
-    let file = Some(file).filter(|file| file.as_os_str() != "-");
+    let file = Some(file).filter(|file| file.as_os_str() != STANDARD_OUTPUT);
     Ok(Export { bundle, kind, file, redact, filter: wanted })
 }
 

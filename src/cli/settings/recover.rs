@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Flags, none_left, path};
+use super::{Flags, bundle, none_left, path};
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
 
@@ -29,8 +29,7 @@ pub fn recover(flags: Flags, arguments: Vec<OsString>) -> Result<Recover> {
     let mut output = None;
     for (id, value) in flags {
         if id == Id::Output {
-            let given = path("--output", value)?;
-            output = Some(given.canonicalize().unwrap_or(given));
+            output = Some(bundle(value)?);
         }
     }
     Ok(Recover { file, output })
@@ -54,6 +53,7 @@ mod tests {
             ("recover", "flowtap recover capture.zip"),
             ("recover a b", "'b'"),
             ("recover a -o=", "--output"),
+            ("recover a -o -", "--output takes a file"),
         ] {
             let error = read(line).unwrap_err();
             assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");

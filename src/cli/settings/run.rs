@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Flags, Reports, capturing};
+use super::{Flags, Junit, Reports, capturing};
 use crate::cli::flags::Id;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -46,6 +46,11 @@ pub fn run(flags: Flags, arguments: Vec<OsString>) -> Result<Run> {
     let mut config = capturing(shared)?;
     if reports.rules.is_empty() && (reports.junit.is_some() || reports.github) {
         return Err(Error::usage("--junit and --github tell of --fail-on and --require"));
+    }
+    if reports.junit == Some(Junit::Stdout) {
+        return Err(Error::usage(
+            "--junit takes a file here: the standard output is the program's own",
+        ));
     }
     if config.output.is_none() && !reports.rules.is_empty() {
         return Err(Error::usage("--fail-on and --require need a bundle, so no --no-output"));
@@ -95,6 +100,8 @@ mod tests {
         for (line, named) in [
             ("run --confdir /c --github -- true", "--fail-on"),
             ("run --confdir /c --no-output --require ~s -- true", "--no-output"),
+            ("run --confdir /c --fail-on ~e --junit - -- true", "--junit takes a file"),
+            ("run --confdir /c -o - -- true", "--output takes a file"),
         ] {
             let error = read(line).unwrap_err();
             assert!(error.is_usage() && error.to_string().contains(named), "{line}: {error}");
