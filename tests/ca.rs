@@ -279,6 +279,42 @@ fn nss_is_told_to_trust_and_to_forget() {
     assert_eq!(again.matches("nothing to do").count(), 2, "{again}");
 }
 
+#[test]
+fn what_nobody_could_read_is_a_failure_and_changes_nothing() {
+    let user = User::new();
+    let folder = user.at(".pki/nssdb");
+    make_database(&folder);
+    user.certificate();
+    let print_to = |words: &str, out: Stdio| {
+        let words: Vec<_> = words.split_whitespace().collect();
+        let mut command = user.command(&words);
+        command.stdin(Stdio::null()).stdout(out).output().unwrap()
+    };
+    for words in [
+        "ca",
+        "ca --qr",
+        "ca install --nss --dry-run",
+        "ca uninstall --nss --dry-run",
+        "ca install --nss --yes",
+        "ca check",
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let lost = print_to(words, full.into());
+        let told = String::from_utf8(lost.stderr).unwrap();
+        assert_eq!(lost.status.code(), Some(1), "{words}: {told}");
+        let why = "flowtap: cannot write the output: No space left on device";
+        assert!(told.starts_with(why), "{words}: {told}");
+        assert!(!listed(&folder).contains("flowtap"), "{words}");
+    }
+    // Who wants no more has seen enough.
+    for words in ["ca", "ca install --nss --yes"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(print_to(words, writer.into()).status.code(), Some(0), "{words}");
+    }
+    assert!(listed(&folder).contains("flowtap"));
+}
+
 /// All CAs of flowtap have one subject, by which NSS takes certificates together.
 #[test]
 fn another_ca_of_flowtap_stays_in_nss() {

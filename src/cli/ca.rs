@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::capture::export::write_whole;
 use crate::cli::qr;
+use crate::cli::results;
 use crate::cli::settings::{self, CaChange, CaCheck, CaExport, CaFormat, CaShow, CaStores};
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
@@ -21,22 +22,21 @@ mod show;
 /// Shows the CA, which is made where there is none yet, and where it is trusted; or a QR code.
 ///
 /// # Errors
-/// When the CA cannot be read or made.
+/// When the CA cannot be read or made, or what is shown is lost.
 pub fn show(settings: &CaShow) -> Result<()> {
     if settings.qr {
         let address = lan_address().map(|ip| (ip, settings.port).into());
         let hint = "The proxy has to run for that: flowtap proxy --qr --listen 0.0.0.0\n";
-        print(&(qr::page(address, qr::is_coloured(&io::stdout())) + hint));
-        return Ok(());
+        return print(&(qr::page(address, qr::is_coloured(&io::stdout())) + hint));
     }
     let authority = settings.place.open()?;
     let ca = certificate(&authority)?;
-    print(&show::text(&authority, &ca.facts));
+    print(&show::text(&authority, &ca.facts))?;
     let machine = Machine::this(settings::home());
     // Each by itself: where the store of Java is made of the system's, both are of interest.
     for wanted in [Wanted { java: false, ..ALL }, Wanted { system: false, nss: false, ..ALL }] {
         for store in trust::find(&machine, wanted).0 {
-            print(&show::row(&store, &ca, &mut SystemRunner));
+            print(&show::row(&store, &ca, &mut SystemRunner))?;
         }
     }
     Ok(())
@@ -129,7 +129,6 @@ fn about(store: &Store) -> String {
     visible(&store.label()).into_owned()
 }
 
-fn print(text: &str) {
-    // A reader that has gone, as `head` does, is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
+fn print(text: &str) -> Result<()> {
+    results::print(text.as_bytes())
 }

@@ -44,17 +44,17 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
         visible(&authority.path().display().to_string()),
         "",
         fingerprint(&ca.facts.sha256)
-    ));
+    ))?;
     for (store, plan) in &planned {
-        print(&told(store, plan, direction, &ca));
+        print(&told(store, plan, direction, &ca))?;
     }
     for note in notes {
-        print(&format!("note: {}\n", visible(&note)));
+        print(&format!("note: {}\n", visible(&note)))?;
     }
     let with_sudo = settings.sudo.then_some(&sudo).and_then(Option::as_ref);
     if let Some(line) = &sudo {
         let what = if settings.sudo { "by sudo" } else { "as root, by you" };
-        print(&format!("{what}:\n  {}\n", visible(&line.text(None))));
+        print(&format!("{what}:\n  {}\n", visible(&line.text(None))))?;
     }
     if settings.dry_run {
         return Ok(());
@@ -165,17 +165,32 @@ fn ask(yes: bool) -> Result<()> {
     }
 }
 
-/// Does what a plan says, and looks whether it is so.
+/// Does what a plan says, and looks whether it is so. What has begun goes on though words about it
+/// are lost, which is told in the end.
 fn carry_out(
     direction: Direction,
     store: &Store,
     plan: &Plan,
     ca: &CaCertificate,
 ) -> std::result::Result<(), String> {
-    print(&format!("{}\n", about(store)));
+    let mut printed = print(&format!("{}\n", about(store)));
     let mut told = |words: &str| {
-        print(&format!("  {}\n", visible(words)));
+        let line = print(&format!("  {}\n", visible(words)));
+        if printed.is_ok() {
+            printed = line;
+        }
     };
+    apply(direction, store, plan, ca, &mut told)?;
+    printed.map_err(|error| error.to_string())
+}
+
+fn apply(
+    direction: Direction,
+    store: &Store,
+    plan: &Plan,
+    ca: &CaCertificate,
+    mut told: &mut dyn FnMut(&str),
+) -> std::result::Result<(), String> {
     trust::apply(plan, ca, &mut SystemRunner, &mut told)?;
     match (store.state(ca, &mut SystemRunner), direction) {
         (State::Absent, Direction::Install) => Err("it does not trust the CA all the same".into()),

@@ -38,11 +38,11 @@ pub(super) fn run(settings: &CaCheck) -> Result<()> {
         Some((name, at)) => (format!("{name}:{at}"), probe((name, *at), (host, port), CHECK_WAIT)?),
         None => through_own(&authority, (host, port))?,
     };
-    print(&format!("asked        https://{}:{port}/ through {through}\n", visible(host)));
+    print(&format!("asked        https://{}:{port}/ through {through}\n", visible(host)))?;
     print(&match &probed.answer {
         Ok(line) => format!("answer       {}\n", visible(line)),
         Err(why) => format!("answer       none: {}\n", visible(why)),
-    });
+    })?;
     let own = [CertificateDer::from(ca.der.clone())];
     judge(&own, &probed.chain, host).map_err(|why| {
         Error::new(visible(&format!(
@@ -50,12 +50,12 @@ pub(super) fn run(settings: &CaCheck) -> Result<()> {
              passes {host} through ({why})"
         )))
     })?;
-    print(&format!("made by      {} {}\n", visible(&ca.facts.subject), short(&ca)));
+    print(&format!("made by      {} {}\n", visible(&ca.facts.subject), short(&ca)))?;
     let mut failures = Vec::new();
     let judged = by_system(&probed, host);
     let system_counts = settings.stores.none_named() || settings.stores.system;
-    failures.extend(system_row(judged, system_counts));
-    failures.extend(other_rows(settings, &ca));
+    failures.extend(system_row(judged, system_counts)?);
+    failures.extend(other_rows(settings, &ca)?);
     match failures.is_empty() {
         true => Ok(()),
         false => Err(Error::new(failures.join("; "))),
@@ -73,7 +73,7 @@ fn by_system(probed: &Probe, host: &str) -> std::result::Result<usize, String> {
 }
 
 /// Tells of the system's store; gives what keeps the check from passing.
-fn system_row(judged: std::result::Result<usize, String>, counts: bool) -> Option<String> {
+fn system_row(judged: std::result::Result<usize, String>, counts: bool) -> Result<Option<String>> {
     let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
     let named = variables.iter().find(|name| std::env::var_os(name).is_some());
     let label = named.map_or("system".to_owned(), |name| format!("system, by {name}"));
@@ -83,18 +83,18 @@ fn system_row(judged: std::result::Result<usize, String>, counts: bool) -> Optio
     };
     match judged {
         Ok(roots) => {
-            print(&format!("trusted      {label} (one of {roots} roots)\n"));
-            None
+            print(&format!("trusted      {label} (one of {roots} roots)\n"))?;
+            Ok(None)
         }
         Err(why) => {
-            print(&format!("not trusted  {label} ({}): {advice}\n", visible(&why)));
-            counts.then(|| format!("{label}: the CA is not trusted: {advice}"))
+            print(&format!("not trusted  {label} ({}): {advice}\n", visible(&why)))?;
+            Ok(counts.then(|| format!("{label}: the CA is not trusted: {advice}")))
         }
     }
 }
 
 /// Tells of the other stores, by looking into them; gives what keeps the check from passing.
-fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Vec<String> {
+fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Result<Vec<String>> {
     let machine = Machine::this(settings::home());
     let mut wanted = if settings.stores.none_named() { ALL } else { wanted(&settings.stores) };
     wanted.system = false;
@@ -105,21 +105,21 @@ fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Vec<String> {
         let label = about(store);
         let flags = flags(store);
         match store.state(ca, &mut SystemRunner) {
-            State::Trusted => print(&format!("trusted      {label}\n")),
+            State::Trusted => print(&format!("trusted      {label}\n"))?,
             State::Absent => {
-                print(&format!("not trusted  {label}: flowtap ca install {flags}\n"));
+                print(&format!("not trusted  {label}: flowtap ca install {flags}\n"))?;
                 failures
                     .push(format!("{label}: the CA is not trusted: flowtap ca install {flags}"));
             }
             State::Unknown(why) => {
                 let why = visible(&why).into_owned();
-                print(&format!("not known    {label}: {why}\n"));
+                print(&format!("not known    {label}: {why}\n"))?;
                 failures.push(format!("{label} cannot be looked at: {why}"));
             }
         }
     }
     if !counts {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let (nss, java) = (settings.stores.nss, settings.stores.java);
     let has = |wanted: fn(&Store) -> bool| stores.iter().any(wanted);
@@ -128,7 +128,7 @@ fn other_rows(settings: &CaCheck, ca: &CaCertificate) -> Vec<String> {
     if missing {
         failures.extend(notes.iter().map(|note| visible(note).into_owned()));
     }
-    failures
+    Ok(failures)
 }
 
 fn flags(store: &Store) -> String {
