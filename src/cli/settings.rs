@@ -232,6 +232,11 @@ pub(super) fn none_left(command: &str, arguments: &[OsString]) -> Result<()> {
     }
 }
 
+/// The same with advice on where a filter goes: mostly it is one that is left.
+fn none_left_but(command: &str, arguments: &[OsString], advice: &str) -> Result<()> {
+    none_left(command, arguments).map_err(|error| Error::usage(format!("{error}; {advice}")))
+}
+
 fn text(flag: &str, value: &OsString) -> Result<String> {
     let text = value.to_str().filter(|text| !text.is_empty());
     text.map(str::to_owned).ok_or_else(|| Error::usage(format!("{flag} needs a value in UTF-8")))

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Flags, STANDARD_OUTPUT, filter, none_left, path};
+use super::{Flags, STANDARD_OUTPUT, filter, none_left_but, path};
 use crate::capture::check::{Rule, RuleKind};
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
@@ -99,7 +99,8 @@ pub fn check(flags: Flags, arguments: Vec<OsString>) -> Result<Check> {
     let Some(bundle) = arguments.next().map(PathBuf::from) else {
         return Err(Error::usage(format!("check needs a bundle: {USAGE}")));
     };
-    none_left("check", arguments.as_slice())?;
+    let advice = "for a filter use --fail-on or --require";
+    none_left_but("check", arguments.as_slice(), advice)?;
     let mut reports = Reports::default();
     for (id, value) in flags {
         reports.take(id, value)?;
@@ -144,7 +145,7 @@ mod tests {
             (&["check", "b.zip"], "--fail-on or --require"),
             (&["check", "b.zip", "--fail-on", " "], "--fail-on needs a filter"),
             (&["check", "b.zip", "--require", "~nothing"], "--require: at character"),
-            (&["check", "b.zip", "c.zip", "--require", "a"], "c.zip"),
+            (&["check", "b.zip", "~e"], "with '~e'; for a filter use --fail-on or --require"),
         ];
         for (words, named) in bad {
             let error = read(words).unwrap_err();

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Flags, STANDARD_OUTPUT, filter, none_left, path};
+use super::{Flags, STANDARD_OUTPUT, filter, none_left_but, path};
 use crate::capture::export::Kind;
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ pub fn export(flags: Flags, arguments: Vec<OsString>) -> Result<Export> {
     let Some(bundle) = arguments.next().map(PathBuf::from) else {
         return Err(Error::usage(format!("export needs a bundle: {USAGE}")));
     };
-    none_left("export", arguments.as_slice())?;
+    none_left_but("export", arguments.as_slice(), "for a filter use --filter")?;
     let (mut files, mut redact, mut wanted) = (Vec::new(), false, None);
     for (id, value) in flags {
         match id {
@@ -96,6 +96,10 @@ mod tests {
             ("export b.zip", "--har"),
             ("export b.zip --har=", "--har"),
             ("export b.zip c.zip --har x", "c.zip"),
+            (
+                "export b.zip ~c404",
+                "does not know what to do with '~c404'; for a filter use --filter",
+            ),
             ("export b.zip --har x --jsonl y", "one of --har, --jsonl"),
             ("export b.zip --har x --har y", "one file"),
             ("export b.zip --har x --filter ~nothing", "--filter"),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::terminal::colour;
-use super::{Flags, filter, none_left, number, text};
+use super::{Flags, filter, none_left_but, number, text};
 use crate::cli::flags::Id;
 use crate::cli::inspect::{Column, Sort};
 use crate::config::Colour;
@@ -73,10 +73,12 @@ pub fn inspect(flags: Flags, arguments: Vec<OsString>) -> Result<Inspect> {
         return Err(Error::usage("inspect needs a bundle: flowtap inspect capture.zip"));
     };
     let mut settings = Inspect::new(PathBuf::from(bundle));
-    if let Some(expression) = arguments.next() {
+    let expression = arguments.next();
+    // Before the first of several words is looked at, which is half a filter.
+    none_left_but("inspect", arguments.as_slice(), "put the filter into one pair of quotes")?;
+    if let Some(expression) = expression {
         settings.filter = filter("the filter", &expression)?;
     }
-    none_left("inspect", arguments.as_slice())?;
     let mut only_lists = settings.filter.as_ref().map(|_| "a filter");
     let mut forms = Vec::new();
     for (id, value) in flags {
@@ -197,7 +199,8 @@ mod tests {
         for (words, named) in [
             (&["--trace", "t_0001"][..], "needs a bundle"),
             (&["b", "~nothing"], "the filter"),
-            (&["b", "~q", "c"], "'c'"),
+            (&["b", "~d a", "~c 500"], "with '~c 500'; put the filter into one pair of quotes"),
+            (&["b", "~d", "a"], "with 'a'; put the filter into one pair of quotes"),
             (&["b", "--sort", "speed"], "time, size, status, duration, url, host"),
             (&["b", "--columns", "id,methd"], "id, time, method, status, size"),
             (&["b", "--columns", ""], "--columns"),
