@@ -46,9 +46,29 @@ pub fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, st
     })
 }
 
+/// Whether a text that is called a form is one. Clients call what they send so that do not know
+/// better, as curl does with JSON; whoever writes a form leaves no white space, quotes and tags in
+/// it (URL Standard section 5.2).
+pub fn is_form(text: &str) -> bool {
+    let text = text.trim_end();
+    let is_foreign = |it: char| it.is_whitespace() || it.is_control() || matches!(it, '"' | '<');
+    text.contains('=') && !text.contains(is_foreign)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forms_are_told_from_what_is_called_so() {
+        for form in ["a=1", "=", "a&b=x+y%22&c[]=\u{e9}'\r\n", "[a]={1}"] {
+            assert!(is_form(form), "{form}");
+        }
+        for other in ["", "a", "{}", "{\"a\":\"b=c\"}", "a=1 2", "a=1\nb=2", "<a b=''/>", "a=\x1b"]
+        {
+            assert!(!is_form(other), "{other}");
+        }
+    }
 
     #[test]
     fn parameters_are_decoded() {

@@ -33,6 +33,7 @@ fn hostile(folder: &Path) -> PathBuf {
         zip.write_all(content).unwrap();
     };
     put("manifest.json", b"{}");
+    let escaped: String = HOSTILE.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let types = [
         ("text/html", HOSTILE.to_owned()),
         ("application/json", format!("{{{HOSTILE:?}:[{HOSTILE:?},1e999,\"\\u2028")),
@@ -44,6 +45,7 @@ fn hostile(folder: &Path) -> PathBuf {
         ("image/png\"><script>window.hit=8</script>", HOSTILE.to_owned()),
         ("application/octet-stream", format!("\0\u{1}{HOSTILE}")),
         ("image/png", format!("\u{89}PNG\0{HOSTILE}")),
+        ("application/x-www-form-urlencoded", format!("{escaped}={escaped}")),
     ];
     for (number, (content_type, text)) in types.into_iter().enumerate() {
         let id = format!("t_{:04}", number + 1);

@@ -73,6 +73,9 @@ async function hostile(browser, file) {
   for (const text of ['</script><script>', '<img src=x onerror=', '\u2028', '<!--', '"><svg']) {
     assert.ok(seen.includes(text), `${JSON.stringify(text)} is not shown`);
   }
+  // What is only called a form is not taken apart.
+  assert.ok(seen.includes('=%3Cimg+src=x+onerror=hit%3E'), 'no form is shown as it came');
+  assert.ok(!seen.includes('<img src=x onerror=hit>'), 'what is no form is shown as one');
   await page.fill('#filter', '</script>');
   await page.fill('#filter', 'text:"<img src=x onerror="');
   await page.waitForFunction(

@@ -9,7 +9,7 @@ use crate::flow::charset::body_text;
 use crate::flow::events::events;
 use crate::flow::multipart::{Parts, parameter, parts};
 use crate::flow::picture::picture;
-use crate::flow::query::parameters;
+use crate::flow::query::{is_form, parameters};
 use crate::limits::{INSPECTED_BINARY_BYTES, INSPECTED_PARTS, INSPECTED_TEXT_BYTES};
 use crate::notice::count_were;
 
@@ -37,7 +37,9 @@ pub(super) fn show(
     }
     let Some(text) = body_text(content_type, bytes, is_cut) else { return dump(page, bytes) };
     match media_type.as_str() {
-        "application/x-www-form-urlencoded" => pairs(page, parameters(text.trim_end())),
+        "application/x-www-form-urlencoded" if is_form(&text) => {
+            pairs(page, parameters(text.trim_end()))
+        }
         "text/event-stream" => show_events(page, &text),
         // A number or a word is as good as it is.
         _ if text.trim_start().starts_with(['{', '[']) => match indented(&text) {

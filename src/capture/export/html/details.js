@@ -109,6 +109,9 @@ function pairs(panel, all) {
 
 const raw = base64 => Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
 
+// Clients call much a form that is none, as curl does with JSON.
+const isForm = text => text.includes('=') && /^[^\s\p{Cc}"<]+\s*$/u.test(text);
+
 function body(panel, message) {
   const { body } = message;
   const field = message.headers.find(([name]) => name.toLowerCase() === 'content-type');
@@ -136,7 +139,7 @@ function body(panel, message) {
   const views = [['Raw', plain]];
   if (/^\s*[[{]/.test(body.text) && body.text.length <= COLOURED_CHARS) {
     views.unshift(['Indented', () => { pre.textContent = ''; indent(pre, body.text); }]);
-  } else if (media === 'application/x-www-form-urlencoded') {
+  } else if (media === 'application/x-www-form-urlencoded' && isForm(body.text)) {
     views.unshift(['Fields', () => {
       pre.textContent = '';
       pairs(pre, [...new URLSearchParams(body.text)]);

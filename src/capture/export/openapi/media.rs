@@ -5,7 +5,7 @@ use crate::capture::flow::Message;
 use crate::flow::charset::body_text;
 use crate::flow::head::text;
 use crate::flow::multipart::{Part, parameter, parts};
-use crate::flow::query::parameters;
+use crate::flow::query::{is_form, parameters};
 
 use super::super::line::value;
 
@@ -41,6 +41,9 @@ const OPAQUE: [&str; 12] = [
     "application/x-thrift",
 ];
 
+/// The media type that clients send where nobody has told them of one.
+const FORM: &str = "application/x-www-form-urlencoded";
+
 impl Media {
     fn of(name: &str) -> Self {
         let is_one_of = |names: &[&str]| names.contains(&name);
@@ -57,7 +60,7 @@ impl Media {
             Media::Page
         } else if is_one_of(&["application/json", "text/json"]) || name.ends_with("+json") {
             Media::Json
-        } else if name == "application/x-www-form-urlencoded" {
+        } else if name == FORM {
             Media::Form
         } else if name == "multipart/form-data" {
             Media::Multipart
@@ -81,15 +84,24 @@ impl Media {
 }
 
 /// A body's media type in lower case, without parameters, and what it is. JSON that is called
-/// text, or nothing at all, is found out.
+/// text, a form, or nothing at all, is found out, and so is what else is called a form.
 pub(super) fn media(message: &Message) -> (String, Media) {
     let content_type = value(&message.fields, "content-type");
     let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let name = if is_media_type(&name) { name } else { String::new() };
     let media = Media::of(&name);
-    if matches!(name.as_str(), "" | "text/plain") && is_json(&message.body.bytes) {
+    if matches!(name.as_str(), "" | "text/plain" | FORM) && is_json(&message.body.bytes) {
         let name = if name.is_empty() { "application/json".to_owned() } else { name };
         return (name, Media::Json);
+    }
+    if media == Media::Form && !message.body.bytes.is_empty() {
+        let body = &message.body;
+        let media = match body_text(content_type, &body.bytes, body.is_cut) {
+            Some(text) if is_form(&text) => media,
+            Some(_) => Media::Text,
+            None => Media::Opaque,
+        };
+        return (name, media);
     }
     match name.is_empty() {
         true => ("application/octet-stream".to_owned(), media),
@@ -167,6 +179,11 @@ mod tests {
             ("Text/Plain", "[1]", "text/plain", Media::Json),
             ("text/plain", "[1", "text/plain", Media::Unknown),
             ("", "{\"a\":1}", "application/json", Media::Json),
+            (FORM, "a=1", FORM, Media::Form),
+            (FORM, "", FORM, Media::Form),
+            (FORM, "{\"a\":\"b=1\"}", FORM, Media::Json),
+            (FORM, "a: b=1", FORM, Media::Text),
+            (FORM, "\u{0}=", FORM, Media::Opaque),
             ("", "x", "application/octet-stream", Media::Unknown),
             ("<b>/x", "x", "application/octet-stream", Media::Unknown),
             ("application/grpc-web+proto", "", "application/grpc-web+proto", Media::Opaque),

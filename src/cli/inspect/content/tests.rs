@@ -18,6 +18,19 @@ fn json_is_indented_by_its_look_or_its_type() {
 }
 
 #[test]
+fn what_calls_itself_a_form_is_shown_as_what_it_is() {
+    let form = |text: &str| shown(text.as_bytes(), "application/x-www-form-urlencoded");
+    assert_eq!(form("{\"a\": 1, \"b\": \"x+y=z&k\"}"), "{\n  \"a\": 1,\n  \"b\": \"x+y=z&k\"\n}\n");
+    assert_eq!(form(" [1]\n"), "[\n  1\n]\n");
+    for text in
+        ["{\"a\": \"x+y", "<a b='1+2'>&lt;</a>", "a=1+2\r\nb=2", "1 + 1 = 2", "a=\"1+2\"", "1+2"]
+    {
+        assert_eq!(form(text).trim_end(), text.replace('\r', ""), "{text}");
+    }
+    assert_eq!(form("[a]=1+2&{b}=%22&c=\u{e9}'"), "    [a] = 1 2\n    {b} = \"\n    c = \u{e9}'\n");
+}
+
+#[test]
 fn forms_are_taken_apart() {
     let form = shown(b"a=1&b%5B%5D=x+y&c=%1b[2J\n", "application/x-www-form-urlencoded");
     assert_eq!(form, "    a = 1\n    b[] = x y\n    c = \\x1b[2J\n");
