@@ -238,7 +238,10 @@ fn none_left_but(command: &str, arguments: &[OsString], advice: &str) -> Result<
 }
 
 fn text(flag: &str, value: &OsString) -> Result<String> {
-    let text = value.to_str().filter(|text| !text.is_empty());
+    if value.is_empty() {
+        return Err(Error::usage(format!("{flag} needs a value, and got an empty one")));
+    }
+    let text = value.to_str();
     text.map(str::to_owned).ok_or_else(|| Error::usage(format!("{flag} needs a value in UTF-8")))
 }
 
@@ -372,6 +375,21 @@ mod tests {
         assert_eq!(read("proxy --confdir /c").unwrap().max_flows, 1_000);
         let error = read("proxy --confdir /c --set antichache=true").unwrap_err().to_string();
         assert!(error.contains("did you mean anticache?"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_empty_is_told_from_one_that_is_not_utf_8() {
+        use std::os::unix::ffi::OsStringExt;
+        let read = |value: OsString| {
+            let words = ["proxy", "--confdir", "/c", "--app"].map(OsString::from);
+            match parse(words.into_iter().chain([value])) {
+                Ok(Request::Run { flags, arguments, .. }) => proxy(flags, arguments),
+                other => panic!("{other:?}"),
+            }
+        };
+        let told = |value: &[u8]| read(OsString::from_vec(value.to_vec())).unwrap_err().to_string();
+        assert_eq!(told(b""), "--app needs a value, and got an empty one");
+        assert_eq!(told(b"\xff"), "--app needs a value in UTF-8");
     }
 
     #[test]
