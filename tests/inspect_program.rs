@@ -173,9 +173,17 @@ fn take(listener: &TcpListener) -> Vec<u8> {
 
 #[test]
 fn a_shell_repeats_what_the_commands_say() {
+    // The second would be taken for options.
+    for name in ["it's a capture.zip", "-d.zip"] {
+        assert_repeated(name);
+    }
+}
+
+/// Repeats the requests of a capture of this name.
+fn assert_repeated(name: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = listener.local_addr().unwrap();
-    let capture = Capture::start_as(tempfile::tempdir().unwrap(), "it's a capture.zip", 1);
+    let capture = Capture::start_as(tempfile::tempdir().unwrap(), name, 1);
     let long: Vec<u8> = (0..300_000_u32).map(|it| (it.wrapping_mul(it) >> 9) as u8).collect();
     let bodies = [b"a 'short' \x1b body".as_slice(), &long, b""];
     let mut expected = Vec::new();
@@ -209,7 +217,7 @@ fn a_shell_repeats_what_the_commands_say() {
     let path = std::env::var("PATH").unwrap();
     let mut shell = Command::new("sh");
     shell
-        .args(["-ec", "flowtap inspect \"it's a capture.zip\" --curl | sh"])
+        .args(["-ec", "flowtap inspect --curl -- \"$0\" | sh", name])
         .current_dir(folder.path())
         .env("CURL_HOME", folder.path())
         .env("PATH", format!("{}:{path}", program.display()));

@@ -238,7 +238,10 @@ fn show_curl(
     place: &Place,
 ) -> std::result::Result<(), Failure> {
     let flow = parts.read(place)??;
-    let bundle = curl::word(&parts.path(0).to_string_lossy());
+    let path = parts.path(0).to_string_lossy();
+    // It would be taken for options.
+    let prefix = if path.starts_with('-') { "./" } else { "" };
+    let bundle = curl::word(&format!("{prefix}{path}"));
     let id = parts.full_id(place);
     let output = format!("flowtap inspect {bundle} --trace {id} --body request");
     let source = curl::has_long_body(&flow).then_some(output.as_str());
