@@ -240,6 +240,30 @@ fn assert_repeated(name: &str) {
 }
 
 #[test]
+fn letters_that_may_have_been_other_bytes_are_told_of() {
+    for (field, is_told) in [
+        (b"X-A: \xff".as_slice(), true),
+        ("X-A: caf\u{e9}".as_bytes(), true),
+        ("X-A: \u{4e2d}".as_bytes(), false),
+        (b"X-A: a", false),
+    ] {
+        let capture = Capture::start(10);
+        let mut flow = exchange(1);
+        let head = [b"GET / HTTP/1.1\r\nHost: h\r\n", field, b"\r\n\r\n"].concat();
+        flow.request = Message { head: head.into(), ..Message::default() };
+        send(&capture, vec![ended(&flow)]);
+        let (_folder, _, summary) = capture.finish_in_place();
+        let mut command = flowtap();
+        command.arg(&summary.paths[0]).arg("--curl");
+        let (_, printed, _) = run(command);
+        let note = "# letters beyond ASCII are sent in UTF-8: those of the request may have been \
+                    ISO-8859-1\n";
+        assert_eq!(printed.starts_with(note), is_told, "{printed}");
+        assert!(printed.contains("-H 'X-A: "), "{printed}");
+    }
+}
+
+#[test]
 fn one_flow_is_in_memory_at_a_time() {
     const BODY_BYTES: usize = 16 << 20;
     const TRACES: usize = 24;

@@ -240,6 +240,9 @@ impl Command {
     ) {
         let mut is_odd = false;
         let mut coded = false;
+        // Heads are kept as text, in which bytes that are not UTF-8 stand as these letters.
+        let has_latin = |text: &str| text.contains(|it| matches!(it, '\u{80}'..='\u{ff}'));
+        let mut is_latin = has_latin(&target.path);
         for Field { name, value } in redactor.fields(&flow.request.fields) {
             if name.starts_with(':') {
                 // A pseudo field of HTTP/2, of a capture that others made.
@@ -258,6 +261,7 @@ impl Command {
                 continue;
             }
             coded |= is("accept-encoding");
+            is_latin |= has_latin(&value);
             let field = match value.as_str() {
                 "" => format!("{name};"),
                 value => format!("{name}: {value}"),
@@ -279,6 +283,12 @@ impl Command {
         }
         if coded {
             self.option("--compressed");
+        }
+        if is_latin {
+            self.note(
+                "letters beyond ASCII are sent in UTF-8: those of the request may have been \
+                 ISO-8859-1",
+            );
         }
         if is_odd {
             self.note("header fields that are malformed are left out");
