@@ -191,7 +191,7 @@ impl Running {
             }
         };
         set_all(&mut command, &environment);
-        let spawned = self.open_files.during(|| command.spawn());
+        let spawned = self.open_files.during(|| program::spawn(path, &mut command));
         let child = spawned.map_err(|error| Unusable::new(path, &error))?;
         Ok(Program::attend(child, watch))
     }

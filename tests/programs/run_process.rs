@@ -194,6 +194,30 @@ fn a_program_that_cannot_be_started_replaces_no_bundle() {
 }
 
 #[test]
+fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
+    let running = Running::new();
+    let script = running.path().join("script");
+    fs::write(&script, "printf '%s\\n' \"$0\" \"$@\"\ncat\nexit 7\n").unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::join_paths(
+        [running.path().to_owned()].into_iter().chain(std::env::split_paths(env!("PATH"))),
+    );
+    let path = path.unwrap();
+    let found = script.to_str().unwrap();
+    for (name, called) in [("./script", "./script"), ("script", found), (found, found)] {
+        let mut command = running.flowtap(&["-q", "--", name, "-x", "a b", ""]);
+        let mut child = piped(command.env("PATH", &path));
+        use std::io::Write;
+        child.stdin.take().unwrap().write_all(b"to stdin\n").unwrap();
+        let output = wait(child);
+        assert_eq!(text(&output.stdout), format!("{called}\n-x\na b\n\nto stdin\n"));
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(7), String::new()));
+    }
+    fs::write(&script, "").unwrap();
+    assert_eq!(running.run(&["-q", "--", "./script"]), b"");
+}
+
+#[test]
 fn what_the_system_refuses_to_start_is_told() {
     let running = Running::new();
     // It looks like a program until the system reads it.

@@ -121,6 +121,44 @@ pub(super) fn command(path: &Path, words: &[OsString]) -> Command {
     command
 }
 
+/// Starts a command whose program is at `path`. A script that names no interpreter is run by the
+/// shell, as execvp(3) has it.
+pub(super) fn spawn(path: &Path, command: &mut Command) -> io::Result<Child> {
+    match command.spawn() {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOEXEC) && is_script(path) => {
+            by_shell(path, command).spawn()
+        }
+        started => started,
+    }
+}
+
+/// Whether a file that the system does not take for a program may be a script: shells refuse to
+/// read one whose first line is not text.
+fn is_script(path: &Path) -> bool {
+    let mut line = Vec::new();
+    let read = File::open(path)
+        .and_then(|file| BufReader::new(file.take(SCRIPT_LINE_BYTES)).read_until(b'\n', &mut line));
+    read.is_ok() && !line.starts_with(b"\x7fELF") && !line.contains(&0)
+}
+
+fn by_shell(path: &Path, command: &Command) -> Command {
+    let mut shell = Command::new(SHELL);
+    // A path that begins so would be taken for options.
+    let is_odd = path.as_os_str().as_bytes().starts_with(b"-");
+    shell.arg(if is_odd { Path::new(".").join(path) } else { path.to_owned() });
+    shell.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
+/// What runs scripts that name no interpreter.
+const SHELL: &str = "/bin/sh";
+
 /// The limit of open files. The proxy raises its own; programs that wait with select(2) must not
 /// have more than they expect.
 #[derive(Debug)]
