@@ -153,6 +153,33 @@ fn older_and_newer_nodes_need_no_options() {
     }
 }
 
+#[test]
+fn servers_that_are_passed_through_are_trusted_by_the_upstream_roots() {
+    let running = Running::new();
+    let origin = running.origin(true);
+    let url = format!("{}/text", origin.url);
+    let python = tools().join("venv/bin/python");
+    let requests = "import requests, sys; print(requests.get(sys.argv[1]).text, end='')";
+    let fetch = "fetch(process.argv[1]).then(answer => answer.text())
+        .then(text => process.stdout.write(text), error => { throw error.cause; })";
+    for program in [
+        &["curl", "-sSf"].map(OsStr::new)[..],
+        &[python.as_os_str(), "-c".as_ref(), requests.as_ref()],
+        &["node", "-e", fetch].map(OsStr::new),
+    ] {
+        let flags = "-q -e localhost -e 127.0.0.1 --upstream-ca origin-ca.pem --";
+        let words = [&words(flags)[..], program, &[url.as_ref()]].concat();
+        let printed = run(running.flowtap(&words).env_remove("SSL_CERT_FILE"));
+        assert_eq!(printed, b"a text\n", "{program:?}");
+        assert!(running.bundle().urls().is_empty(), "it was not passed through");
+    }
+    // Who is told of the CA is told of nothing else.
+    let count = "grep -c BEGIN \"$NODE_EXTRA_CA_CERTS\" \"$FLOWTAP_CA\" | sed 's/.*://'";
+    let flags = ["-q", "--upstream-ca", "origin-ca.pem", "--", "sh", "-c", count];
+    let printed = run(running.flowtap(&flags).env_remove("NODE_EXTRA_CA_CERTS"));
+    assert_eq!(printed, b"2\n1\n");
+}
+
 /// What the script that Node loads connects to and sends, or the error that the program gets; the
 /// socket is made up.
 fn told_by_node(proxy: &str, request: &str) -> String {

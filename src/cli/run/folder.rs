@@ -25,7 +25,8 @@ pub(super) struct Folder {
 pub(super) struct Files {
     /// The CA's certificate alone, as PEM.
     pub(super) ca: PathBuf,
-    /// The same, and what Node was to trust without it beside its own roots, as PEM.
+    /// The same, the upstream roots, and what Node was to trust without them beside its own roots,
+    /// as PEM.
     pub(super) node_ca: PathBuf,
     /// The CA's certificate with the system's roots, as PEM.
     pub(super) roots: PathBuf,
@@ -74,18 +75,22 @@ impl Folder {
         proxy: &str,
     ) -> io::Result<Files> {
         let mut own = Roots::default();
+        // Node brings its own.
+        let mut more = Roots::default();
         let mut all = Roots::of_system();
         for root in upstream.iter().flat_map(|file| roots_in(file).unwrap_or_default()) {
+            more.add(&root);
             all.add(&root);
         }
         // The CA comes to stand first.
         for certificate in authority.trusted().collect::<Vec<_>>().into_iter().rev() {
             own.add(certificate);
+            more.add(certificate);
             all.add(certificate);
         }
         Ok(Files {
             ca: self.put("ca.pem", own.pem().as_bytes())?,
-            node_ca: self.put("node.pem", &node_roots(&own))?,
+            node_ca: self.put("node.pem", &node_roots(&more))?,
             roots: self.put(ROOTS, all.pem().as_bytes())?,
             java: self.put("roots.p12", &all.pkcs12())?,
             node: self.put("proxy.cjs", node::SCRIPT.as_bytes())?,
@@ -108,9 +113,10 @@ impl Folder {
     }
 }
 
-/// The CA, and what the user has Node trust: it takes one file only.
-fn node_roots(own: &Roots) -> Vec<u8> {
-    let mut text = own.pem().into_bytes();
+/// What Node is to trust beside its own roots, with what the user has it trust: it takes one file
+/// only.
+fn node_roots(more: &Roots) -> Vec<u8> {
+    let mut text = more.pem().into_bytes();
     let theirs = std::env::var_os("NODE_EXTRA_CA_CERTS").and_then(|path| std::fs::read(path).ok());
     text.extend_from_slice(&theirs.unwrap_or_default());
     text
