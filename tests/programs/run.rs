@@ -97,8 +97,9 @@ impl Running {
     }
 }
 
-/// The temporary folder; some variables hold options beside its name, parted by blanks.
-const TMP: &str = "temporary folder";
+/// The temporary folder; some variables hold options beside its name, parted by blanks, and quotes
+/// for it. A browser makes sockets there, whose paths must not be long.
+const TMP: &str = r#"a "b" \c's $HOME"#;
 
 /// Words of a command line.
 pub(crate) fn words(line: &str) -> Vec<&OsStr> {

@@ -460,6 +460,15 @@ fn a_capture_that_cannot_start_starts_no_program() {
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
     assert!(told.contains("no temporary folder") && told.contains("TMPDIR"), "{told}");
+    // A file of settings would have another line by it.
+    let torn = running.path().join("a\nfolder");
+    fs::create_dir(&torn).unwrap();
+    let output = wait(piped(running.flowtap(&words).env("TMPDIR", &torn)));
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("a\\x0afolder: its name has ends of lines; name another"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(fs::read_dir(&torn).unwrap().count(), 0);
     assert!(!running.path().join("started").exists() && running.left().is_empty());
     assert!(!running.path().join("capture.zip").exists());
 }

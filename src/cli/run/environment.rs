@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::cli::proxy::Begun;
@@ -131,9 +132,8 @@ impl<'a> Environment<'a> {
     }
 
     fn node_options(&self) -> OsString {
-        let mut options = OsString::from("--require \"");
-        options.push(&self.files.node);
-        options.push("\"");
+        let mut options = OsString::from("--require ");
+        options.push(node_word(&self.files.node));
         options
     }
 
@@ -145,12 +145,40 @@ impl<'a> Environment<'a> {
             "-Dhttp.proxyHost={host} -Dhttp.proxyPort={port} -Dhttps.proxyHost={host} \
              -Dhttps.proxyPort={port} -Dhttp.nonProxyHosts= \
              -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword= \
-             -Djavax.net.ssl.trustStore=\""
+             -Djavax.net.ssl.trustStore="
         ));
-        options.push(&self.files.java);
-        options.push("\"");
+        options.push(java_word(&self.files.java));
         options
     }
+}
+
+/// A path as NODE_OPTIONS can hold it: in double quotes, in which a backslash has the next letter
+/// stand for itself.
+fn node_word(path: &Path) -> OsString {
+    quoted(path, |byte| match byte {
+        b'"' => Some(b"\\\""),
+        b'\\' => Some(b"\\\\"),
+        _ => None,
+    })
+}
+
+/// A path as JAVA_TOOL_OPTIONS can hold it: in double quotes, which can hold all but themselves;
+/// these stand in single ones between.
+fn java_word(path: &Path) -> OsString {
+    quoted(path, |byte| (byte == b'"').then_some(b"\"'\"'\""))
+}
+
+/// A path in double quotes, with another text for some of its bytes.
+fn quoted(path: &Path, other: impl Fn(u8) -> Option<&'static [u8]>) -> OsString {
+    let mut word = vec![b'"'];
+    for byte in path.as_os_str().as_bytes() {
+        match other(*byte) {
+            Some(text) => word.extend_from_slice(text),
+            None => word.push(*byte),
+        }
+    }
+    word.push(b'"');
+    OsString::from_vec(word)
 }
 
 /// The proxy's URL as programs need it.
@@ -285,6 +313,13 @@ mod tests {
         assert!(!with("many").contains_key("GIT_CONFIG_COUNT"));
         assert!(!with("4294967295").contains_key("GIT_CONFIG_COUNT"));
         assert_eq!(with("")["GIT_CONFIG_COUNT"].as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn paths_stand_in_options_whatever_they_hold() {
+        let path = Path::new("/a \"b\" \\c's $HOME");
+        assert_eq!(node_word(path), r#""/a \"b\" \\c's $HOME""#);
+        assert_eq!(java_word(path), r#""/a "'"'"b"'"'" \c's $HOME""#);
     }
 
     #[test]

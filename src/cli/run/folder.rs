@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::private;
 use crate::cli::run::node;
 use crate::cli::settings;
+use crate::cli::words::visible;
 use crate::error::{Error, Result};
 use crate::random;
 use crate::tls::authority::Authority;
@@ -46,19 +47,25 @@ impl Folder {
     pub(super) fn new() -> Result<Folder> {
         let mut name = [0; 8];
         let place = std::env::temp_dir();
+        let failed = |reason: &str| {
+            let place = place.to_string_lossy();
+            Error::new(format!(
+                "no temporary folder can be made in {}: {reason}; name another place with TMPDIR",
+                visible(&place)
+            ))
+        };
+        // Programs are started in other folders than flowtap.
+        let place = std::path::absolute(&place).map_err(|error| failed(&error.to_string()))?;
+        // The settings of wget can hold no such path.
+        if place.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            return Err(failed("its name has ends of lines"));
+        }
         let made = random::fill(&mut name).and_then(|()| {
             let path = place.join(format!("flowtap-{:016x}", u64::from_ne_bytes(name)));
             // What is there already is not ours.
             private::create_folder(&path).map(|()| path)
         });
-        // Programs are started in other folders than flowtap.
-        let path = made.and_then(std::path::absolute);
-        path.map(|path| Folder { path }).map_err(|error| {
-            Error::new(format!(
-                "no temporary folder can be made in {}: {error}; name another place with TMPDIR",
-                place.display()
-            ))
-        })
+        made.map(|path| Folder { path }).map_err(|error| failed(&error.to_string()))
     }
 
     /// Where it is.
