@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::flow::redact::edits::Edits;
-use crate::flow::redact::names::{Kind, judge};
-use crate::flow::redact::{MASK, Masking, form};
+use crate::flow::redact::names::{Kind, judge, looks_random};
+use crate::flow::redact::{MASK, Masking, form, pairs};
 
 /// Schemes whose names stay in front of a masked credential (RFC 9110 section 11.4, and others
 /// in use).
@@ -99,6 +99,32 @@ pub(super) fn holds_cookies(name: &str) -> Option<bool> {
     (sets || is("cookie") || is("cookie2")).then_some(sets)
 }
 
+/// Masks the tokens among the protocols that a WebSocket offers (RFC 6455 section 11.3.4). Pages
+/// can set no other field, so that tokens are sent in it: alone, behind a word that announces
+/// them, or as the end of a name.
+fn subprotocols(edits: &mut Edits<'_>, range: Range<usize>) {
+    /// Ends of names that have fewer bytes are versions.
+    const TOKEN_BYTES: usize = 8;
+    let mut at = range.start;
+    let mut announced = false;
+    for part in edits.part(range).split(',') {
+        let start = at + part.len() - part.trim_start().len();
+        let end = start + part.trim().len();
+        at += part.len() + 1;
+        let protocol = edits.part(start..end);
+        let (name, token) = protocol.rsplit_once('.').unwrap_or((protocol, ""));
+        let announces = matches!(judge(name), Kind::Secret | Kind::Code);
+        if announced || looks_random(protocol) {
+            edits.mask(start..end);
+            announced = false;
+        } else if announces && token.len() >= TOKEN_BYTES {
+            edits.mask(end - token.len()..end);
+        } else {
+            announced = announces && token.is_empty();
+        }
+    }
+}
+
 /// Masks the value of a field that carries a credential by its name; `false` if it does not.
 pub(super) fn by_name(edits: &mut Edits<'_>, name: &str, range: Range<usize>) -> bool {
     if let Some(sets) = holds_cookies(name) {
@@ -121,6 +147,11 @@ pub(super) fn header<'a>(masking: &Masking<'_>, name: &str, value: &'a str) -> C
     let holds_url = ["location", "referer", "content-location", "origin", ":path"];
     if holds_url.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         return form::url(masking, value);
+    }
+    if name.eq_ignore_ascii_case("sec-websocket-protocol") {
+        subprotocols(&mut edits, 0..value.len());
+        pairs::find(masking, &mut edits, 0..value.len(), pairs::Style::Prose);
+        return edits.apply();
     }
     masking.plain(value)
 }
@@ -214,6 +245,39 @@ mod tests {
         assert_eq!(header("X-Forwarded", "token=abc; for=1.2.3.4"), "token=***; for=1.2.3.4");
         assert_eq!(header("WWW-Authenticate", "Bearer realm=\"x\""), "Bearer realm=\"x\"");
         assert_eq!(header("Content-Type", "text/html"), "text/html");
+    }
+
+    #[test]
+    fn tokens_among_subprotocols_are_masked() {
+        for (value, masked) in [
+            (
+                "base64url.bearer.authorization.k8s.io.ZXlKaGJHY2k, v4.channel.k8s.io",
+                "base64url.bearer.authorization.k8s.io.***, v4.channel.k8s.io",
+            ),
+            ("access_token, 8f4c0a", "access_token, ***"),
+            ("soap,Bearer , a/b== ,mqtt", "soap,Bearer , *** ,mqtt"),
+            ("jwt, abc, graphql-ws", "jwt, ***, graphql-ws"),
+            ("authorization,token,abc", "authorization,***,abc"),
+            ("4f9d8c7b6a5e4d3c2b1a, mqtt", "***, mqtt"),
+        ] {
+            assert_eq!(header("Sec-WebSocket-Protocol", value), masked);
+            assert_eq!(header("sec-websocket-protocol", masked), masked);
+        }
+        let plain = "graphql-ws, graphql-transport-ws, mqtt, v4.channel.k8s.io, wamp.2.json, \
+                     ocpp2.0.1, actioncable-v1-json, base64.binary.k8s.io, access_token";
+        assert_eq!(header("Sec-WebSocket-Protocol", plain), plain);
+        let anywhere = "{\"p\":[\"base64url.bearer.authorization.k8s.io.ZXlKaGJHY2k\"]}";
+        let masked = Redactor::default().words(anywhere).into_owned();
+        assert_eq!(masked, "{\"p\":[\"base64url.bearer.authorization.k8s.io.***\"]}");
+    }
+
+    #[test]
+    fn a_proof_of_possession_is_masked() {
+        let proof = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIn19.\
+                     eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIn0.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRM";
+        assert_eq!(header("DPoP", proof), "***");
+        // A server gives it to whoever asks, and it opens nothing (RFC 9449 section 8).
+        assert_eq!(header("DPoP-Nonce", "eyJ7S_zG.eyJH0-Z.HX4w-7v"), "eyJ7S_zG.eyJH0-Z.HX4w-7v");
     }
 
     #[test]

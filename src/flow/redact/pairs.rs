@@ -125,7 +125,8 @@ impl Search<'_, '_> {
     fn stem(&mut self, edits: &mut Edits<'_>, stem: Range<usize>, word: &str) -> Option<usize> {
         let is_basic = word == "basic";
         if is_basic || word == "bearer" {
-            let secret = shapes::after_scheme(self.text, stem.end, is_basic);
+            let secret = shapes::after_scheme(self.text, stem.end, is_basic)
+                .or_else(|| shapes::after_bearer(self.text, stem.end));
             if let Some(secret) = secret {
                 let end = secret.end;
                 edits.mask(self.outer(secret));

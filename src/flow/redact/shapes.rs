@@ -214,6 +214,19 @@ pub(super) fn after_scheme(text: &str, at: usize, is_basic: bool) -> Option<Rang
     is_secret.then_some(at + space..at + space + length)
 }
 
+/// The token in the name of a protocol of Kubernetes that holds one; `at` is behind `bearer`:
+/// `base64url.bearer.authorization.k8s.io.ZXlK…`.
+pub(super) fn after_bearer(text: &str, at: usize) -> Option<Range<usize>> {
+    let name = text.get(at..)?.strip_prefix(".authorization.")?;
+    let domain = clip(name, MASKED_CONTEXT_BYTES).split_inclusive(".io.").next()?;
+    let in_domain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    let token = name.get(domain.len()..)?;
+    let start = text.len() - token.len();
+    let length = run(token, is_base64url);
+    let is_domain = domain.ends_with(".io.") && domain.bytes().all(in_domain);
+    (is_domain && length > 0).then_some(start..start + length)
+}
+
 /// Whether a text is base64 of `user:password` (RFC 7617 section 2).
 fn is_basic_credential(token: &str) -> bool {
     let token = token.trim_end_matches("%3D").trim_end_matches(['=', '.']);

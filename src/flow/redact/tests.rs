@@ -168,6 +168,7 @@ fn work_grows_with_the_text_and_no_faster() {
         "<key>",
         "code:",
         "\u{e9}token ",
+        "bearer.authorization.k.io.",
     ];
     for piece in pieces {
         for media_type in ["", "application/json", "text/html", "multipart/mixed; boundary=b"] {
