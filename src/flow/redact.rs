@@ -18,6 +18,7 @@ use crate::flow::head::Field;
 use crate::flow::redact::edits::Edits;
 use crate::limits::MASKED_LEVELS;
 
+mod command;
 mod credential;
 mod edits;
 mod form;

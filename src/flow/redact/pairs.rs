@@ -11,7 +11,7 @@ use regex::Regex;
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::names::{Kind, judge};
 use crate::flow::redact::value::{Around, Place};
-use crate::flow::redact::{MASK, Masking, credential, json, shapes};
+use crate::flow::redact::{MASK, Masking, command, credential, json, shapes};
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,13 @@ impl Search<'_, '_> {
         }
         let name = name_around(self.text, stem);
         self.judged = name.end;
+        if self.text.get(name.clone())?.starts_with("--")
+            && let Some(secret) = command::option(self.text, name.clone())
+        {
+            let end = secret.end;
+            edits.mask(self.outer(secret));
+            return Some(end);
+        }
         let mut around = Around::new(self.text, name.clone(), self.style)?;
         let name = self.text.get(name)?;
         let kind = judge(name);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use crate::flow::redact::MASK;
+use crate::flow::redact::{MASK, command};
 use crate::limits::MASKED_CONTEXT_BYTES;
 
 /// A kind of key that begins in a way of its own.
@@ -77,7 +77,8 @@ const SHAPES: &[Shape] = &[
 /// How these and the other secrets of this module begin, as alternatives of a pattern.
 pub(super) fn beginnings() -> String {
     let prefixes: Vec<_> = SHAPES.iter().map(|shape| regex::escape(shape.prefix)).collect();
-    format!("{}|eyJ|eyAi|ewo|-----BEGIN|://|/bot[0-9]", prefixes.join("|"))
+    let others = "eyJ|eyAi|ewo|-----BEGIN|://|/bot[0-9]";
+    format!("{}|{others}|{}", prefixes.join("|"), command::BEGINNINGS)
 }
 
 /// The secret that begins at `at`, which one of the [`beginnings`] does.
@@ -98,6 +99,9 @@ pub(super) fn at(text: &str, at: usize) -> Option<Range<usize>> {
         let length = run(token, |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         let start = at + 4 + digits + 1;
         return (length >= 20).then_some(start..start + length);
+    }
+    if rest.starts_with([' ', '-']) {
+        return command::at(text, at);
     }
     let shape = SHAPES.iter().find(|shape| rest.starts_with(shape.prefix))?;
     if shape.prefix == "sk-" && !begins_word(text, at) {

@@ -169,6 +169,12 @@ fn work_grows_with_the_text_and_no_faster() {
         "code:",
         "\u{e9}token ",
         "bearer.authorization.k.io.",
+        " -ua:b",
+        " -u'",
+        " -p",
+        "curl -user=",
+        "--password ",
+        "--password \"",
     ];
     for piece in pieces {
         for media_type in ["", "application/json", "text/html", "multipart/mixed; boundary=b"] {
@@ -284,7 +290,7 @@ proptest! {
 
     #[test]
     fn anything_can_be_masked_and_stays_masked(
-        text in "((token|password|key|pin|Bearer|cookie|basic|eyJhbGciOi|://)?\
+        text in "((token|password|key|pin|Bearer|cookie|basic|eyJhbGciOi|://|curl -u|--password )?\
                  [ :=\"'{}\\[\\],&;<>/?#%\\\\\\n@.*+-]{0,3}([a-z0-9]{1,6}|\u{e9})?){0,20}",
         media_type in "(application/json|text/html|application/x-www-form-urlencoded|)",
     ) {
@@ -294,6 +300,9 @@ proptest! {
         prop_assert_eq!(Redactor::default().url(&url), url.clone(), "from {}", text);
         let header = Redactor::default().header("Set-Cookie", &text).into_owned();
         prop_assert_eq!(Redactor::default().header("Set-Cookie", &header), header.clone());
+        let header = Redactor::default().header("Sec-WebSocket-Protocol", &text).into_owned();
+        let again = Redactor::default().header("Sec-WebSocket-Protocol", &header).into_owned();
+        prop_assert_eq!(again, header, "from {}", text);
         let _ = Redactor::default().head(&text);
         let _ = Redactor::default().bytes(&media_type, text.as_bytes());
     }

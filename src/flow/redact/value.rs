@@ -142,22 +142,7 @@ impl<'t> Around<'t> {
         if self.closed.is_none() && self.closes_a_string(quote, rest) {
             return None;
         }
-        let mut escapes = 0;
-        let mut end = rest.len();
-        for (at, byte) in rest.bytes().enumerate() {
-            let closes =
-                byte == quote && if slashes == 0 { escapes % 2 == 0 } else { escapes <= slashes };
-            if closes {
-                end = at - escapes.min(slashes);
-                break;
-            }
-            if byte == b'\n' && slashes == 0 && quote != b'`' {
-                end = at;
-                break;
-            }
-            escapes = if byte == b'\\' { escapes + 1 } else { 0 };
-        }
-        Some(Place::Value(start..start + end))
+        Some(Place::Value(start..start + quoted_end(rest, slashes, quote)))
     }
 
     /// Whether the quote behind an unquoted name closes a string that the name stands in.
@@ -314,13 +299,31 @@ impl<'t> Around<'t> {
     }
 }
 
+/// The length of what follows a quote that so many backslashes escape, up to the quote that closes
+/// it or to the end of the line.
+pub(super) fn quoted_end(text: &str, slashes: usize, quote: u8) -> usize {
+    let mut escapes = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let closes =
+            byte == quote && if slashes == 0 { escapes % 2 == 0 } else { escapes <= slashes };
+        if closes {
+            return at - escapes.min(slashes);
+        }
+        if byte == b'\n' && slashes == 0 && quote != b'`' {
+            return at;
+        }
+        escapes = if byte == b'\\' { escapes + 1 } else { 0 };
+    }
+    text.len()
+}
+
 /// The length of what may be a key: other names, of which one may not be doubtful, may follow.
 fn key_length(text: &str) -> usize {
     let length = run(text, |byte| byte.is_ascii_alphanumeric() || b"_-%+".contains(&byte));
     length + run(text.get(length..).unwrap_or_default(), |byte| byte == b'=')
 }
 
-fn is_quote(byte: u8) -> bool {
+pub(super) fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
@@ -329,7 +332,7 @@ fn before(text: &str, at: usize) -> Option<u8> {
 }
 
 /// Whether what stands behind a name without quotes speaks about a value instead of being one.
-fn is_word_for_a_value(value: &str) -> bool {
+pub(super) fn is_word_for_a_value(value: &str) -> bool {
     const WORDS: [&str; 18] = [
         "",
         "required",
