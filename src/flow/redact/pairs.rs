@@ -267,6 +267,32 @@ mod tests {
     }
 
     #[test]
+    fn inputs_whose_attributes_have_any_order_and_no_quotes() {
+        let html = |text: &str| Redactor::default().text("text/html", text).into_owned();
+        for (text, masked) in [
+            ("<input value=\"x\" type=\"password\">", "<input value=\"***\" type=\"password\">"),
+            ("<input value=\"x y\" type=password>", "<input value=\"***\" type=password>"),
+            ("<input type=password value=x/y>", "<input type=password value=***>"),
+            ("<input type=password value=x/>", "<input type=password value=***/>"),
+            (
+                "<input type=hidden name=csrf_token value=x>",
+                "<input type=hidden name=csrf_token value=***>",
+            ),
+            (
+                "<INPUT\nVALUE='x'\n\tNAME=csrf_token TYPE=hidden>",
+                "<INPUT\nVALUE='***'\n\tNAME=csrf_token TYPE=hidden>",
+            ),
+            ("<meta name=csrf-token content=x=>", "<meta name=csrf-token content=***>"),
+            ("<input name=token_count value=x>", "<input name=token_count value=x>"),
+            ("<input name=password><b value=x>", "<input name=password><b value=x>"),
+            ("type=password value=x", "type=password value=x"),
+        ] {
+            assert_eq!(html(text), masked, "{text}");
+            assert_eq!(html(masked), masked, "{masked}");
+        }
+    }
+
+    #[test]
     fn markup_and_scripts() {
         let html = |text: &str| Redactor::default().text("text/html", text).into_owned();
         for (text, masked) in [
@@ -296,6 +322,22 @@ mod tests {
             ),
             ("s=\"{\\\"token\\\":\\\"abc\\\"}\"", "s=\"{\\\"token\\\":\\\"***\\\"}\""),
             ("e.token=t.token;f(\"Password:\", x)", "e.token=t.token;f(\"Password:\", x)"),
+            (
+                "localStorage.setItem(\"auth_token\",\"x\")",
+                "localStorage.setItem(\"auth_token\",\"***\")",
+            ),
+            (
+                "sessionStorage.setItem( 'token' , 'x y' );",
+                "sessionStorage.setItem( 'token' , '***' );",
+            ),
+            (
+                "r.setRequestHeader('X-Auth-Token', `a\nb`)",
+                "r.setRequestHeader('X-Auth-Token', `***`)",
+            ),
+            ("h.append('Authorization', 'Bearer x')", "h.append('Authorization', 'Bearer ***')"),
+            ("s.setItem('token', t.token)", "s.setItem('token', t.token)"),
+            ("s.setItem('theme', 'dark')", "s.setItem('theme', 'dark')"),
+            ("i18n.t('password', 'Kennwort')", "i18n.t('password', 'Kennwort')"),
         ] {
             assert_eq!(html(text), masked, "{text}");
             assert_eq!(html(masked), masked, "{masked}");

@@ -175,6 +175,9 @@ fn work_grows_with_the_text_and_no_faster() {
         "curl -user=",
         "--password ",
         "--password \"",
+        "=token ",
+        "<i name=token ",
+        "(\"token\",",
     ];
     for piece in pieces {
         for media_type in ["", "application/json", "text/html", "multipart/mixed; boundary=b"] {

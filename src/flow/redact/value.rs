@@ -55,7 +55,10 @@ impl<'t> Around<'t> {
         after += run(blanks, |byte| byte == b' ' || byte == b'\t');
         let around = Around { text, name, style, doubtful: false, opened, closed, after };
         let next = text.as_bytes().get(after)?;
-        let may_follow = b":=>%".contains(next) || closed.is_some() || around.is_tag();
+        let may_follow = b":=>%".contains(next)
+            || closed.is_some()
+            || around.is_tag()
+            || around.is_bare_attribute();
         may_follow.then_some(around)
     }
 
@@ -70,6 +73,11 @@ impl<'t> Around<'t> {
             }
             _ => false,
         }
+    }
+
+    /// Whether the name is what an attribute holds, without quotes: `<input type=password>`.
+    fn is_bare_attribute(&self) -> bool {
+        self.closed.is_none() && before(self.text, self.name.start) == Some(b'=')
     }
 
     /// Finds the value; a doubtful one ends sooner.
@@ -92,7 +100,8 @@ impl<'t> Around<'t> {
                 let is_open = tag.get(end..)?.starts_with('>') && !tag.get(..end)?.ends_with('/');
                 is_open.then(|| self.element(self.after + end + 1)).flatten()
             }
-            _ if self.closed.is_some() => self.attribute(),
+            [b',', ..] if self.closed.is_some() && self.opened == self.closed => self.argument(),
+            _ if self.closed.is_some() || self.is_bare_attribute() => self.attribute(),
             _ => None,
         }
     }
@@ -270,33 +279,74 @@ impl<'t> Around<'t> {
         ends.then_some(Place::Value(start..start + length))
     }
 
+    /// The second argument of a call that stores or sends what it is given, with the name as the
+    /// first: `setItem("token", "…")`.
+    fn argument(&self) -> Option<Place> {
+        const CALLS: [&str; 7] =
+            ["setItem", "setRequestHeader", "setHeader", "addHeader", "append", ".set", ".header"];
+        let head = clip_end(self.text.get(..self.name.start - 1)?, 32);
+        let call = head.trim_end_matches(' ').strip_suffix('(')?;
+        if !CALLS.iter().any(|known| call.ends_with(known)) {
+            return None;
+        }
+        let rest = self.text.get(self.after + 1..)?;
+        let blanks = run(clip(rest, 8), |byte| byte == b' ');
+        let quote = rest.as_bytes().get(blanks).copied().filter(|byte| is_quote(*byte))?;
+        self.quoted(self.after + 1 + blanks, 0, quote)
+    }
+
     /// The value beside an attribute that has the name: `<input name="token" value="…">`.
     fn attribute(&self) -> Option<Place> {
-        let quote = self.opened.filter(|opened| Some(*opened) == self.closed)?;
+        let quotes = usize::from(self.closed.is_some());
+        if quotes == 1 && self.opened != self.closed {
+            return None;
+        }
+        let name = self.name.start - quotes;
         let bytes = self.text.as_bytes();
-        let from = self.name.start.saturating_sub(MASKED_CONTEXT_BYTES);
-        let start = bytes.get(from..self.name.start)?.iter().rposition(|byte| *byte == b'<')?;
-        let start = from + start;
-        let head = self.text.get(start..self.name.start - 1)?;
+        let from = name.saturating_sub(MASKED_CONTEXT_BYTES);
+        let start = from + bytes.get(from..name)?.iter().rposition(|byte| *byte == b'<')?;
+        let head = self.text.get(start..name)?;
         let named = ["name=", "id=", "type=", "property=", "itemprop=", "autocomplete=", "key="];
-        if head.contains('>') || !named.iter().any(|named| head.ends_with(named)) {
+        let is_named = |named: &&str| {
+            let end = head.len().checked_sub(named.len()).and_then(|end| head.get(end..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(named))
+        };
+        if head.contains('>') || !named.iter().any(is_named) {
             return None;
         }
         let tag = clip(self.text.get(start..)?, 2 * MASKED_CONTEXT_BYTES);
         let tag = tag.get(..run(tag, |byte| byte != b'>'))?;
-        ["value=", "content="].iter().find_map(|attribute| {
-            let value = tag.find(&format!(" {attribute}"))? + 1 + attribute.len();
-            let quoted = tag.get(value..)?;
-            let quote = quoted.bytes().next().filter(|it| is_quote(*it)).unwrap_or(quote);
-            let inside = quoted.strip_prefix(char::from(quote));
-            let value = value + usize::from(inside.is_some());
-            let length = match inside {
-                Some(inside) => run(inside, |byte| byte != quote),
-                None => run(quoted, |byte| !byte.is_ascii_whitespace() && byte != b'/'),
-            };
-            Some(Place::Value(start + value..start + value + length))
-        })
+        let value = ["value=", "content="].iter().find_map(|it| attribute_value(tag, it))?;
+        Some(Place::Value(start + value.start..start + value.end))
     }
+}
+
+/// Where the value of an attribute, whose name is given with its `=`, stands in a tag that lacks
+/// its `>`.
+fn attribute_value(tag: &str, attribute: &str) -> Option<Range<usize>> {
+    let begins = |at: &usize| {
+        let spelled = tag.get(*at..*at + attribute.len());
+        let is_apart = before(tag, *at).is_some_and(|byte| byte.is_ascii_whitespace());
+        is_apart && spelled.is_some_and(|spelled| spelled.eq_ignore_ascii_case(attribute))
+    };
+    let start = (0..tag.len()).find(begins)? + attribute.len();
+    let value = tag.get(start..)?;
+    if let Some(quote) = value.bytes().next().filter(|byte| is_quote(*byte)) {
+        let length = run(value.get(1..)?, |byte| byte != quote);
+        return Some(start + 1..start + 1 + length);
+    }
+    let length = run(value, |byte| !byte.is_ascii_whitespace());
+    let spelled = value.get(..length)?;
+    // The slash that ends an empty element is none of it.
+    let is_last = length == value.len();
+    let spelled = spelled.strip_suffix('/').filter(|_| is_last).unwrap_or(spelled);
+    Some(start..start + spelled.len())
+}
+
+/// The end of a text, in bytes at most.
+fn clip_end(text: &str, bytes: usize) -> &str {
+    let start = text.floor_char_boundary(text.len().saturating_sub(bytes));
+    text.get(start..).unwrap_or_default()
 }
 
 /// The length of what follows a quote that so many backslashes escape, up to the quote that closes
