@@ -131,6 +131,43 @@ mod tests {
     }
 
     #[test]
+    fn the_codes_of_authorizations_are_masked() {
+        for code in [
+            "4/0AY0e-g7abcDEF_ghiJKL",
+            "4%2F0AY0e-g7abcDEF_ghiJKL",
+            "0.AXoAzUN3-abcDEF12345.AgABAAIAAAD",
+            "M.R3_BAY.c0ca36f9-0b1f-4d5e-8f4c-0a11b2c34d5e",
+        ] {
+            let expected = "https://h/cb?code=***&state=xyz";
+            let callback = format!("https://h/cb?code={code}&state=xyz");
+            assert_eq!(url(&callback), expected);
+            assert_eq!(Redactor::default().header("Location", &callback), expected);
+            let words = format!("went to {callback}.");
+            assert_eq!(Redactor::default().words(&words), format!("went to {expected}."));
+            assert_eq!(form(&format!("code={code}&a=b")), "code=***&a=b");
+            let json = format!("{{\"code\":\"{code}\"}}");
+            assert_eq!(Redactor::default().words(&json), "{\"code\":\"***\"}");
+        }
+        for code in ["404", "US", "EUR", "ERR_NOT_FOUND", "en-US/2024", "api.v2/errors.404"] {
+            let callback = format!("/x?code={code}&state=open");
+            assert_eq!(url(&callback), callback);
+        }
+        let path = "/bucket?key=uploads/2024/main.4f9d8c7b6a5e4d3c2b1a.js";
+        assert_eq!(url(path), path);
+    }
+
+    #[test]
+    fn signatures_of_urls_are_masked() {
+        let signed = "https://d.cloudfront.example/a?Expires=1&Signature=";
+        let signature = "nitfHRCrtziwO2HwPfWw~yYDhUF5EwRunQA-j19DzZrvDh6hQ73lDx~-ar3UocvvRQVw6EkC";
+        let url = url(&format!("{signed}{signature}__&Key-Pair-Id=K2"));
+        assert_eq!(url, format!("{signed}***&Key-Pair-Id=K2"));
+        let twilio = Redactor::default();
+        let masked = twilio.header("X-Twilio-Signature", "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
+        assert_eq!(masked, "***");
+    }
+
+    #[test]
     fn what_stands_in_a_value_is_masked_too() {
         let inside = "/go?to=https%3A%2F%2Fh%2F%3Ftoken%3Dabc%26x%3D1";
         assert_eq!(url(inside), "/go?to=https%3A%2F%2Fh%2F%3Ftoken%3D***%26x%3D1");

@@ -139,8 +139,7 @@ impl<'m> Scan<'m> {
         self.at += 1;
         let top = self.top();
         let key = std::mem::take(&mut top.key);
-        let secret =
-            key.kind != Kind::Plain && key.kind != Kind::Doubtful || top.secret && !key.harmless;
+        let secret = matches!(key.kind, Kind::Secret | Kind::Code) || top.secret && !key.harmless;
         let cookies = key.cookies.filter(|_| is_array);
         self.frames.push(Frame { is_array, secret, cookies, ..Frame::default() });
     }

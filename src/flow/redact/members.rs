@@ -82,7 +82,7 @@ fn mask_pair(masking: &Masking<'_>, item: &mut Value) {
 /// What the kind of an object says of what is in it.
 fn within(kind: Kind) -> Kind {
     match kind {
-        Kind::Plain | Kind::Doubtful => Kind::Plain,
+        Kind::Plain | Kind::Doubtful | Kind::Grant => Kind::Plain,
         Kind::Secret | Kind::Code => Kind::Secret,
     }
 }
@@ -92,7 +92,7 @@ fn member_kind(name: &str, outer: Kind) -> Kind {
     match judge(name) {
         own if outer == Kind::Plain => own,
         Kind::Plain if is_harmless_member(name) => Kind::Plain,
-        Kind::Plain | Kind::Doubtful => outer,
+        Kind::Plain | Kind::Doubtful | Kind::Grant => outer,
         own => own,
     }
 }

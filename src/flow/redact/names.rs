@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Plain,
     /// It may be a secret; how it looks decides.
     Doubtful,
+    /// It may be the code of an authorization, a ticket or a signature; how its parts look decides.
+    Grant,
     /// It is a secret if it is text. A number or a boolean is something about one.
     Secret,
     /// It is a secret, even as a number: passwords, PINs, one-time codes.
@@ -22,11 +24,17 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether looks decide.
+    pub(super) fn is_doubtful(self) -> bool {
+        matches!(self, Kind::Doubtful | Kind::Grant)
+    }
+
     /// Whether a text with this kind of name is a secret.
     pub(super) fn hides(self, text: &str) -> bool {
         match self {
             Kind::Plain => false,
             Kind::Doubtful => looks_random(text),
+            Kind::Grant => looks_granted(text),
             Kind::Secret | Kind::Code => !is_harmless_value(text),
         }
     }
@@ -127,6 +135,8 @@ impl Name {
             || self.is_saml()
         {
             Kind::Secret
+        } else if self.is_grant(last, before) {
+            Kind::Grant
         } else if self.is_doubtful(last, before) {
             Kind::Doubtful
         } else {
@@ -211,11 +221,20 @@ impl Name {
             .contains(&self.joined.as_str())
     }
 
-    fn is_doubtful(&self, last: &str, before: &[String]) -> bool {
-        let alone = before.iter().all(|word| word == "x");
+    /// What a server gives out for one use or for one URL.
+    fn is_grant(&self, last: &str, before: &[String]) -> bool {
         ["sig", "signature", "hmac"].contains(&last)
-            || alone && ["key", "code", "ticket", "access", "refresh"].contains(&last)
+            || is_alone(before) && ["code", "ticket"].contains(&last)
     }
+
+    fn is_doubtful(&self, last: &str, before: &[String]) -> bool {
+        is_alone(before) && ["key", "access", "refresh"].contains(&last)
+    }
+}
+
+/// Whether nothing but the mark of an extension stands before a word.
+fn is_alone(before: &[String]) -> bool {
+    before.iter().all(|word| word == "x")
 }
 
 /// A list of words, to be searched.
@@ -313,6 +332,15 @@ pub(super) fn looks_random(text: &str) -> bool {
         && text.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
+/// Whether a part of a text looks like a key, and the rest is no sentence or program: `4/0AY0e…`
+/// and `M.R3_BAY.c0ca36f9-…` are codes of authorizations, `a~b/c=` is base64 of a signature.
+fn looks_granted(text: &str) -> bool {
+    const SEPARATORS: [char; 3] = ['/', '.', '~'];
+    looks_random(text)
+        || text.split(SEPARATORS).any(looks_random)
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-=%+/.~".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,8 +367,11 @@ mod tests {
         for name in code.split(' ') {
             assert_eq!(judge(name), Kind::Code, "{name}");
         }
-        for name in ["key", "code", "sig", "X-Amz-Signature", "ticket", "x-key"] {
+        for name in ["key", "x-key"] {
             assert_eq!(judge(name), Kind::Doubtful, "{name}");
+        }
+        for name in ["code", "sig", "X-Amz-Signature", "ticket", "x-code"] {
+            assert_eq!(judge(name), Kind::Grant, "{name}");
         }
     }
 

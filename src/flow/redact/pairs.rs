@@ -158,7 +158,7 @@ impl Search<'_, '_> {
         if kind == Kind::Plain {
             return None;
         }
-        match around.place(kind == Kind::Doubtful)? {
+        match around.place(kind)? {
             Place::Value(value) => {
                 let end = value.end;
                 if !kind.hides(self.text.get(value.clone())?) {
@@ -172,7 +172,7 @@ impl Search<'_, '_> {
                 credential::by_name(edits, name, self.outer(line)).then_some(end)
             }
             Place::Nested(start) => {
-                if kind == Kind::Doubtful {
+                if kind.is_doubtful() {
                     return None;
                 }
                 let part = self.offset + start..self.offset + self.text.len();

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::flow::redact::MASK;
+use crate::flow::redact::names::Kind;
 use crate::flow::redact::pairs::Style;
 use crate::flow::redact::shapes::{clip, run};
 use crate::limits::MASKED_CONTEXT_BYTES;
@@ -23,8 +24,8 @@ pub(super) struct Around<'t> {
     text: &'t str,
     name: Range<usize>,
     style: Style,
-    /// Whether the value is a secret only if it looks like one.
-    doubtful: bool,
+    /// What the name says, once that is known.
+    kind: Kind,
     /// The quote that stands before the name.
     opened: Option<u8>,
     /// The quote that closes it, if the name is quoted alone.
@@ -53,7 +54,7 @@ impl<'t> Around<'t> {
         };
         let blanks = clip(text.get(after..)?, 8);
         after += run(blanks, |byte| byte == b' ' || byte == b'\t');
-        let around = Around { text, name, style, doubtful: false, opened, closed, after };
+        let around = Around { text, name, style, kind: Kind::Secret, opened, closed, after };
         let next = text.as_bytes().get(after)?;
         let may_follow = b":=>%".contains(next)
             || closed.is_some()
@@ -80,9 +81,9 @@ impl<'t> Around<'t> {
         self.closed.is_none() && before(self.text, self.name.start) == Some(b'=')
     }
 
-    /// Finds the value; a doubtful one ends sooner.
-    pub(super) fn place(&mut self, doubtful: bool) -> Option<Place> {
-        self.doubtful = doubtful;
+    /// Finds the value of a name of this kind; a doubtful one ends sooner.
+    pub(super) fn place(&mut self, kind: Kind) -> Option<Place> {
+        self.kind = kind;
         let rest = self.text.get(self.after..)?;
         let is_tag = self.is_tag();
         let adjacent = self.after == self.name.end;
@@ -177,10 +178,7 @@ impl<'t> Around<'t> {
                 || b"&\"'`<>\\)".contains(&byte)
                 || if is_parameter { byte == b'#' } else { b";,}]|".contains(&byte) }
         };
-        let length = match self.doubtful {
-            true => key_length(rest),
-            false => run(rest, |byte| !ends(byte)),
-        };
+        let length = self.key_length(rest).unwrap_or_else(|| run(rest, |byte| !ends(byte)));
         let value = rest.get(..length)?;
         // A sentence's full stop is none of it.
         let value = value.strip_suffix('.').unwrap_or(value);
@@ -202,10 +200,7 @@ impl<'t> Around<'t> {
         }
         let rest = self.text.get(start..)?;
         let ends = |byte: u8| byte.is_ascii_whitespace() || b",;\"'`<>\\)}]&|".contains(&byte);
-        let length = match self.doubtful {
-            true => key_length(rest),
-            false => run(rest, |byte| !ends(byte)),
-        };
+        let length = self.key_length(rest).unwrap_or_else(|| run(rest, |byte| !ends(byte)));
         let value = rest.get(..length)?;
         let value = value.strip_suffix('.').unwrap_or(value);
         if is_word_for_a_value(value) {
@@ -220,6 +215,19 @@ impl<'t> Around<'t> {
         let odd = |byte: u8| !byte.is_ascii_lowercase();
         let looks_like_one = value.len() >= 5 && value.get(1..)?.bytes().any(odd);
         (begins && ends_line || looks_like_one).then_some(Place::Value(start..start + value.len()))
+    }
+
+    /// The length of what may be a key, if only that is a secret: other names, of which one may not
+    /// be doubtful, may follow.
+    fn key_length(&self, text: &str) -> Option<usize> {
+        let more = match self.kind {
+            Kind::Doubtful => "_-%+",
+            Kind::Grant => "_-%+/.~",
+            _ => return None,
+        };
+        let more = more.as_bytes();
+        let length = run(text, |byte| byte.is_ascii_alphanumeric() || more.contains(&byte));
+        Some(length + run(text.get(length..).unwrap_or_default(), |byte| byte == b'='))
     }
 
     /// Whether the name is the first word of its line, or of what a bracket or a comma begins.
@@ -365,12 +373,6 @@ pub(super) fn quoted_end(text: &str, slashes: usize, quote: u8) -> usize {
         escapes = if byte == b'\\' { escapes + 1 } else { 0 };
     }
     text.len()
-}
-
-/// The length of what may be a key: other names, of which one may not be doubtful, may follow.
-fn key_length(text: &str) -> usize {
-    let length = run(text, |byte| byte.is_ascii_alphanumeric() || b"_-%+".contains(&byte));
-    length + run(text.get(length..).unwrap_or_default(), |byte| byte == b'=')
 }
 
 pub(super) fn is_quote(byte: u8) -> bool {
