@@ -179,7 +179,15 @@ impl Name {
     }
 
     fn is_secret(&self) -> bool {
-        let anywhere = ["apikey", "accesskey", "privatekey", "secretkey", "signingkey"];
+        let anywhere = [
+            "apikey",
+            "accesskey",
+            "privatekey",
+            "secretkey",
+            "signingkey",
+            "clientkey",
+            "passkey",
+        ];
         let words = ["credential", "credentials", "cred", "creds", "jwt", "jwts", "bearer"];
         let more = ["csrf", "xsrf", "sid", "sessid", "mnemonic", "verifier"];
         let phrase = ["seedphrase", "recoveryphrase", "proxyauth", "sessionid", "sessid"];
@@ -228,7 +236,7 @@ impl Name {
     }
 
     fn is_doubtful(&self, last: &str, before: &[String]) -> bool {
-        is_alone(before) && ["key", "access", "refresh"].contains(&last)
+        is_alone(before) && ["key", "access", "refresh", "authentication"].contains(&last)
     }
 }
 
@@ -291,7 +299,7 @@ static OF_KEY: Words = LazyLock::new(|| {
     words_of(
         "api access secret private signing encryption master shared auth session account storage \
          subscription consumer license service deploy ssh hmac client app application admin \
-         functions function host",
+         functions function host ingestion fastly mashape",
     )
 });
 
@@ -356,7 +364,8 @@ mod tests {
             ASP.NET_SessionId sid connect.sid jwt client_secret clientSecret secret credentials \
             private_key AccountKey aws_secret_access_key user[token] secret_id \
             authenticity_token SAMLResponse code_verifier proxyauth upstream_auth cookie \
-            set-cookie x-session-key csrfmiddlewaretoken tokens X-Amz-Credential";
+            set-cookie x-session-key csrfmiddlewaretoken tokens X-Amz-Credential passkey \
+            client-key-data Fastly-Key X-Mashape-Key";
         for name in secret.split(' ') {
             assert_eq!(judge(name), Kind::Secret, "{name}");
         }
@@ -367,7 +376,7 @@ mod tests {
         for name in code.split(' ') {
             assert_eq!(judge(name), Kind::Code, "{name}");
         }
-        for name in ["key", "x-key"] {
+        for name in ["key", "x-key", "Authentication", "X-Authentication"] {
             assert_eq!(judge(name), Kind::Doubtful, "{name}");
         }
         for name in ["code", "sig", "X-Amz-Signature", "ticket", "x-code"] {

@@ -48,6 +48,10 @@ const SHAPES: &[Shape] = &[
     key("xoxs-", "-", 8),
     key("xapp-", "-", 8),
     Shape { prefix: "hooks.slack.com/services/", more: "/", least: 16, stays: true },
+    Shape { prefix: "hooks.slack.com/commands/", more: "/", least: 16, stays: true },
+    Shape { prefix: "hooks.slack.com/actions/", more: "/", least: 16, stays: true },
+    Shape { prefix: "hooks.slack.com/workflows/", more: "/", least: 16, stays: true },
+    Shape { prefix: "hooks.slack.com/triggers/", more: "/", least: 16, stays: true },
     // Stripe.
     key("sk_live_", "", 8),
     key("sk_test_", "", 8),
@@ -72,12 +76,13 @@ const SHAPES: &[Shape] = &[
     key("SG.", "_-.", 30),
     key("hvs.", "_-", 20),
     Shape { prefix: "/api/webhooks/", more: "/_-", least: 40, stays: true },
+    Shape { prefix: ".webhook.office.com/webhookb2/", more: "/_-@", least: 40, stays: true },
 ];
 
 /// How these and the other secrets of this module begin, as alternatives of a pattern.
 pub(super) fn beginnings() -> String {
     let prefixes: Vec<_> = SHAPES.iter().map(|shape| regex::escape(shape.prefix)).collect();
-    let others = "eyJ|eyAi|ewo|-----BEGIN|://|/bot[0-9]";
+    let others = "eyJ|eyAi|ewo|-----BEGIN|LS0tLS1CRUdJTi|://|/bot[0-9]";
     format!("{}|{others}|{}", prefixes.join("|"), command::BEGINNINGS)
 }
 
@@ -99,6 +104,9 @@ pub(super) fn at(text: &str, at: usize) -> Option<Range<usize>> {
         let length = run(token, |byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
         let start = at + 4 + digits + 1;
         return (length >= 20).then_some(start..start + length);
+    }
+    if rest.starts_with("LS0tLS1CRUdJTi") {
+        return encoded_key(rest).then(|| at..at + run(rest, is_base64));
     }
     if rest.starts_with([' ', '-']) {
         return command::at(text, at);
@@ -192,6 +200,21 @@ fn private_key(text: &str) -> Option<Range<usize>> {
     let key = rest.get(..run(rest, in_key))?;
     let end = key.find("-----END").unwrap_or(key.len());
     (!key.get(..end)?.trim().is_empty()).then_some(start..start + end)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=".contains(&byte)
+}
+
+/// Whether a text is base64 of a private key's lines, as in files for clients of Kubernetes.
+fn encoded_key(text: &str) -> bool {
+    /// Base64 of the longest first line in use.
+    const LINE_BYTES: usize = 56;
+    let line = clip(text, LINE_BYTES);
+    let whole = line.get(..run(line, is_base64) / 4 * 4).unwrap_or_default();
+    STANDARD
+        .decode(whole)
+        .is_ok_and(|line| line.windows(b"PRIVATE KEY".len()).any(|words| words == b"PRIVATE KEY"))
 }
 
 /// The credential that follows the name of a scheme (RFC 9110 section 11.4) in a running text:
@@ -292,6 +315,12 @@ mod tests {
             ["T000/B000/abcdefghijk"]
         );
         assert_eq!(
+            found("https://hooks.slack.com/commands/T000/1234/abcdefghijk"),
+            ["T000/1234/abcdefghijk"]
+        );
+        let teams = "8f4c0a11-b2c3@8f4c/IncomingWebhook/8f4c0a11b2c34d5e/6a7b";
+        assert_eq!(found(&format!("x.webhook.office.com/webhookb2/{teams}")), [teams]);
+        assert_eq!(
             found("/bot123456:AAabcdefghijklmnopqrstuvwxyz/getMe"),
             ["AAabcdefghijklmnopqrstuvwxyz"]
         );
@@ -320,6 +349,14 @@ mod tests {
         assert_eq!(found(key), ["\nMIIB\nAA==\n"]);
         assert_eq!(found("-----BEGIN PRIVATE KEY-----\nMIIB"), ["\nMIIB"]);
         assert_eq!(found("-----BEGIN CERTIFICATE-----\nMIIB"), [""; 0]);
+        for key in [
+            "LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlFcEFJQkFBS0NBUUVB",
+            "LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUgS0VZLS0tLS0KYjNCbGJuTnphQw==",
+        ] {
+            assert_eq!(found(key).first(), Some(&key));
+        }
+        let certificate = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSURKekNDQWcrZ0F3SUJBZ0lD";
+        assert_eq!(found(certificate), [""; 0]);
     }
 
     #[test]
