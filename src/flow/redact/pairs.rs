@@ -261,6 +261,7 @@ mod tests {
             "https://h.example/authors?page=2",
             "password: required",
             "error: missing field `api_key` at line 1",
+            "mutation Login($password: String!) { login(password: $password) { ok } }",
         ] {
             assert_eq!(words(text), text);
         }

@@ -385,6 +385,8 @@ fn before(text: &str, at: usize) -> Option<u8> {
 
 /// Whether what stands behind a name without quotes speaks about a value instead of being one.
 pub(super) fn is_word_for_a_value(value: &str) -> bool {
+    // GraphQL marks with `!` what must be there.
+    let value = value.strip_suffix('!').unwrap_or(value);
     const WORDS: [&str; 18] = [
         "",
         "required",
