@@ -252,13 +252,13 @@ impl Exchange {
             .request_body
             .advance(client.input.bytes(), &mut |piece: &[u8]| copy.push(piece, outbox))
             .map_err(|error| Failure::Client(400, error.to_string()))?;
+        check_size(self.request_copy.size(), cx).map_err(|reason| Failure::Client(413, reason))?;
         upstream.forward(&mut client.input, progress.consumed);
         if progress.consumed > 0 {
             self.body_taken = true;
             // From here on it is the copy that would be sent again.
             self.request_feed = None;
         }
-        check_size(self.request_copy.size(), cx).map_err(|reason| Failure::Client(413, reason))?;
         self.note_request_done(cx.now);
         if self.request == RequestSide::Body && client.end.is_some() && progress.consumed == 0 {
             let doubt = client.end.as_ref().and_then(End::doubt);

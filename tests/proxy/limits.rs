@@ -6,7 +6,7 @@ use flowtap::limits::{
 };
 use rustix::process::Signal;
 
-use crate::support::client::Client;
+use crate::support::client::{Client, End};
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
 use crate::support::{get, read_head};
@@ -174,6 +174,36 @@ fn responses_pass_up_to_each_limit_and_not_beyond() {
         assert!(last.starts_with(expected), "{what}: {got:?}");
         assert!(trace["error"].is_string(), "{what}: {trace}");
         assert!(!is_cut || !got.ends_with("0\r\n\r\n"), "{what} was completed");
+    }
+}
+
+#[test]
+fn a_response_beyond_body_size_limit_never_looks_whole() {
+    let body = "y".repeat(30_000);
+    let chunked =
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7530\r\n{body}\r\n0\r\n\r\n");
+    let until_close = format!("HTTP/1.1 200 OK\r\n\r\n{body}");
+    let tap = Flowtap::start(&["--set", "body_size_limit=10"]);
+    for (what, reply, version) in [
+        ("chunks", &chunked, "1.1"),
+        ("chunks for HTTP/1.0", &chunked, "1.0"),
+        ("until the close", &until_close, "1.1"),
+    ] {
+        let origin = Origin::answers_and_closes(reply.as_str());
+        let mut client = Client::connect(tap.addr);
+        let to = origin.addr;
+        client.send(format!("GET http://{to}/ HTTP/{version}\r\nHost: {to}\r\n\r\n"));
+        let (got, end) = client.ending();
+        let got = String::from_utf8_lossy(&got).into_owned();
+        assert!(got.matches('y').count() <= 10, "{what}: {} bytes", got.len());
+        let is_whole =
+            if got.contains("chunked") { got.contains("\r\n0\r\n") } else { end == End::Clean };
+        assert!(!is_whole, "{what}: {got:?} {end:?}");
+    }
+    let traces = tap.stop().bundle.traces();
+    assert_eq!(traces.len(), 3);
+    for trace in traces {
+        assert!(trace["error"].as_str().unwrap().contains("body_size_limit"), "{trace}");
     }
 }
 

@@ -201,6 +201,7 @@ impl Exchange {
         let copy = &mut self.response_copy;
         let outbox = &mut *cx.outbox;
         let unchunk = self.unchunk;
+        let limit = cx.options.body_size_limit.unwrap_or(u64::MAX);
         let (flow, glimpsed) = (self.id, self.glimpsed);
         let progress = self
             .response_body
@@ -211,18 +212,19 @@ impl Exchange {
                     let side = Side::Response;
                     outbox.push(FlowEvent::Glimpse(BodyBlock { flow, side, data }));
                 }
-                if unchunk {
+                if unchunk && copy.size() <= limit {
                     client.send(piece);
                 }
             })
             .map_err(|error| bad_response(&error.to_string()))?;
+        // Before anything of it goes on: its end may be among it, and it would pass for whole.
+        check_size(self.response_copy.size(), cx)
+            .map_err(|reason| Failure::Upstream(502, reason))?;
         if unchunk {
             upstream.input.consume(progress.consumed);
         } else {
             client.forward(&mut upstream.input, progress.consumed);
         }
-        check_size(self.response_copy.size(), cx)
-            .map_err(|reason| Failure::Upstream(502, reason))?;
         if progress.done {
             self.response = ResponseSide::Done;
         } else if let Some(end) = &upstream.end

@@ -1,5 +1,8 @@
 //! The cases that are simulated, each under many seeds.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::{Reply, Script, World};
 use crate::capture::entry::take_ended;
 use crate::flow::record::{Exchange, FlowEvent};
@@ -107,6 +110,60 @@ fn a_response_that_is_cut_is_never_completed() {
             assert!(exchange.error.is_some());
             assert_eq!(exchange.response.as_ref().unwrap().body.tail, "short");
         }
+    }
+}
+
+#[test]
+fn a_response_beyond_body_size_limit_is_never_completed() {
+    const LIMIT: usize = 10;
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   5\r\nyyyyy\r\n6\r\nyyyyyy\r\n0\r\n\r\n";
+    let until_close = "HTTP/1.1 200 OK\r\n\r\nyyyyyyyyyyy";
+    let old = "GET http://h/ HTTP/1.0\r\n\r\n".to_owned();
+    let cases = [(get("/"), chunked, false), (get("/"), until_close, true), (old, chunked, true)];
+    for seed in 0..SEEDS {
+        for (request, reply, reset) in &cases {
+            let server: Script = Box::new(|got| Reply {
+                sent: if got.is_empty() { Vec::new() } else { reply.as_bytes().to_vec() },
+                ends: Some(End::Clean).filter(|_| !got.is_empty()),
+            });
+            let mut world = World::new(seed, request.as_bytes(), vec![server]);
+            world.options.body_size_limit = Some(LIMIT as u64);
+            world.server_splits = seed % 2 == 0;
+            let world = world.run();
+            let got = String::from_utf8(world.client_got.clone()).unwrap();
+            let (head, body) = got.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "seed {seed}: {got}");
+            assert!(body.matches('y').count() <= LIMIT, "seed {seed}: {got}");
+            assert!(!body.contains("0\r\n"), "seed {seed}: {got}");
+            let cut = Command::CutClient { reset: *reset };
+            assert_eq!(world.client_closed, Some(cut), "seed {seed}: {got}");
+            let error = exchanges(&world)[0].error.clone().unwrap();
+            assert!(error.contains("body_size_limit"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_request_beyond_body_size_limit_is_never_completed() {
+    let upload = "POST http://h/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                  5\r\nyyyyy\r\n6\r\nyyyyyy\r\n0\r\n\r\n";
+    for seed in 0..SEEDS {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let record = seen.clone();
+        let server: Script = Box::new(move |got| {
+            *record.borrow_mut() = got.to_vec();
+            Reply::default()
+        });
+        let mut world = World::new(seed, upload.as_bytes(), vec![server]);
+        world.options.body_size_limit = Some(10);
+        let world = world.run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.starts_with("HTTP/1.1 413 "), "seed {seed}: {got}");
+        let seen = String::from_utf8(seen.take()).unwrap();
+        let body = seen.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        let whole = body.matches('y').count() > 10 || body.contains("0\r\n");
+        assert!(!whole, "seed {seed}: {seen}");
     }
 }
 
