@@ -80,7 +80,7 @@ pub struct OutgoingResponse {
     pub body: BodyLength,
     /// What becomes of the connection.
     pub connection: ConnectionField,
-    /// Keeps Upgrade and says `Connection: Upgrade` (101 and 426).
+    /// Keeps Upgrade, and says `Connection: Upgrade` where there is one (101 and 426).
     pub upgrade: bool,
     /// The version of the request. HTTP/1.0 clients get no Transfer-Encoding and no Trailer.
     pub client: Version,
@@ -159,6 +159,7 @@ pub fn write_response(
     let bodiless = matches!(head.status, 100..=199 | 204);
     let descriptive = outgoing.body == BodyLength::None && !bodiless;
     let old_client = outgoing.client == Version::Http10;
+    let mut upgrade = false;
     let mut framing = Framing::new(outgoing.body);
     for field in &head.fields {
         let (name, value) = (field.name.of(buf), field.value.of(buf));
@@ -171,8 +172,12 @@ pub fn write_response(
                 framing.write(out, field.kind, name, value)
             }
             FieldKind::Trailer if outgoing.body == BodyLength::UntilClose => {}
-            FieldKind::Upgrade if outgoing.upgrade && !offers_h2c(value) => {
+            // A 426 switches nothing, and says what has to be asked for (RFC 9110 15.5.22).
+            FieldKind::Upgrade
+                if outgoing.upgrade && (head.status == 426 || !offers_h2c(value)) =>
+            {
                 write_field(out, name, value);
+                upgrade = true;
             }
             FieldKind::Upgrade | FieldKind::Connection | FieldKind::Te => {}
             FieldKind::HopByHop | FieldKind::ProxyResponse => {}
@@ -183,11 +188,15 @@ pub fn write_response(
     if !old_client {
         framing.finish(out);
     }
-    match (outgoing.upgrade, outgoing.connection) {
+    // RFC 9110 section 7.8: the option goes with the field, and never without it.
+    match (upgrade, outgoing.connection) {
         (true, ConnectionField::Close) => {
             out.extend_from_slice(b"Connection: Upgrade, close\r\n");
         }
-        (true, _) => out.extend_from_slice(b"Connection: Upgrade\r\n"),
+        (true, ConnectionField::KeepAlive) => {
+            out.extend_from_slice(b"Connection: Upgrade, keep-alive\r\n");
+        }
+        (true, ConnectionField::Omit) => out.extend_from_slice(b"Connection: Upgrade\r\n"),
         (false, ConnectionField::Close) => out.extend_from_slice(b"Connection: close\r\n"),
         (false, ConnectionField::KeepAlive) => {
             out.extend_from_slice(b"Connection: keep-alive\r\n");

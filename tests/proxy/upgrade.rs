@@ -64,3 +64,20 @@ fn a_switch_that_nobody_asked_for_is_502() {
     let head = client.head();
     assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
 }
+
+#[test]
+fn a_demand_for_an_upgrade_comes_as_the_server_makes_it() {
+    let tap = Flowtap::start(&[]);
+    for (fields, expected) in [
+        ("Upgrade: h2c\r\nConnection: Upgrade\r\n", "Upgrade: h2c\r\nConnection: Upgrade\r\n"),
+        ("Upgrade: echo/1\r\n", "Upgrade: echo/1\r\nConnection: Upgrade\r\n"),
+        ("Connection: Upgrade\r\n", ""),
+        ("", ""),
+    ] {
+        let start = "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n";
+        let origin = Origin::answers(format!("{start}{fields}\r\n"));
+        let mut client = Client::connect(tap.addr);
+        client.send(get(origin.addr, "/"));
+        assert_eq!(client.head(), format!("{start}{expected}\r\n"), "{fields:?}");
+    }
+}

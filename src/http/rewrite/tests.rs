@@ -215,6 +215,28 @@ fn responses_are_rewritten_for_their_client() {
 }
 
 #[test]
+fn a_demand_for_an_upgrade_names_it_and_no_other() {
+    use ConnectionField::{Close, KeepAlive, Omit};
+    for (fields, connection, expected) in [
+        ("Upgrade: TLS/1.3\r\n", Omit, "Upgrade: TLS/1.3\r\nConnection: Upgrade\r\n"),
+        ("Upgrade: h2c\r\n", Omit, "Upgrade: h2c\r\nConnection: Upgrade\r\n"),
+        (
+            "Upgrade: a/1\r\nConnection: Upgrade\r\nUpgrade: h2c, b/1\r\n",
+            Close,
+            "Upgrade: a/1\r\nUpgrade: h2c, b/1\r\nConnection: Upgrade, close\r\n",
+        ),
+        ("Upgrade: a/1\r\n", KeepAlive, "Upgrade: a/1\r\nConnection: Upgrade, keep-alive\r\n"),
+        ("Connection: Upgrade\r\n", Omit, ""),
+        ("", Close, "Connection: close\r\n"),
+        ("", KeepAlive, "Connection: keep-alive\r\n"),
+    ] {
+        let start = "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n";
+        let got = response(&format!("{start}{fields}"), Version::Http11, connection, true);
+        assert_eq!(got, format!("{start}{expected}"), "{fields:?}");
+    }
+}
+
+#[test]
 fn switching_protocols_keeps_its_upgrade() {
     let text = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                 Sec-WebSocket-Accept: x\r\n";
