@@ -154,6 +154,8 @@ pub struct Exchange {
     interim: usize,
     continued: bool,
     client_stays: bool,
+    /// The client was told that its connection ends with its upload, whose server leaves.
+    upload_ends: bool,
     upstream_stays: bool,
     times: Times,
 }
@@ -191,6 +193,7 @@ impl Exchange {
             interim: 0,
             continued: false,
             client_stays: facts.keep_alive,
+            upload_ends: false,
             upstream_stays: true,
             times: Times::default(),
             facts,
@@ -402,7 +405,12 @@ impl Exchange {
 
     /// Whether the client's connection goes on after this exchange.
     pub fn client_stays(&self) -> bool {
-        self.client_stays
+        self.client_stays && !self.upload_ends
+    }
+
+    /// Whether the client's connection ends with the response, whatever of the request is missing.
+    pub fn ends_with_response(&self) -> bool {
+        !self.client_stays
     }
 
     /// Whether the upstream connection goes on after this exchange.

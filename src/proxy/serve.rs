@@ -218,7 +218,8 @@ impl Conn {
         }
         let request_taken = exchange.request_is_taken();
         let upload_over = self.upstream.end.is_some() || self.upstream.broken;
-        let upload_useless = upload_over || !exchange.client_stays() || self.client.is_exhausted();
+        let upload_useless =
+            upload_over || exchange.ends_with_response() || self.client.is_exhausted();
         if !request_taken && !upload_useless {
             return false;
         }

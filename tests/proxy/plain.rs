@@ -326,6 +326,26 @@ fn an_early_answer_arrives_although_the_request_is_not_over() {
 }
 
 #[test]
+fn an_early_answer_of_a_server_that_leaves_announces_the_close() {
+    let tap = Flowtap::start(&[]);
+    for start in [
+        "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n",
+        "HTTP/1.0 413 Content Too Large\r\n",
+    ] {
+        let origin = Origin::answers_and_closes(format!("{start}Content-Length: 3\r\n\r\nbig"));
+        let mut client = Client::connect(tap.addr);
+        client.send(format!(
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\nstart",
+            origin.addr
+        ));
+        let (head, body) = client.response();
+        assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+        assert_eq!(body, b"big");
+        assert_eq!(client.rest(), "", "the connection ends");
+    }
+}
+
+#[test]
 fn a_clients_half_close_after_a_whole_request_is_no_abort() {
     let origin = Origin::answers(HELLO);
     let tap = Flowtap::start(&[]);

@@ -66,6 +66,10 @@ impl Exchange {
                 self.pass_interim(head, bytes, client)?
             }
             _ => {
+                self.upstream_stays = keep_alive(head.version, &head.fields, bytes)
+                    && length != BodyLength::UntilClose
+                    && upstream.end.is_none()
+                    && !upstream.broken;
                 self.take_final(length, bytes, client, cx)?;
                 Step::Progress
             }
@@ -90,8 +94,6 @@ impl Exchange {
         }
         let raw = bytes.get(..head.len).unwrap_or(bytes);
         self.response_head = Some(Bytes::copy_from_slice(raw));
-        self.upstream_stays =
-            keep_alive(head.version, &head.fields, bytes) && length != BodyLength::UntilClose;
         let ruling = intercept::rule_response(self, length, cx);
         if ruling != Ruling::Pass {
             let stream = is_event_stream(head, bytes);
@@ -171,7 +173,10 @@ impl Exchange {
             && !self.request_body.is_done()
             && !self.body_taken;
         self.client_stays &= !self.until_close && !self.unchunk && !body_in_doubt;
-        let connection = match (self.client_stays, self.facts.version) {
+        // A server that leaves before it has the whole body takes the client's connection with it
+        // (RFC 9112 section 9.6), though it may still read on for a while.
+        self.upload_ends |= !self.upstream_stays && !self.request_body.is_done();
+        let connection = match (self.client_stays(), self.facts.version) {
             (false, _) => ConnectionField::Close,
             (true, Version::Http10) => ConnectionField::KeepAlive,
             (true, Version::Http11) => ConnectionField::Omit,
