@@ -5,6 +5,7 @@ pub mod credentials;
 pub mod device_page;
 pub mod field;
 pub mod head;
+pub mod hops;
 pub mod reply;
 pub mod rewrite;
 pub mod target;

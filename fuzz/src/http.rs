@@ -8,6 +8,7 @@ use flowtap::http::head::{
     HeadError, HeadReader, Parsed, RequestHead, ResponseHead, Version, list_elements, trim_blanks,
     values,
 };
+use flowtap::http::hops::max_forwards;
 use flowtap::http::rewrite::{
     ConnectionField, OutgoingRequest, OutgoingResponse, is_upgrade, keep_alive, write_request,
     write_response,
@@ -57,8 +58,15 @@ fn rewrite_request(data: &[u8], head: &RequestHead) {
     };
     let upgrade = is_upgrade(&head.fields, data).is_some();
     let host = host.as_deref().map(str::as_bytes);
-    let outgoing =
-        OutgoingRequest { path, host, body: length, upgrade, unconditional: false, uncoded: false };
+    let outgoing = OutgoingRequest {
+        path,
+        host,
+        body: length,
+        upgrade,
+        unconditional: false,
+        uncoded: false,
+        max_forwards: max_forwards(head, data),
+    };
     let mut out = Vec::new();
     write_request(&mut out, data, head, &outgoing);
 

@@ -7,6 +7,7 @@ use super::body::BodyLength;
 use super::credentials::PROXY_AUTHORIZATION;
 use super::field::{Field, FieldKind, has_token, values_of};
 use super::head::{RequestHead, ResponseHead, Version, is_token_byte, list_elements};
+use super::hops::MAX_FORWARDS;
 use super::target::{host_value, parse_host};
 use crate::flow::record::{Authority, Scheme};
 
@@ -26,6 +27,8 @@ pub struct OutgoingRequest<'a> {
     pub unconditional: bool,
     /// Asks for a body without content coding (RFC 9110 section 12.5.3).
     pub uncoded: bool,
+    /// Replaces the value of Max-Forwards (RFC 9110 section 7.6.2).
+    pub max_forwards: Option<u64>,
 }
 
 /// Appends a request's head that [`write_request`] wrote, as a proxy takes it: its target in the
@@ -118,6 +121,11 @@ pub fn write_request(
             (FieldKind::EndToEnd, _) if is_nominated(&nominated, name) => {}
             _ if outgoing.unconditional && is_condition(name) => {}
             _ if outgoing.uncoded && name.eq_ignore_ascii_case(ACCEPT_ENCODING) => {}
+            _ if let Some(hops) = outgoing.max_forwards
+                && name.eq_ignore_ascii_case(MAX_FORWARDS.as_bytes()) =>
+            {
+                write_field(out, name, hops.to_string().as_bytes());
+            }
             _ => pass_field(out, buf, field),
         }
     }

@@ -50,6 +50,8 @@ pub struct RequestFacts {
     pub expects_continue: bool,
     /// Whether it asks for another protocol.
     pub upgrade: bool,
+    /// Whether it goes no further than here (RFC 9110 section 7.6.2).
+    pub last_hop: bool,
     /// How its body is framed.
     pub length: BodyLength,
     /// Whether the rules of the options apply to it: its host is not left out.

@@ -15,6 +15,7 @@ use crate::flow::head::HeadText;
 use crate::flow::record::{FlowEvent, FlowId, Released, Side};
 use crate::flow::view::BodyView;
 use crate::http::body::BodyLength;
+use crate::http::hops;
 use crate::limits::HELD_BODY_BYTES;
 use crate::notice::Notice;
 use crate::proxy::conn::{Conn, UpstreamState};
@@ -154,8 +155,11 @@ impl Conn {
         }
     }
 
-    /// Gets the exchange in hand its upstream connection.
+    /// Gets the exchange in hand its upstream connection, unless it is to go no further.
     fn set_out(&mut self, cx: &mut Context<'_>) {
+        if self.answer_last_hop(cx) {
+            return;
+        }
         let ahead =
             matches!(self.upstream_state, UpstreamState::Spare(_) | UpstreamState::DiallingAhead);
         if ahead && !self.stays_in_tunnel() {
@@ -166,6 +170,20 @@ impl Conn {
             UpstreamState::DiallingAhead => {}
             _ => self.dial(cx),
         }
+    }
+
+    /// Answers a request that may pass no other proxy (RFC 9110 section 7.6.2), in the place of
+    /// whoever it is for. Returns whether it is one.
+    fn answer_last_hop(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(exchange) = &mut self.exchange else { return false };
+        let facts = exchange.facts();
+        if !facts.last_hop {
+            return false;
+        }
+        let (head, body) = hops::last_answer(facts.method(), &facts.head);
+        let answered = exchange.answer(head, &body, &mut self.client, cx);
+        debug_assert_eq!(answered, Ok(()), "a head of our own can be parsed");
+        answered.is_ok()
     }
 
     /// Whether the exchange in hand goes where the tunnel leads: an edit may send it elsewhere.

@@ -61,7 +61,7 @@ pub(super) fn edited_request(
     }
     let length = edit.body.as_ref().map_or(before.length, |body| request_length(&method, body));
     let head = request_head(&method, &path, &fields, length);
-    let made = Made { head, route, path: &path, length, began: before.began };
+    let made = Made { head, route, path: &path, length, relayed: true, began: before.began };
     let facts = read_request(made, cx.options, before.recorded, cx.heads)?;
     // What the client speaks has not changed.
     Ok(RequestFacts { version: before.version, keep_alive: before.keep_alive, ..facts })
@@ -88,7 +88,7 @@ pub(super) fn sent_request(
     check_method(method)?;
     let length = request_length(method, &request.body);
     let head = request_head(method, &path, &fields, length);
-    let made = Made { head, route, path: &path, length, began };
+    let made = Made { head, route, path: &path, length, relayed: false, began };
     let facts = read_request(made, options, recorded, &mut Heads::default())?;
     Ok(RequestFacts { keep_alive: false, ..facts })
 }
@@ -289,6 +289,8 @@ struct Made<'a> {
     route: Route,
     path: &'a [u8],
     length: BodyLength,
+    /// It comes from a client, whatever a tool has made of it.
+    relayed: bool,
     began: Now,
 }
 
@@ -298,7 +300,7 @@ fn read_request(
     recorded: bool,
     heads: &mut Heads,
 ) -> Result<RequestFacts, String> {
-    let Made { head: bytes, route, path, length, began } = made;
+    let Made { head: bytes, route, path, length, relayed, began } = made;
     match HeadReader::new().request(&bytes, &mut heads.request) {
         Ok(Parsed::Complete) if heads.request.len == bytes.len() => {}
         Ok(_) => return Err("a header field holds a line end, or the head is too long".to_owned()),
@@ -306,7 +308,7 @@ fn read_request(
     }
     request_host(&heads.request, &bytes, None)
         .map_err(|error| format!("the request cannot be sent: {error}"))?;
-    let outgoing = Outgoing { route, path, host: None, length };
+    let outgoing = Outgoing { route, path, host: None, length, relayed };
     let facts = facts(&bytes, &heads.request, outgoing, began, recorded, options);
     Ok(RequestFacts { version: Version::Http11, ..facts })
 }

@@ -10,6 +10,7 @@ use crate::http::body::{BodyLength, request_length};
 use crate::http::credentials::{PROXY_AUTHORIZATION, shows_credentials, without_credentials};
 use crate::http::field::{FieldKind, has_token};
 use crate::http::head::{RequestHead, Version, values};
+use crate::http::hops::max_forwards;
 use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
 use crate::http::target::{Target, host_value, parse_host, parse_target, request_host};
 use crate::options::Options;
@@ -123,7 +124,7 @@ pub fn decide(
     let ruled = cx.intercepts(&route.authority, route.tls.as_deref())
         && !cx.shared.is_mcp(&route.authority);
     let recorded = ruled && cx.shared.records;
-    let outgoing = Outgoing { route, path: &path, host, length };
+    let outgoing = Outgoing { route, path: &path, host, length, relayed: true };
     let facts = facts(bytes, head, outgoing, began, recorded, cx.options);
     Decision::Forward(Box::new(RequestFacts { ruled, ..facts }))
 }
@@ -195,6 +196,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) host: Option<&'a [u8]>,
     /// How its body is framed.
     pub(super) length: BodyLength,
+    /// It comes from a client, and goes on with one hop less.
+    pub(super) relayed: bool,
 }
 
 /// The facts of a request whose head was parsed, and its outgoing head. Rules apply to what is
@@ -207,7 +210,8 @@ pub(super) fn facts(
     recorded: bool,
     options: &Options,
 ) -> RequestFacts {
-    let Outgoing { route, path, host, length } = to;
+    let Outgoing { route, path, host, length, relayed } = to;
+    let hops = if relayed { max_forwards(head, bytes) } else { None };
     let upgrade = head.version == Version::Http11 && is_upgrade(&head.fields, bytes).is_some();
     let raw = bytes.get(head.start..head.len).unwrap_or(bytes);
     let mut outgoing = Vec::with_capacity(raw.len() + OUTGOING_SPARE_BYTES);
@@ -218,6 +222,7 @@ pub(super) fn facts(
         upgrade,
         unconditional: options.anticache,
         uncoded: options.anticomp,
+        max_forwards: hops.map(|hops| hops.saturating_sub(1)),
     };
     write_request(&mut outgoing, bytes, head, &request);
     RequestFacts {
@@ -228,6 +233,7 @@ pub(super) fn facts(
         keep_alive: keep_alive(head.version, &head.fields, bytes),
         expects_continue: has_token(&head.fields, bytes, FieldKind::Expect, "100-continue"),
         upgrade,
+        last_hop: hops == Some(0),
         length,
         ruled: recorded,
         recorded,

@@ -17,6 +17,7 @@ mod ends;
 #[path = "../support/frame.rs"]
 mod frame;
 mod framing;
+mod hops;
 mod hosts;
 mod intercept;
 mod lifecycle;

@@ -111,7 +111,7 @@ fn no_answer_to_trace_repeats_the_credentials() {
     let tap = through(&format!("http://user:s3cret@{}", proxy.addr)).start();
     let mut client = Client::connect(tap.addr);
     client
-        .send("TRACE http://far.example/ HTTP/1.1\r\nHost: far.example\r\nMax-Forwards: 0\r\n\r\n");
+        .send("TRACE http://far.example/ HTTP/1.1\r\nHost: far.example\r\nMax-Forwards: 1\r\n\r\n");
     let (head, body) = client.response();
     let body = String::from_utf8(body).unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.starts_with("TRACE / HTTP/1.1\r\n"));

@@ -15,7 +15,15 @@ fn request(fields: &str, host: Option<&str>, upgrade: bool) -> String {
         &mut out,
         buf,
         &head,
-        &OutgoingRequest { path: b"/b", host, body, upgrade, unconditional: false, uncoded: false },
+        &OutgoingRequest {
+            path: b"/b",
+            host,
+            body,
+            upgrade,
+            unconditional: false,
+            uncoded: false,
+            max_forwards: None,
+        },
     );
     let out = String::from_utf8(out).unwrap();
     let fields = out.strip_prefix("POST /b HTTP/1.1\r\n").expect(&out);
@@ -123,6 +131,7 @@ fn framing_follows_the_body_that_goes_out() {
             upgrade: false,
             unconditional: false,
             uncoded: false,
+            max_forwards: None,
         };
         let mut out = Vec::new();
         write_request(&mut out, text, &head, &outgoing);

@@ -20,7 +20,7 @@ fn sent(request: &NewRequest) -> Result<(String, String, RequestFacts), String> 
 }
 
 /// Changes a request that came in absolute form through a proxy.
-fn edited(edit: RequestEdit) -> Result<(String, String), String> {
+fn edited_facts(edit: RequestEdit) -> Result<RequestFacts, String> {
     let stats = std::sync::Arc::new(crate::stats::Stats::default());
     let (notices, _) = crate::notice::Notices::channel(stats.clone());
     let options = Options::default();
@@ -64,6 +64,7 @@ fn edited(edit: RequestEdit) -> Result<(String, String), String> {
         keep_alive: true,
         expects_continue: true,
         upgrade: false,
+        last_hop: false,
         length: BodyLength::Length(3),
         ruled: true,
         recorded: true,
@@ -72,6 +73,11 @@ fn edited(edit: RequestEdit) -> Result<(String, String), String> {
     let facts = edited_request(&before, edit, &mut cx)?;
     assert_eq!((facts.version, facts.keep_alive), (Version::Http10, true));
     assert!(!facts.expects_continue && facts.recorded);
+    Ok(facts)
+}
+
+fn edited(edit: RequestEdit) -> Result<(String, String), String> {
+    let facts = edited_facts(edit)?;
     let authority = &facts.route.authority;
     Ok((
         crate::flow::head::text(&facts.outgoing),
@@ -174,5 +180,27 @@ fn answers_have_a_status_that_ends_an_exchange() {
     assert_eq!(&head[..], b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n");
     for status in [0, 100, 101, 199, 600] {
         assert!(response(&answer(status, Vec::new())).unwrap_err().contains("200 to 599"));
+    }
+}
+
+#[test]
+fn what_a_client_sends_passes_one_proxy_less_and_what_a_tool_sends_as_it_says() {
+    for (hops, relayed, is_last) in [("3", "2", false), ("0", "0", true), ("x", "x", false)] {
+        let headers = || vec![field("Max-Forwards", hops)];
+        let mut request = request("http://h/", headers(), "");
+        request.method = "OPTIONS".into();
+        let (_, outgoing, facts) = sent(&request).unwrap();
+        assert!(outgoing.contains(&format!("\r\nMax-Forwards: {hops}\r\n")), "{outgoing}");
+        assert!(!facts.last_hop);
+
+        let edit = RequestEdit {
+            method: Some("OPTIONS".to_owned()),
+            headers: Some(headers()),
+            ..RequestEdit::default()
+        };
+        let facts = edited_facts(edit).unwrap();
+        let outgoing = crate::flow::head::text(&facts.outgoing);
+        assert!(outgoing.contains(&format!("\r\nMax-Forwards: {relayed}\r\n")), "{outgoing}");
+        assert_eq!(facts.last_hop, is_last, "{hops}");
     }
 }
