@@ -20,7 +20,8 @@ pub enum Verdict {
     Drop,
 }
 
-/// Changes to a request; what is `None` stays. Framing fields are worked out afresh.
+/// Changes to a request; what is `None` stays. Framing fields are worked out afresh. A field whose
+/// value is the text of the one that is there goes out with the bytes of that one.
 #[derive(Clone, Debug, Default)]
 pub struct RequestEdit {
     /// The method.
@@ -41,7 +42,8 @@ impl RequestEdit {
     }
 }
 
-/// Changes to a response; what is `None` stays. Framing fields are worked out afresh.
+/// Changes to a response; what is `None` stays. Framing fields are worked out afresh. A field whose
+/// value is the text of the one that is there goes out with the bytes of that one.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseEdit {
     /// The status, 200 to 599.
@@ -76,6 +78,9 @@ pub struct Answer {
 pub struct NewRequest {
     /// The flow that it repeats, if it does.
     pub origin: Option<FlowId>,
+    /// The recorded head of the request that it repeats; empty where it repeats none. Where the
+    /// path or a field's value is the text of what is there, the bytes that are there go out.
+    pub recorded_head: Bytes,
     /// The method.
     pub method: String,
     /// The URL: absolute, `http` or `https`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::flow::control::{Answer, NewRequest, RequestEdit, ResponseEdit};
-use crate::flow::head::Field;
+use crate::flow::head::{Field, text};
 use crate::flow::record::Scheme;
 use crate::http::body::BodyLength;
 use crate::http::field::Field as RawField;
@@ -31,9 +31,15 @@ pub(super) fn edited_request(
 ) -> Result<RequestFacts, String> {
     let old_fields = request_fields(&before.head, &mut cx.heads.request)?;
     let old_host = find(&old_fields, "Host");
-    let moved = edit.url.as_deref().map(parse_url).transpose()?;
+    let moved = match &edit.url {
+        Some(url) => {
+            let (route, path) = parse_url(url)?;
+            Some((route, as_it_was(path, url, outgoing_path(&before.outgoing))))
+        }
+        None => None,
+    };
     let mut fields = match &edit.headers {
-        Some(given) => from_text(given)?,
+        Some(given) => from_text(given, &old_fields)?,
         None => old_fields,
     };
     let (route, path) = match moved {
@@ -78,7 +84,7 @@ pub(super) fn sent_request(
     began: Now,
 ) -> Result<RequestFacts, String> {
     let (route, path) = parse_url(&request.url)?;
-    let mut fields = from_text(&request.headers)?;
+    let (path, mut fields) = repeated(request, path)?;
     // Nobody is there to speak another protocol.
     fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"Upgrade"));
     if find(&fields, "Host").is_none() {
@@ -114,9 +120,10 @@ pub(super) fn edited_response(
         Some(status) if status != old.status => reply::phrase(status).as_bytes(),
         _ => old.reason.of(before),
     };
+    let old_fields = raw_fields(&old.fields, before);
     let fields = match &edit.headers {
-        Some(given) => from_text(given)?,
-        None => raw_fields(&old.fields, before),
+        Some(given) => from_text(given, &old_fields)?,
+        None => old_fields,
     };
     Ok(response_head(status, phrase, &fields, length))
 }
@@ -129,7 +136,8 @@ pub(super) fn response(answer: &Answer) -> Result<Bytes, String> {
     check_status(answer.status)?;
     let length = BodyLength::Length(answer.body.len() as u64);
     let phrase = reply::phrase(answer.status).as_bytes();
-    Ok(response_head(answer.status, phrase, &from_text(&answer.headers)?, length))
+    let fields = from_text(&answer.headers, &Fields::new())?;
+    Ok(response_head(answer.status, phrase, &fields, length))
 }
 
 /// The head of an answer without fields and without a body.
@@ -159,16 +167,7 @@ fn check_status(status: u16) -> Result<(), String> {
 /// fragment is left away, as browsers do.
 fn parse_url(url: &str) -> Result<(Route, Vec<u8>), String> {
     let url = url.trim().split('#').next().unwrap_or_default();
-    let mut encoded = Vec::with_capacity(url.len());
-    for byte in url.bytes() {
-        if byte.is_ascii_graphic() {
-            encoded.push(byte);
-        } else {
-            // Writing to a Vec does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    match parse_target(b"GET", &encoded) {
+    match parse_target(b"GET", &encoded(url)) {
         Ok(Target::Absolute { scheme, authority, path }) => {
             let tls = (scheme == Scheme::Https).then(|| Arc::from(authority.host.as_str()));
             Ok((Route { scheme, authority: Arc::new(authority), tls }, path.into_owned()))
@@ -176,6 +175,42 @@ fn parse_url(url: &str) -> Result<(Route, Vec<u8>), String> {
         Ok(_) => Err(format!("'{url}' is no absolute URL such as https://example.com/path")),
         Err(error) => Err(format!("the URL '{url}' cannot be used: {error}")),
     }
+}
+
+/// What a request target cannot hold, percent-encoded.
+fn encoded(text: &str) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() {
+            encoded.push(byte);
+        } else {
+            // Writing to a Vec does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The path of a URL: where it is the text of the one that is there, with the bytes of that one.
+fn as_it_was(path: Vec<u8>, url: &str, recorded: &[u8]) -> Vec<u8> {
+    let there = text(recorded);
+    if url.ends_with(&there) && path == encoded(&there) { recorded.to_vec() } else { path }
+}
+
+/// The path and the fields of a request that a tool sends, with the bytes of the one that it
+/// repeats where it has left them.
+fn repeated(request: &NewRequest, path: Vec<u8>) -> Result<(Vec<u8>, Fields), String> {
+    let (bytes, mut head) = (&request.recorded_head, RequestHead::default());
+    // What cannot be read strictly is taken as the text that the tool has read from it.
+    let Ok(recorded) = request_fields(bytes, &mut head) else {
+        return Ok((path, from_text(&request.headers, &Fields::new())?));
+    };
+    let path = match parse_target(head.method.of(bytes), head.target.of(bytes)) {
+        Ok(Target::Absolute { path: recorded, .. }) => as_it_was(path, &request.url, &recorded),
+        Ok(Target::Origin(recorded)) => as_it_was(path, &request.url, recorded),
+        Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => path,
+    };
+    Ok((path, from_text(&request.headers, &recorded)?))
 }
 
 /// The path in an outgoing head, which is flowtap's own.
@@ -205,18 +240,30 @@ fn raw_fields(fields: &[RawField], bytes: &[u8]) -> Fields {
     fields.iter().map(pair).collect()
 }
 
-/// The fields that a tool has written. What would be more than one field is refused here: once
-/// written it could not be told from fields that were meant.
-fn from_text(fields: &[Field]) -> Result<Fields, String> {
+/// The fields that a tool has written. It reads and writes text, of which bytes that are not UTF-8
+/// can be made but not be told again: where the text is that of a recorded field, the bytes of that
+/// one are meant. What would be more than one field is refused here: once written it could not be
+/// told from fields that were meant.
+fn from_text(fields: &[Field], recorded: &Fields) -> Result<Fields, String> {
+    let mut unused: Vec<_> = recorded.iter().collect();
     let mut checked = Fields::with_capacity(fields.len());
     for Field { name, value } in fields {
         if name.is_empty() || !name.bytes().all(head::is_token_byte) {
             return Err(format!("{name:?} is no name of a header field"));
         }
-        if value.chars().any(|c| c.is_control() && c != '\t') {
-            return Err(format!("the value of the header field {name} holds a control character"));
-        }
-        checked.push((name.clone().into_bytes(), value.trim().as_bytes().to_vec()));
+        let stands = |(known, bytes): &&(Vec<u8>, Vec<u8>)| {
+            known.eq_ignore_ascii_case(name.as_bytes()) && text(bytes) == *value
+        };
+        let value = match unused.iter().position(stands) {
+            Some(at) => unused.remove(at).1.clone(),
+            None if value.chars().any(|c| c.is_control() && c != '\t') => {
+                return Err(format!(
+                    "the value of the header field {name} holds a control character"
+                ));
+            }
+            None => value.trim().as_bytes().to_vec(),
+        };
+        checked.push((name.clone().into_bytes(), value));
     }
     Ok(checked)
 }

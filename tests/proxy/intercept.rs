@@ -32,6 +32,12 @@ fn only_held(agent: &mut Agent) -> Value {
     held(agent, 1)[0]["id"].clone()
 }
 
+/// Waits until the only flow that is held has its response held; gives its id.
+fn response_held(agent: &mut Agent) -> Value {
+    let is_there = |it: &Value| it["flows"][0]["state"] == "response held";
+    agent.wait("get_intercepted_flows", &json!({}), is_there)["flows"][0]["id"].clone()
+}
+
 fn post(to: impl std::fmt::Display, body: &str) -> String {
     let length = body.len();
     format!("POST http://{to}/p HTTP/1.1\r\nHost: {to}\r\nContent-Length: {length}\r\n\r\n{body}")
@@ -109,6 +115,30 @@ fn a_response_is_held_before_it_reaches_the_client_and_edited() {
     agent.call("set_intercept_filter", json!({"filter": ""}));
     client.send(get(origin.addr, "/2"));
     assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn an_edit_keeps_the_bytes_of_the_fields_that_it_does_not_name() {
+    let response = [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-O: caf\xe9\r\nX-C: \x85\r\n"[..],
+        b"Connection: close\r\n\r\nok",
+    ];
+    let origin = Origin::answers(response.concat());
+    let (tap, mut agent) = holding("~all");
+    let mut client = Client::connect(tap.addr);
+    let to = origin.addr;
+    let request = format!("GET http://{to}/ HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
+    client.send([request.as_bytes(), b"X-O: caf\xe9\r\nX-C: \x85\r\n\r\n"].concat());
+    let id = only_held(&mut agent);
+    agent.call("resume_flow", json!({"flow_id": id, "headers": {"Y": "caf\u{e9}"}}));
+    origin.wait_for(b"\r\nX-O: caf\xe9\r\nX-C: \x85\r\nY: caf\xc3\xa9\r\n\r\n");
+    response_held(&mut agent);
+    agent.call("resume_flow", json!({"flow_id": id, "headers": {"Y": "1"}}));
+    let (answer, _) = client.ending();
+    let lines: Vec<_> = answer.split(|&byte| byte == b'\n').collect();
+    assert!(lines.contains(&&b"X-O: caf\xe9\r"[..]), "{}", answer.escape_ascii());
+    assert!(lines.contains(&&b"X-C: \x85\r"[..]), "{}", answer.escape_ascii());
+    assert!(lines.contains(&&b"Y: 1\r"[..]), "{}", answer.escape_ascii());
 }
 
 #[test]

@@ -49,6 +49,34 @@ fn a_request_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn what_is_not_ascii_is_sent_again_byte_by_byte() {
+    let origin = Origin::answers(OK);
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let mut client = Client::connect(tap.addr);
+    let to = origin.addr;
+    let request = |target: &str, added: &[u8]| {
+        let line = [b"GET ", target.as_bytes(), b"/caf\xc3\xa9 HTTP/1.1\r\n"].concat();
+        let host = format!("Host: {to}\r\n").into_bytes();
+        // Two readings of one text, and a byte that is a control character in Latin-1.
+        let fields = b"X-O: caf\xc3\xa9\r\nx-o: caf\xe9\r\nX-C: \x85\r\n";
+        [&line, &host, &fields[..], added, b"\r\n"].concat()
+    };
+    client.send(request(&format!("http://{to}"), b""));
+    client.response();
+    let mut expected = request("", b"");
+    origin.wait_for(&expected);
+    let list = agent.wait("get_flows", &json!({}), |list| list["total"] == 1);
+    let id = &list["flows"][0]["id"];
+    agent.call("replay_request", json!({"flow_id": id}));
+    expected.extend(request("", b""));
+    origin.wait_for(&expected);
+    agent.call("modify_and_send", json!({"flow_id": id, "headers": {"Y": "1"}}));
+    expected.extend(request("", b"Y: 1\r\n"));
+    origin.wait_for(&expected);
+}
+
+#[test]
 fn a_changed_request_has_its_framing_worked_out_afresh() {
     let origin = Origin::answers(OK);
     let other = Origin::tls_answers(test_ca().server(&["localhost"]), OK);

@@ -33,6 +33,7 @@ pub(super) fn send_request(work: &Work<'_>) -> Outcome {
     let method = checked_method(arguments.text("method")?.unwrap_or("GET"))?;
     let request = NewRequest {
         origin: None,
+        recorded_head: Bytes::new(),
         method: method.clone(),
         url: url.clone(),
         headers: arguments.fields("headers")?.unwrap_or_default(),
@@ -148,6 +149,7 @@ fn without_body(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
     let head = HeadText::read(&flow.request.head);
     let request = NewRequest {
         origin: Some(flow.id),
+        recorded_head: flow.request.head.clone(),
         method: head.request_line().0.to_owned(),
         url: url(flow, false),
         headers: head.fields.iter().filter(|field| !is_framing(field)).cloned().collect(),

@@ -10,7 +10,14 @@ fn field(name: &str, value: &str) -> Field {
 }
 
 fn request(url: &str, headers: Vec<Field>, body: &'static str) -> NewRequest {
-    NewRequest { origin: None, method: "POST".into(), url: url.into(), headers, body: body.into() }
+    NewRequest {
+        origin: None,
+        recorded_head: Bytes::new(),
+        method: "POST".into(),
+        url: url.into(),
+        headers,
+        body: body.into(),
+    }
 }
 
 fn sent(request: &NewRequest) -> Result<(String, String, RequestFacts), String> {
@@ -155,6 +162,24 @@ fn an_edit_keeps_what_it_does_not_name() {
     assert!(edited(edit).unwrap().0.starts_with("DELETE /a?b HTTP/1.1\r\n"));
     let edit = RequestEdit { body: Some("longer".into()), ..RequestEdit::default() };
     assert!(edited(edit).unwrap().0.ends_with("Content-Length: 6\r\n\r\n"));
+}
+
+#[test]
+fn what_is_repeated_has_the_bytes_of_its_record_where_its_text_is_unchanged() {
+    let recorded = b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: h\r\nX: \xc3\xa9\r\nX: \xe9\r\n\r\n";
+    let again = |url: &str, headers: Vec<Field>| {
+        let recorded_head = Bytes::from_static(recorded);
+        let again = NewRequest { recorded_head, method: "GET".into(), ..request(url, headers, "") };
+        sent_request(&again, &Options::default(), true, now()).unwrap().outgoing
+    };
+    let fields = || vec![field("Host", "h"), field("X", "\u{e9}"), field("X", "\u{e9}")];
+    assert_eq!(again("http://h/caf\u{e9}", fields()), recorded);
+    assert!(again("http://h/caf%C3%A9", fields()).starts_with(b"GET /caf%C3%A9 HTTP/1.1\r\n"));
+    assert!(again("http://h/caf\u{e9}?", fields()).starts_with(b"GET /caf%C3%A9? HTTP/1.1\r\n"));
+    let mut three = fields();
+    three.push(field("X", "\u{e9}"));
+    let sent = again("http://h/caf\u{e9}", three);
+    assert!(sent.ends_with(b"X: \xe9\r\nX: \xc3\xa9\r\n\r\n"), "{}", sent.escape_ascii());
 }
 
 #[test]

@@ -318,6 +318,7 @@ fn an_edited_request_and_a_replayed_one_go_out_whole() {
 
         let sent = crate::flow::control::NewRequest {
             origin: None,
+            recorded_head: Vec::new().into(),
             method: "POST".into(),
             url: "http://h/p".into(),
             headers: Vec::new(),

@@ -8,6 +8,7 @@ use crate::limits::REPLAY_TIMEOUT;
 fn request(method: &str, body: &'static str) -> NewRequest {
     NewRequest {
         origin: Some(FlowId(99)),
+        recorded_head: Vec::new().into(),
         method: method.into(),
         url: "http://h/again".into(),
         headers: Vec::new(),
