@@ -36,7 +36,7 @@ pub struct Route {
 pub struct RequestFacts {
     /// Where it goes.
     pub route: Route,
-    /// Its head as it came.
+    /// Its head as it came, or as it goes on where a tool has written it.
     pub head: Bytes,
     /// Its head as it goes on.
     pub outgoing: Vec<u8>,

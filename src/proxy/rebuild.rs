@@ -357,7 +357,9 @@ fn read_request(
         .map_err(|error| format!("the request cannot be sent: {error}"))?;
     let outgoing = Outgoing { route, path, host: None, length, relayed };
     let facts = facts(&bytes, &heads.request, outgoing, began, recorded, options);
-    Ok(RequestFacts { version: Version::Http11, ..facts })
+    // It is recorded as it is sent: without what ends at this hop.
+    let head = Bytes::copy_from_slice(&facts.outgoing);
+    Ok(RequestFacts { head, version: Version::Http11, ..facts })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
+use crate::support::bundle::fields;
 use crate::support::client::{Client, End};
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::get;
@@ -139,6 +140,47 @@ fn an_edit_keeps_the_bytes_of_the_fields_that_it_does_not_name() {
     assert!(lines.contains(&&b"X-O: caf\xe9\r"[..]), "{}", answer.escape_ascii());
     assert!(lines.contains(&&b"X-C: \x85\r"[..]), "{}", answer.escape_ascii());
     assert!(lines.contains(&&b"Y: 1\r"[..]), "{}", answer.escape_ascii());
+}
+
+#[test]
+fn an_edited_message_is_recorded_as_it_was_sent() {
+    let origin = Origin::answers(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
+         Keep-Alive: timeout=9\r\nProxy-Authenticate: Basic\r\nX-From: origin\r\n\r\nok",
+    );
+    let (tap, mut agent) = holding("~all");
+    let mut client = Client::connect(tap.addr);
+    let to = origin.addr;
+    let ask = |path: &str| {
+        format!(
+            "GET http://{to}{path} HTTP/1.1\r\nHost: {to}\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\
+             Proxy-Connection: keep-alive\r\nAccept: */*\r\n\r\n"
+        )
+    };
+    let edits = [("/0", json!({"headers": {"X-New": "1"}})), ("/1", json!({"status": 204}))];
+    let mut heads = Vec::new();
+    for (path, mut edit) in edits {
+        client.send(ask(path));
+        let id = only_held(&mut agent);
+        agent.call("resume_flow", json!({"flow_id": id, "headers": {"X-Sent": "1"}}));
+        edit["flow_id"] = response_held(&mut agent);
+        agent.call("resume_flow", edit);
+        heads.push(client.head());
+        if path == "/0" {
+            assert_eq!(client.take(2), b"ok");
+        }
+    }
+    assert!(heads[0].contains("X-From: origin\r\nX-New: 1\r\n"), "{}", heads[0]);
+    assert!(!heads[1].contains("Content-Length"), "{}", heads[1]);
+    let bundle = tap.stop().bundle;
+    for (path, head) in ["/0", "/1"].iter().zip(&heads) {
+        let trace = bundle.trace_of(path);
+        let sent: Vec<_> = head.lines().skip(1).filter(|line| !line.is_empty()).collect();
+        assert_eq!(fields(&trace["response"]), sent);
+        let host = format!("Host: {to}");
+        assert_eq!(fields(&trace["request"]), [host.as_str(), "Accept: */*", "X-Sent: 1"]);
+    }
+    assert_eq!(bundle.trace_of("/1")["response"]["body_size"], 0);
 }
 
 #[test]

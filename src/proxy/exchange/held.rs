@@ -271,8 +271,8 @@ impl Exchange {
             Some(body) => BodyLength::Length(body.len() as u64),
             None => hold.length,
         };
-        self.pass_final(&cx.heads.response, &bytes, length, client);
-        self.response_head = Some(bytes);
+        let sent = self.pass_held(&bytes, length, client, cx);
+        self.response_head = Some(if edited { sent } else { bytes });
         self.intervention.response_edited |= edited;
         match body {
             Some(body) => {
@@ -316,13 +316,26 @@ impl Exchange {
         let bodiless = self.is_bodiless(cx.heads.response.status);
         let length =
             if bodiless { BodyLength::None } else { BodyLength::Length(body.len() as u64) };
-        self.pass_final(&cx.heads.response, &head, length, client);
+        self.response_head = Some(self.pass_held(&head, length, client, cx));
         self.upstream_stays = false;
-        self.response_head = Some(head);
         self.response_body = finished();
         self.times.request_done.get_or_insert(cx.now);
         self.give_body(if bodiless { Bytes::new() } else { body.clone() }, share, client, cx);
         Ok(())
+    }
+
+    /// Passes on the head that was read last, and gives it as it goes to the client: what of it
+    /// ends at this hop is not in there, nor a length where there is no body.
+    fn pass_held(
+        &mut self,
+        bytes: &[u8],
+        length: BodyLength,
+        client: &mut Link,
+        cx: &Context<'_>,
+    ) -> Bytes {
+        let before = client.output.storage().len();
+        self.pass_final(&cx.heads.response, bytes, length, client);
+        Bytes::copy_from_slice(client.output.storage().get(before..).unwrap_or_default())
     }
 
     /// Takes what there is of a request that has its answer, so that a client that sends all of
