@@ -33,6 +33,7 @@ mod list;
 mod messages;
 mod options;
 mod overview;
+mod own_fields;
 mod replay;
 mod reply;
 mod resources;

@@ -348,7 +348,7 @@ impl Conn {
             true => None,
             false => {
                 let original = exchange.response_head().cloned().unwrap_or_default();
-                let length = exchange.held_length(edit.body.as_ref());
+                let length = |status| exchange.held_length(edit.body.as_ref(), status);
                 let head = rebuild::edited_response(&original, &edit, length, cx);
                 Some(head.map_err(ControlError::Refused)?)
             }
@@ -360,7 +360,8 @@ impl Conn {
 
     fn give_answer(&mut self, answer: &Answer, cx: &mut Context<'_>) -> Result<(), ControlError> {
         let Some(exchange) = &mut self.exchange else { return Err(ControlError::NotHeld) };
-        let head = rebuild::response(answer).map_err(ControlError::Refused)?;
+        let length = exchange.answer_length(&answer.body, answer.status);
+        let head = rebuild::response(answer, length).map_err(ControlError::Refused)?;
         exchange.answer(head, &answer.body, &mut self.client, cx).map_err(ControlError::Refused)
     }
 

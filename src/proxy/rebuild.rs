@@ -99,14 +99,15 @@ pub(super) fn sent_request(
     Ok(RequestFacts { keep_alive: false, ..facts })
 }
 
-/// The head of a response that a tool has changed.
+/// The head of a response that a tool has changed. `length` tells how the body of one with this
+/// status goes out.
 ///
 /// # Errors
 /// What is wrong with the change, in words for whoever made it.
 pub(super) fn edited_response(
     before: &[u8],
     edit: &ResponseEdit,
-    length: BodyLength,
+    length: impl Fn(u16) -> BodyLength,
     cx: &mut Context<'_>,
 ) -> Result<Bytes, String> {
     let parsed = HeadReader::new().response(before, &mut cx.heads.response);
@@ -125,16 +126,15 @@ pub(super) fn edited_response(
         Some(given) => from_text(given, &old_fields)?,
         None => old_fields,
     };
-    Ok(response_head(status, phrase, &fields, length))
+    Ok(response_head(status, phrase, &fields, length(status)))
 }
 
-/// The head of an answer that a tool gives.
+/// The head of an answer that a tool gives, with a body of this length.
 ///
 /// # Errors
 /// When its status is none that ends an exchange.
-pub(super) fn response(answer: &Answer) -> Result<Bytes, String> {
+pub(super) fn response(answer: &Answer, length: BodyLength) -> Result<Bytes, String> {
     check_status(answer.status)?;
-    let length = BodyLength::Length(answer.body.len() as u64);
     let phrase = reply::phrase(answer.status).as_bytes();
     let fields = from_text(&answer.headers, &Fields::new())?;
     Ok(response_head(answer.status, phrase, &fields, length))

@@ -225,6 +225,43 @@ fn an_answer_is_given_in_place_of_the_server() {
 }
 
 #[test]
+fn a_body_is_refused_where_the_client_takes_none() {
+    let origin = Origin::answers("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n");
+    let (tap, mut agent) = holding("~all");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    let id = only_held(&mut agent);
+    let answer = json!({"flow_id": id, "answer": true, "status": 204, "body": "teapot"});
+    let said = agent.fails("resume_flow", answer);
+    assert!(said.contains("stays held") && said.contains("204 has no body"), "{said}");
+    agent.call("resume_flow", json!({"flow_id": id}));
+    let id = response_held(&mut agent);
+    for edit in [
+        json!({"flow_id": id, "body": "hello"}),
+        json!({"flow_id": id, "status": 204, "body": "hello"}),
+        json!({"flow_id": id, "answer": true, "status": 304, "body": "hello"}),
+    ] {
+        let said = agent.fails("resume_flow", edit);
+        assert!(said.contains("has no body: leave the body out"), "{said}");
+    }
+    // With a status that has one it goes.
+    agent.call("resume_flow", json!({"flow_id": id, "status": 200, "body": "hello"}));
+    assert_eq!(client.response().1, b"hello");
+
+    client.send(get(origin.addr, "/").replace("GET", "HEAD"));
+    let id = only_held(&mut agent);
+    let answer = |body: &str| json!({"flow_id": id, "answer": true, "body": body});
+    let said = agent.fails("resume_flow", answer("teapot"));
+    assert!(said.contains("HEAD"), "{said}");
+    // The length in an answer to HEAD is that of another response.
+    let mut described = answer("");
+    described["headers"] = json!({"Content-Length": 1234});
+    agent.call("resume_flow", described);
+    let head = client.head();
+    assert!(head.contains("\r\nContent-Length: 1234\r\n"), "{head}");
+}
+
+#[test]
 fn a_dropped_flow_is_forwarded_nowhere() {
     let origin = Origin::answers(OK);
     let (tap, mut agent) = holding("~q");

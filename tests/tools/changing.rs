@@ -116,6 +116,34 @@ fn a_request_is_changed_and_sent() {
 }
 
 #[test]
+fn fields_that_would_not_be_sent_as_given_are_refused() {
+    let bench = asked();
+    for headers in [
+        json!({"Connection": "close"}),
+        json!({"Transfer-Encoding": "chunked"}),
+        json!({"Content-Length": "7"}),
+        json!({"Expect": "100-continue"}),
+        json!({"Upgrade": "websocket"}),
+        json!({"Proxy-Connection": "close"}),
+    ] {
+        for mut arguments in [json!({"flow_id": 1}), json!({"url": "http://b.example/"})] {
+            let tool = if arguments["url"].is_null() { "modify_and_send" } else { "send_request" };
+            arguments["headers"] = headers.clone();
+            let words = bench.refused(tool, arguments);
+            assert!(words.contains("leave it out"), "{tool} {headers}: {words}");
+        }
+    }
+    // The length that goes out anyway is taken, and so is what the flow has.
+    let own = json!({"Content-Length": "8", "Proxy-Connection": "keep-alive", "X-New": "1"});
+    let sent = bench.call("modify_and_send", json!({"flow_id": 1, "headers": own}));
+    assert_eq!(sent["modifications"], json!(["header X-New added"]));
+    let url = "http://b.example/";
+    let headers = json!({"Content-Length": 2});
+    bench.call("send_request", json!({"url": url, "headers": headers, "body": "{}"}));
+    assert!(self::headers(&bench).is_empty());
+}
+
+#[test]
 fn sending_that_fails_says_why() {
     let bench = asked();
     let cases = [

@@ -137,6 +137,68 @@ fn edits_that_do_not_fit_say_what_does() {
 }
 
 #[test]
+fn fields_that_would_not_go_out_as_given_are_refused() {
+    let bench = Bench::new();
+    let request = "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive\r\n\
+                   Content-Length: 3\r\n\r\n";
+    bench.hold(&with_request(flow(1), request, "abc"), Side::Request);
+    bench.hold(&flow(2), Side::Response);
+    let refused = |mut arguments: Value, headers: Value, name: &str| {
+        arguments["headers"] = headers;
+        let words = bench.refused("resume_flow", arguments.clone());
+        assert!(words.contains(name) && words.contains("leave it out"), "{arguments}: {words}");
+    };
+    let (one, two) = (json!({"flow_id": 1}), json!({"flow_id": 2}));
+    for (name, value) in [
+        ("Connection", "close"),
+        ("Keep-Alive", "timeout=5"),
+        ("content-length", "99"),
+        ("Transfer-Encoding", "chunked"),
+    ] {
+        for arguments in [&one, &two, &json!({"flow_id": 2, "answer": true, "body": "pot"})] {
+            refused(arguments.clone(), json!({"X-A": "1", name: value}), name);
+        }
+    }
+    refused(one.clone(), json!({"Proxy-Authorization": "Basic abc"}), "Proxy-Authorization");
+    refused(one.clone(), json!({"Expect": "100-continue"}), "Expect");
+    refused(one.clone(), json!({"TE": "gzip"}), "TE");
+    refused(two.clone(), json!({"Proxy-Authenticate": "Basic"}), "Proxy-Authenticate");
+    refused(two.clone(), json!({"Upgrade": "h2c"}), "Upgrade");
+    refused(json!({"flow_id": 1, "body": "longer"}), json!({"Content-Length": 3}), "Length");
+    assert_eq!(bench.call("get_intercepted_flows", json!({}))["count"], 2);
+}
+
+#[test]
+fn what_goes_out_just_so_anyway_is_no_edit() {
+    let bench = Bench::new();
+    let request = "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive\r\n\
+                   Content-Length: 3\r\n\r\n";
+    let resumed = |arguments: Value| {
+        bench.hold(&with_request(flow(1), request, "abc"), Side::Request);
+        let resumed = bench.call("resume_flow", arguments);
+        (resumed["message"].as_str().unwrap().to_owned(), verdict(&bench))
+    };
+    let as_shown = json!({"Connection": "keep-alive", "Content-Length": 3});
+    let (message, verdict) = resumed(json!({"flow_id": 1, "headers": as_shown}));
+    assert_eq!(message, "the request goes on as it was");
+    assert!(matches!(verdict, Verdict::Resume));
+    let length = json!({"Content-Length": "4", "TE": "trailers"});
+    let (message, _) = resumed(json!({"flow_id": 1, "headers": length, "body": "four"}));
+    assert_eq!(message, "the request goes on, changed: body 4 bytes, header TE added");
+    let remove = json!({"flow_id": 1, "remove_headers": ["Content-Length"], "method": "PUT"});
+    let (message, _) = resumed(remove);
+    let expected = "method PUT, header Content-Length not removed: flowtap sets it itself";
+    assert!(message.ends_with(expected), "{message}");
+    // What is answered to HEAD has no body, and its length is that of another response.
+    let head = exchange(2, "HEAD", "https://a.example/", 200, "text/plain", "");
+    bench.hold(&head, Side::Response);
+    bench.call("resume_flow", json!({"flow_id": 2, "headers": {"Content-Length": 1234}}));
+    bench.hold(&flow(3), Side::Response);
+    let upgrade = json!({"flow_id": 3, "status": 426, "headers": {"Upgrade": "TLS/1.0"}});
+    bench.call("resume_flow", upgrade);
+}
+
+#[test]
 fn flows_are_dropped_and_all_are_resumed() {
     let bench = Bench::new();
     for id in 1..=3 {

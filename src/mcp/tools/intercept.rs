@@ -13,10 +13,11 @@ use crate::mcp::tools::edit::{
     FieldEdits, body, unmasked_body, unmasked_url, withhold_credentials,
 };
 use crate::mcp::tools::list::{held_side, is_held};
+use crate::mcp::tools::own_fields::OwnFields;
 use crate::mcp::tools::replay::{checked_method, checked_url};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, json_chars, next_call, shorten};
 use crate::mcp::tools::select::parse_filter;
-use crate::mcp::tools::shown::{Brief, held_words, message, url, words};
+use crate::mcp::tools::shown::{Brief, held_words, message, method, url, words};
 
 pub(super) fn set_intercept_filter(work: &Work<'_>) -> Outcome {
     let text = work.arguments.text("filter")?.unwrap_or_default();
@@ -183,7 +184,7 @@ fn verdict(
 ) -> Result<Verdict, Failure> {
     let arguments = work.arguments;
     if arguments.boolean("answer")? {
-        return answer(work, done);
+        return answer(work, flow, done);
     }
     let misplaced: &[&str] = match side {
         Side::Request => &["status"],
@@ -206,7 +207,7 @@ fn verdict(
     }
 }
 
-fn answer(work: &Work<'_>, done: &mut Vec<String>) -> Result<Verdict, Failure> {
+fn answer(work: &Work<'_>, flow: &StoredFlow, done: &mut Vec<String>) -> Result<Verdict, Failure> {
     let arguments = work.arguments;
     for name in ["method", "url", "remove_headers"] {
         if arguments.has(name) {
@@ -219,11 +220,17 @@ fn answer(work: &Work<'_>, done: &mut Vec<String>) -> Result<Verdict, Failure> {
     }
     let status = status(work)?.unwrap_or(200);
     done.push(format!("the client is answered {status} in its place"));
-    Ok(Verdict::Answer(Answer {
+    let body = body(arguments)?.unwrap_or_default();
+    let own = OwnFields {
+        side: Side::Response,
+        recorded: &[],
+        length: Some(body.len() as u64),
+        is_new: true,
+        to_head: method(flow) == "HEAD",
         status,
-        headers: arguments.fields("headers")?.unwrap_or_default(),
-        body: body(arguments)?.unwrap_or_default(),
-    }))
+    };
+    let headers = own.check(arguments.fields("headers")?.unwrap_or_default())?;
+    Ok(Verdict::Answer(Answer { status, headers, body }))
 }
 
 fn status(work: &Work<'_>) -> Result<Option<u16>, Failure> {
@@ -278,7 +285,7 @@ fn message_edit(
     let redactor = &work.options.redactor;
     let stored = message(flow, side);
     let head = stored.map(|stored| HeadText::read(&stored.head)).unwrap_or_default();
-    let edits = FieldEdits::read(work.arguments)?;
+    let mut edits = FieldEdits::read(work.arguments)?;
     let mut fields = head.fields.clone();
     let mut body = body(work.arguments)?;
     if let Some(given) = body.take() {
@@ -293,6 +300,16 @@ fn message_edit(
             fields.retain(|field| !field.name.eq_ignore_ascii_case("content-encoding"));
         }
     }
+    let whole = stored.filter(|stored| !stored.body.is_cut()).map(|stored| stored.body.size);
+    let own = OwnFields {
+        side,
+        recorded: &head.fields,
+        length: body.as_ref().map(|body| body.len() as u64).or(whole),
+        is_new: body.is_some(),
+        to_head: method(flow) == "HEAD",
+        status: status(work)?.unwrap_or_else(|| head.status_line().1),
+    };
+    own.settle(&mut edits, done)?;
     if let Some(moved_to) = moved_to {
         withhold_credentials(&mut fields, (&url(flow, false), moved_to), redactor, done);
         if !edits.sets("host") {

@@ -16,6 +16,7 @@ use crate::mcp::tools::body::media_type;
 use crate::mcp::tools::edit::{
     FieldEdits, body, unmasked_body, unmasked_url, withhold_credentials,
 };
+use crate::mcp::tools::own_fields::OwnFields;
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
 use crate::mcp::tools::shown::{Brief, Shown, url, words};
 
@@ -31,13 +32,15 @@ pub(super) fn send_request(work: &Work<'_>) -> Outcome {
     let arguments = work.arguments;
     let url = checked_url(arguments.required_text("url")?)?;
     let method = checked_method(arguments.text("method")?.unwrap_or("GET"))?;
+    let body = body(arguments)?.unwrap_or_default();
+    let own = own_fields(&[], &body, true);
     let request = NewRequest {
         origin: None,
         recorded_head: Bytes::new(),
         method: method.clone(),
         url: url.clone(),
-        headers: arguments.fields("headers")?.unwrap_or_default(),
-        body: body(arguments)?.unwrap_or_default(),
+        headers: own.check(arguments.fields("headers")?.unwrap_or_default())?,
+        body,
     };
     let mut reply = Reply::default();
     reply.put("method", method);
@@ -55,7 +58,8 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
         // A body that is given need not have been kept.
         Some(_) => without_body(&flow)?,
     };
-    let edits = FieldEdits::read(arguments)?;
+    let mut edits = FieldEdits::read(arguments)?;
+    let has_body = given_body.is_some();
     let mut done = Vec::new();
     if let Some(method) = arguments.text("method")? {
         request.method = checked_method(method)?;
@@ -80,6 +84,7 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
             request.headers.retain(|it| !it.name.eq_ignore_ascii_case("content-encoding"));
         }
     }
+    own_fields(&head.fields, &request.body, has_body).settle(&mut edits, &mut done)?;
     request.headers = edits.apply(request.headers, redactor, &mut done)?;
     if done.is_empty() {
         done.push("none: sent as it was".to_owned());
@@ -156,6 +161,11 @@ fn without_body(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
         body: Bytes::new(),
     };
     Ok((request, head))
+}
+
+fn own_fields<'a>(recorded: &'a [Field], body: &Bytes, is_new: bool) -> OwnFields<'a> {
+    let length = Some(body.len() as u64);
+    OwnFields { side: Side::Request, recorded, length, is_new, to_head: false, status: 0 }
 }
 
 /// Whether a field belongs to the connection or to the framing of the captured request

@@ -126,12 +126,22 @@ impl Exchange {
         self.hold.as_ref().and_then(|hold| hold.paused_since())
     }
 
-    /// How the body of the message that is held goes out; `body` where it is replaced.
-    pub fn held_length(&self, body: Option<&Bytes>) -> BodyLength {
+    /// How the body of the response that is held goes out with this status; `body` where it is
+    /// replaced.
+    pub fn held_length(&self, body: Option<&Bytes>, status: u16) -> BodyLength {
         match (body, &self.hold) {
+            _ if self.is_bodiless(status) => BodyLength::None,
             (Some(body), _) => BodyLength::Length(body.len() as u64),
             (None, Some(hold)) => hold.length,
             (None, None) => BodyLength::None,
+        }
+    }
+
+    /// How the body of an answer of this status goes out.
+    pub fn answer_length(&self, body: &Bytes, status: u16) -> BodyLength {
+        match self.is_bodiless(status) {
+            true => BodyLength::None,
+            false => BodyLength::Length(body.len() as u64),
         }
     }
 
@@ -251,7 +261,8 @@ impl Exchange {
     /// The response goes on: as it came, or with another head, another body.
     ///
     /// # Errors
-    /// When the head is malformed; then nothing has changed.
+    /// When the head is malformed, or a body is given where there is none; then nothing has
+    /// changed.
     pub fn release_response(
         &mut self,
         head: Option<Bytes>,
@@ -264,7 +275,9 @@ impl Exchange {
         let edited = head.is_some() || body.is_some();
         let bytes = head.or_else(|| self.response_head.clone()).unwrap_or_default();
         read_response_head(&bytes, cx)?;
-        let bodiless = self.is_bodiless(cx.heads.response.status);
+        let status = cx.heads.response.status;
+        self.check_body(status, body.as_ref().unwrap_or(&Bytes::new()))?;
+        let bodiless = self.is_bodiless(status);
         let body = body.or_else(|| (edited && bodiless).then(Bytes::new));
         let length = match &body {
             Some(_) if bodiless => BodyLength::None,
@@ -280,7 +293,7 @@ impl Exchange {
                 self.upstream_stays &= held.whole;
                 self.response_body = finished();
                 let share = self.hold.take().map(|mut hold| hold.take_share());
-                self.give_body(if bodiless { Bytes::new() } else { body }, share, client, cx);
+                self.give_body(body, share, client, cx);
             }
             None => {
                 let share = self.settle_hold(cx.outbox).map(|(_, share)| share);
@@ -295,7 +308,8 @@ impl Exchange {
     /// The client gets this answer, and no server was asked.
     ///
     /// # Errors
-    /// When the head is malformed; then nothing has changed.
+    /// When the head is malformed, or a body is given where there is none; then nothing has
+    /// changed.
     pub fn answer(
         &mut self,
         head: Bytes,
@@ -304,6 +318,8 @@ impl Exchange {
         cx: &mut Context<'_>,
     ) -> Result<(), String> {
         read_response_head(&head, cx)?;
+        let status = cx.heads.response.status;
+        self.check_body(status, body)?;
         let whole = match &self.hold {
             Some(hold) => hold.held().whole,
             None => self.request_body.is_done(),
@@ -313,14 +329,12 @@ impl Exchange {
         let share = self.settle_hold(cx.outbox).map(|(_, share)| share);
         self.request = if whole { RequestSide::Done } else { RequestSide::Unwanted };
         self.client_stays &= whole;
-        let bodiless = self.is_bodiless(cx.heads.response.status);
-        let length =
-            if bodiless { BodyLength::None } else { BodyLength::Length(body.len() as u64) };
+        let length = self.answer_length(body, status);
         self.response_head = Some(self.pass_held(&head, length, client, cx));
         self.upstream_stays = false;
         self.response_body = finished();
         self.times.request_done.get_or_insert(cx.now);
-        self.give_body(if bodiless { Bytes::new() } else { body.clone() }, share, client, cx);
+        self.give_body(body.clone(), share, client, cx);
         Ok(())
     }
 
@@ -380,6 +394,18 @@ impl Exchange {
         let is_done = is_all && self.response_feed.is_none();
         self.response = if is_done { ResponseSide::Done } else { ResponseSide::Body };
         self.feed_response(client);
+    }
+
+    /// Whether a body may be given with this status.
+    fn check_body(&self, status: u16, body: &Bytes) -> Result<(), String> {
+        if body.is_empty() || !self.is_bodiless(status) {
+            return Ok(());
+        }
+        let what = match status {
+            204 | 304 => format!("a response of status {status}"),
+            _ => "a response to HEAD".to_owned(),
+        };
+        Err(format!("{what} has no body: leave the body out"))
     }
 
     /// Whether a response of this status has no body (RFC 9110 section 6.4.1).

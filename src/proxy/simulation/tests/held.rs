@@ -178,8 +178,10 @@ fn an_answer_needs_no_server() {
         assert!(exchanges(&world)[0].error.is_none());
 
         let head = get("/").replace("GET", "HEAD");
-        let verdicts = vec![Verdict::Answer(answer())];
+        let bodiless = Answer { body: Vec::new().into(), ..answer() };
+        let verdicts = vec![Verdict::Answer(answer()), Verdict::Answer(bodiless)];
         let world = run(seed, &head, answers(&[OK], None), "~s", verdicts);
+        assert!(matches!(world.answers[..], [Err(ControlError::Refused(_)), Ok(())]));
         assert!(text(&world).ends_with("\r\n\r\n"), "{}", text(&world));
     }
 }
