@@ -216,7 +216,9 @@ pub fn target_uri_pieces<'a, S: AsRef<str>>(
         // The connection decides on the scheme, and an empty path is asked for as `/`.
         let path = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(path).unwrap_or((rest, ""));
-        let slash = if path.starts_with('/') { "" } else { "/" };
+        // But OPTIONS without a path is about the server as a whole (RFC 9112 section 3.2.4).
+        let is_whole = path.starts_with('/') || path.is_empty() && method == "OPTIONS";
+        let slash = if is_whole { "" } else { "/" };
         return pieces(authority.into(), slash, path);
     }
     let host = head.values("host").find(|host| !host.is_empty()).map(Cow::from);
@@ -338,6 +340,8 @@ mod tests {
         assert_eq!(http("GET http://a?q HTTP/1.1\r\n\r\n"), "https://a/?q");
         assert_eq!(http("GET http://a HTTP/1.1\r\n\r\n"), "https://a/");
         assert_eq!(http("OPTIONS * HTTP/1.1\r\nHost: h:1\r\n\r\n"), "https://h:1");
+        assert_eq!(http("OPTIONS http://a HTTP/1.1\r\n\r\n"), "https://a");
+        assert_eq!(http("OPTIONS http://a?q HTTP/1.1\r\n\r\n"), "https://a/?q");
         let socket = |head| uri(head, Scheme::Http, UriKind::WebSocket);
         assert_eq!(socket("GET /s HTTP/1.1\r\nHost: h\r\n\r\n"), "ws://h/s");
         assert_eq!(socket("GET ws://h/s HTTP/1.1\r\n\r\n"), "ws://h/s");

@@ -31,9 +31,11 @@ pub(super) fn edited_request(
 ) -> Result<RequestFacts, String> {
     let old_fields = request_fields(&before.head, &mut cx.heads.request)?;
     let old_host = find(&old_fields, "Host");
+    let method = edit.method.map_or_else(|| before.method().to_vec(), String::into_bytes);
+    check_method(&method)?;
     let moved = match &edit.url {
         Some(url) => {
-            let (route, path) = parse_url(url)?;
+            let (route, path) = parse_url(&method, url)?;
             Some((route, as_it_was(path, url, outgoing_path(&before.outgoing))))
         }
         None => None,
@@ -55,11 +57,14 @@ pub(super) fn edited_request(
             if find(&fields, "Host").is_none() {
                 set_host(&mut fields, &before.route);
             }
-            (before.route.clone(), outgoing_path(&before.outgoing).to_vec())
+            let path = match outgoing_path(&before.outgoing) {
+                // Of the methods it is OPTIONS alone that is for a server as a whole.
+                b"*" if method != b"OPTIONS" => &b"/"[..],
+                path => path,
+            };
+            (before.route.clone(), path.to_vec())
         }
     };
-    let method = edit.method.map_or_else(|| before.method().to_vec(), String::into_bytes);
-    check_method(&method)?;
     if (method == b"HEAD") != (before.method() == b"HEAD") {
         return Err("the client knows by the method it has sent whether a body answers it: HEAD \
                     cannot become another method, nor another one HEAD"
@@ -83,15 +88,15 @@ pub(super) fn sent_request(
     recorded: bool,
     began: Now,
 ) -> Result<RequestFacts, String> {
-    let (route, path) = parse_url(&request.url)?;
+    let method = request.method.as_bytes();
+    check_method(method)?;
+    let (route, path) = parse_url(method, &request.url)?;
     let (path, mut fields) = repeated(request, path)?;
     // Nobody is there to speak another protocol.
     fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"Upgrade"));
     if find(&fields, "Host").is_none() {
         set_host(&mut fields, &route);
     }
-    let method = request.method.as_bytes();
-    check_method(method)?;
     let length = request_length(method, &request.body);
     let head = request_head(method, &path, &fields, length);
     let made = Made { head, route, path: &path, length, relayed: false, began };
@@ -164,10 +169,10 @@ fn check_status(status: u16) -> Result<(), String> {
 }
 
 /// Takes an absolute URL apart. What a request target cannot hold is percent-encoded, and a
-/// fragment is left away, as browsers do.
-fn parse_url(url: &str) -> Result<(Route, Vec<u8>), String> {
+/// fragment is left away, as browsers do. The method tells what an empty path stands for.
+fn parse_url(method: &[u8], url: &str) -> Result<(Route, Vec<u8>), String> {
     let url = url.trim().split('#').next().unwrap_or_default();
-    match parse_target(b"GET", &encoded(url)) {
+    match parse_target(method, &encoded(url)) {
         Ok(Target::Absolute { scheme, authority, path }) => {
             let tls = (scheme == Scheme::Https).then(|| Arc::from(authority.host.as_str()));
             Ok((Route { scheme, authority: Arc::new(authority), tls }, path.into_owned()))

@@ -77,6 +77,49 @@ fn what_is_not_ascii_is_sent_again_byte_by_byte() {
 }
 
 #[test]
+fn options_of_a_server_as_a_whole_are_asked_for_again() {
+    let origin = Origin::answers(OK);
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let to = origin.addr;
+    let asked =
+        |method: &str, target: &str| format!("{method} {target} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    let mut client = Client::connect(tap.addr);
+    client.send(asked("OPTIONS", &format!("http://{to}")));
+    client.response();
+    // RFC 9112 section 3.2.4.
+    let mut expected = asked("OPTIONS", "*");
+    origin.wait_for(expected.as_bytes());
+    let list = agent.wait("get_flows", &json!({}), |list| list["total"] == 1);
+    let id = &list["flows"][0]["id"];
+    for (tool, mut arguments, target) in [
+        ("replay_request", json!({}), "*"),
+        ("modify_and_send", json!({"url": format!("http://{to}/")}), "/"),
+        ("modify_and_send", json!({"url": format!("http://{to}?q")}), "/?q"),
+    ] {
+        arguments["flow_id"] = id.clone();
+        agent.call(tool, arguments);
+        expected += &asked("OPTIONS", target);
+        origin.wait_for(expected.as_bytes());
+    }
+    agent.call("modify_and_send", json!({"flow_id": id, "method": "GET"}));
+    expected += &asked("GET", "/");
+    origin.wait_for(expected.as_bytes());
+    // So it is where the request was recorded in the asterisk form.
+    agent.call("set_intercept_filter", json!({"filter": "~q"}));
+    let mut client = Client::connect(tap.addr);
+    for (method, target) in [("OPTIONS", "*"), ("GET", "/")] {
+        client.send(asked("OPTIONS", &format!("http://{to}")));
+        let list = agent.wait("get_intercepted_flows", &json!({}), |list| list["count"] == 1);
+        let id = &list["flows"][0]["id"];
+        agent.call("resume_flow", json!({"flow_id": id, "method": method}));
+        client.response();
+        expected += &asked(method, target);
+        origin.wait_for(expected.as_bytes());
+    }
+}
+
+#[test]
 fn a_changed_request_has_its_framing_worked_out_afresh() {
     let origin = Origin::answers(OK);
     let other = Origin::tls_answers(test_ca().server(&["localhost"]), OK);
