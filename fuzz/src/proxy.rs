@@ -352,7 +352,7 @@ impl<'a> World<'a> {
                 self.peer = None;
                 self.dial = Some(Reuse::Never);
             }
-            Command::KeepUpstream => {
+            Command::KeepUpstream { .. } => {
                 let kept = self.peer.take();
                 assert!(kept.is_some(), "nothing to keep");
                 // The pool throws away what says something unasked.

@@ -1,10 +1,12 @@
-//! Credentials of the Basic scheme (RFC 7617), compared without telling by the time it takes.
+//! Credentials: those of the Basic scheme (RFC 7617), compared without telling by the time it
+//! takes, and those that a server takes for all that follows on the connection.
 
 use std::hint::black_box;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::head::list_elements;
 use crate::flow::redact::MASK;
 
 /// Whether exactly one of the fields' values shows these credentials, `user:password`.
@@ -14,6 +16,19 @@ pub fn shows_credentials<'a>(mut values: impl Iterator<Item = &'a [u8]>, expecte
     let decoded = STANDARD.decode(encoded.trim_ascii()).unwrap_or_default();
     scheme.eq_ignore_ascii_case(b"Basic ") && equal(&decoded, expected.as_bytes())
 }
+
+/// Whether one of these values, of Authorization or WWW-Authenticate, is of a scheme that logs the
+/// connection in instead of a request (RFC 4559 section 6): whatever comes on it afterwards is
+/// taken for that user's.
+pub fn logs_connection_in<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let is_such = |element: &[u8]| {
+        let scheme = element.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        CONNECTION_SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    values.any(|value| list_elements(value).any(is_such))
+}
+
+const CONNECTION_SCHEMES: [&str; 2] = ["NTLM", "Negotiate"];
 
 /// A request's head with the values of its Proxy-Authorization fields masked. It need not be one
 /// that can be parsed: whatever starts a line with that name counts.
@@ -97,6 +112,20 @@ mod tests {
             let masked = without_credentials(head.as_bytes());
             assert_eq!(String::from_utf8_lossy(&masked), kept, "{head:?}");
         }
+    }
+
+    #[test]
+    fn schemes_that_log_a_connection_in_are_known() {
+        let logs_in =
+            |values: &[&str]| logs_connection_in(values.iter().map(|value| value.as_bytes()));
+        assert!(logs_in(&["NTLM"]) && logs_in(&["negotiate YII=="]));
+        assert!(logs_in(&["Basic realm=\"x\"", "Negotiate"]));
+        assert!(logs_in(&["Basic realm=\"a, b\", charset=\"UTF-8\",ntlm"]));
+        for other in ["Basic TlRMTQ==", "Bearer NTLM", "NTLMv2", "Negotiat", "Digest qop=ntlm", ""]
+        {
+            assert!(!logs_in(&[other]), "{other}");
+        }
+        assert!(!logs_in(&[]));
     }
 
     #[test]

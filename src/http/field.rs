@@ -28,6 +28,10 @@ pub enum FieldKind {
     Expect,
     /// Content-Type; protected.
     ContentType,
+    /// Authorization; protected.
+    Authorization,
+    /// WWW-Authenticate; protected.
+    WwwAuthenticate,
     /// Content-Length.
     ContentLength,
     /// Transfer-Encoding.
@@ -52,8 +56,9 @@ impl FieldKind {
     /// The kind of the field of this name.
     pub fn of(name: &[u8]) -> Self {
         use FieldKind::{
-            Connection, ContentLength, ContentType, Expect, HopByHop, Host, Protected,
-            ProxyRequest, ProxyResponse, Te, Trailer, TransferEncoding, Upgrade,
+            Authorization, Connection, ContentLength, ContentType, Expect, HopByHop, Host,
+            Protected, ProxyRequest, ProxyResponse, Te, Trailer, TransferEncoding, Upgrade,
+            WwwAuthenticate,
         };
         let Some(first) = name.first().map(u8::to_ascii_lowercase) else {
             return FieldKind::EndToEnd;
@@ -77,7 +82,7 @@ impl FieldKind {
             (10, b'k') => ("Keep-Alive", HopByHop),
             (10, b's') => ("Set-Cookie", Protected),
             (12, b'c') => ("Content-Type", ContentType),
-            (13, b'a') => ("Authorization", Protected),
+            (13, b'a') => ("Authorization", Authorization),
             (13, b'c') if name.eq_ignore_ascii_case(b"Content-Range") => return Protected,
             (13, b'c') => ("Cache-Control", Protected),
             (14, b'c') => ("Content-Length", ContentLength),
@@ -85,7 +90,7 @@ impl FieldKind {
             (15, b'x') => ("X-Forwarded-For", Protected),
             (16, b'c') => ("Content-Encoding", Protected),
             (16, b'p') => ("Proxy-Connection", HopByHop),
-            (16, b'w') => ("WWW-Authenticate", Protected),
+            (16, b'w') => ("WWW-Authenticate", WwwAuthenticate),
             (17, b't') => ("Transfer-Encoding", TransferEncoding),
             (18, b'p') => ("Proxy-Authenticate", ProxyResponse),
             (19, b'p') => ("Proxy-Authorization", ProxyRequest),

@@ -166,10 +166,10 @@ pub(super) enum Dialled {
 }
 
 impl EventLoop {
-    /// Gets an upstream connection for `conn`.
-    pub(super) fn dial(&mut self, conn: ConnKey, dial: &Dial) -> Dialled {
+    /// Gets an upstream connection for `conn`; `owns_idle` where some may be kept for it alone.
+    pub(super) fn dial(&mut self, conn: ConnKey, dial: &Dial, owns_idle: bool) -> Dialled {
         if dial.reuse != Reuse::Never
-            && let Some((socket, connected)) = self.take_pooled(conn, dial)
+            && let Some((socket, connected)) = self.take_pooled(conn, dial, owns_idle)
         {
             return Dialled::Connected { socket, connected, early: Vec::new(), end: None };
         }
@@ -224,11 +224,28 @@ impl EventLoop {
         }
     }
 
-    /// Takes an idle connection out of the pool; the reason why a non-idempotent request looks
-    /// at it first is that it cannot be sent twice.
-    fn take_pooled(&mut self, conn: ConnKey, dial: &Dial) -> Option<(SocketKey, Connected)> {
+    /// Takes an idle connection out of the pool, one kept for `conn` alone before any other.
+    fn take_pooled(
+        &mut self,
+        conn: ConnKey,
+        dial: &Dial,
+        owns_idle: bool,
+    ) -> Option<(SocketKey, Connected)> {
         let pool_key = PoolKey::from(dial);
-        while let Some((since, key)) = self.pool.take(&pool_key, self.desk.now.instant) {
+        let own = owns_idle.then(|| pool_key.clone().owned_by(conn, dial.authority.clone()));
+        own.and_then(|own| self.take_alive(conn, dial, &own))
+            .or_else(|| self.take_alive(conn, dial, &pool_key))
+    }
+
+    /// Takes one that has not ended; the reason why a non-idempotent request looks at it first is
+    /// that it cannot be sent twice.
+    fn take_alive(
+        &mut self,
+        conn: ConnKey,
+        dial: &Dial,
+        pool_key: &PoolKey,
+    ) -> Option<(SocketKey, Connected)> {
+        while let Some((since, key)) = self.pool.take(pool_key, self.desk.now.instant) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
             // Between two requests of one turn the poller had no chance to tell of anything.
             let look = dial.reuse == Reuse::Probe

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::flow::record::Authority;
+use crate::net::event_loop::ConnKey;
 use crate::proxy::context::{Dial, Via};
 
-/// Where a connection leads, how it is secured and which way it goes. Connections with equal keys
-/// are the same to any request.
+/// Where a connection leads, how it is secured, which way it goes and for whom. Connections with
+/// equal keys are the same to any request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PoolKey {
     authority: Arc<Authority>,
     tls: Option<Arc<str>>,
     via: Via,
+    /// The client's connection that alone may use it.
+    owner: Option<ConnKey>,
 }
 
 impl Hash for PoolKey {
@@ -22,6 +25,9 @@ impl Hash for PoolKey {
         // The way is the same for nearly all.
         self.authority.hash(state);
         self.tls.hash(state);
+        if let Some(owner) = self.owner {
+            owner.hash(state);
+        }
     }
 }
 
@@ -33,7 +39,18 @@ impl PoolKey {
             Via::Forward(proxy) => proxy.authority.clone(),
             Via::Direct | Via::Tunnel(_) => authority,
         };
-        PoolKey { authority, tls, via }
+        PoolKey { authority, tls, via, owner: None }
+    }
+
+    /// The same for one client's connection alone, and for this host alone, also where a proxy
+    /// takes requests for all.
+    pub(super) fn owned_by(self, owner: ConnKey, authority: Arc<Authority>) -> Self {
+        PoolKey { authority, owner: Some(owner), ..self }
+    }
+
+    /// Whether one client's connection alone may use it.
+    pub(super) fn is_owned(&self) -> bool {
+        self.owner.is_some()
     }
 
     /// The way that it goes.
@@ -135,6 +152,14 @@ impl<C: Copy + PartialEq> Pool<C> {
         }
     }
 
+    /// Takes out all that one client's connection alone may use.
+    pub(super) fn take_owned(&mut self, owner: ConnKey) -> Vec<C> {
+        let owned = self.idle.extract_if(|key, _| key.owner == Some(owner));
+        let taken: Vec<C> = owned.flat_map(|(_, idle)| idle).map(|(_, it)| it).collect();
+        self.len = self.len.saturating_sub(taken.len());
+        taken
+    }
+
     /// Whether a certain connection is in it.
     pub(super) fn contains(&self, key: &PoolKey, connection: C) -> bool {
         self.idle.get(key).is_some_and(|idle| idle.iter().any(|(_, it)| *it == connection))
@@ -216,6 +241,29 @@ mod tests {
         pool.put(tunnel.clone(), 1, 9, now);
         assert_eq!(pool.take(&to("a", Via::Direct), now), None);
         assert_eq!(pool.take(&tunnel, now), Some((now, 1)));
+    }
+
+    #[test]
+    fn what_has_an_owner_is_taken_by_nobody_else() {
+        let conns = [1, 2].map(ConnKey::from_bits);
+        let own = |host: &str, owner| {
+            let authority = Arc::new(Authority { host: host.to_owned(), port: 443 });
+            key("a", None).owned_by(owner, authority)
+        };
+        let (mut pool, now) = (pool(10, 10), Instant::now());
+        for (number, owner) in (1..).zip(conns) {
+            pool.put(own("a", owner), number, 9, now);
+        }
+        pool.put(own("b", conns[0]), 3, 9, now);
+        pool.put(key("a", None), 4, 9, now);
+        assert_eq!(pool.take(&own("a", conns[1]), now), Some((now, 2)));
+        assert_eq!(pool.take(&own("a", conns[1]), now), None);
+        assert_eq!(pool.take(&key("a", None), now), Some((now, 4)));
+        assert_eq!(pool.take(&key("a", None), now), None);
+        assert_eq!(pool.take_owned(conns[1]), [0; 0]);
+        let mut rest = pool.take_owned(conns[0]);
+        rest.sort_unstable();
+        assert_eq!((rest, pool.is_empty()), (vec![1, 3], true));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::flow::record::Authority;
 use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
 use crate::net::clients::Place;
 use crate::net::dial::Dialled;
@@ -22,6 +23,8 @@ pub(super) struct ConnEntry {
     place: Option<Place>,
     upstream: Option<SocketKey>,
     dial: Option<DialKey>,
+    /// Idle connections to servers may be kept for it alone.
+    owns_idle: bool,
     /// The end of the stream is to be sent; inside TLS with or without close_notify.
     shut_client: Option<bool>,
     shut_upstream: Option<bool>,
@@ -68,6 +71,7 @@ impl ConnEntry {
             place,
             upstream: None,
             dial: None,
+            owns_idle: false,
             shut_client: None,
             shut_upstream: None,
             closing: None,
@@ -274,7 +278,7 @@ impl EventLoop {
     fn execute(&mut self, key: ConnKey, entry: &mut ConnEntry, command: Command) {
         match command {
             Command::Dial(dial) => {
-                let dialled = self.dial(key, &dial);
+                let dialled = self.dial(key, &dial, entry.owns_idle);
                 self.take_dialled(entry, dialled);
             }
             Command::StartUpstreamTls(name) => {
@@ -292,7 +296,7 @@ impl EventLoop {
             Command::Release(flow) => {
                 self.held.remove(&flow);
             }
-            Command::KeepUpstream => self.keep_upstream(entry),
+            Command::KeepUpstream { own } => self.keep_upstream(key, entry, own),
             Command::DropUpstream { cut } => {
                 entry.shut_upstream = None;
                 if let Some(dial) = entry.dial.take() {
@@ -358,17 +362,26 @@ impl EventLoop {
         self.take_client_outcome(entry, outcome);
     }
 
-    fn keep_upstream(&mut self, entry: &mut ConnEntry) {
+    fn keep_upstream(&mut self, conn: ConnKey, entry: &mut ConnEntry, own: Option<Arc<Authority>>) {
         let Some(key) = entry.upstream.take() else { return };
         let Some(socket) = self.sockets.get_mut(key) else { return };
-        let Some(facts) = &socket.facts else { return };
+        let Some(facts) = &mut socket.facts else { return };
+        // Once it has an owner it keeps it: the login of one request stands for all that follow.
+        if let Some(authority) = own.filter(|_| !facts.key.is_owned()) {
+            facts.key = facts.key.clone().owned_by(conn, authority);
+            entry.owns_idle = true;
+        }
         let pool_key = facts.key.clone();
         socket.owner = Owner::Pool;
         if self.stopping {
             self.close_upstream(key);
             return;
         }
-        let most = self.desk.options.pooled_connections;
+        let most = match pool_key.is_owned() {
+            // What cannot be shared is kept also where nothing is: no login would come about.
+            true => usize::MAX,
+            false => self.desk.options.pooled_connections,
+        };
         if let Some(surplus) = self.pool.put(pool_key, key, most, self.desk.now.instant) {
             self.close_upstream(surplus);
         }
@@ -476,6 +489,11 @@ impl EventLoop {
             link.reset();
         }
         self.reclaim(&mut entry);
+        if entry.owns_idle {
+            for socket in self.pool.take_owned(key) {
+                self.close_upstream(socket);
+            }
+        }
         drop(entry.place.take());
         self.forget_conn(key);
     }

@@ -221,8 +221,12 @@ pub enum Command {
     Hold(FlowId),
     /// The exchange of this flow is held no more.
     Release(FlowId),
-    /// The upstream connection is idle and clean: keep it for others.
-    KeepUpstream,
+    /// The upstream connection is idle and clean: keep it.
+    KeepUpstream {
+        /// For nobody else: its server takes whoever speaks on it for this client, whose later
+        /// requests to this host it serves.
+        own: Option<Arc<Authority>>,
+    },
     /// Close the upstream connection now.
     DropUpstream {
         /// The server must be able to tell that what it got is not whole: by a reset, or inside

@@ -52,6 +52,8 @@ pub struct RequestFacts {
     pub upgrade: bool,
     /// Whether it goes no further than here (RFC 9110 section 7.6.2).
     pub last_hop: bool,
+    /// Whether it shows credentials that log the connection in.
+    pub logs_in: bool,
     /// How its body is framed.
     pub length: BodyLength,
     /// Whether the rules of the options apply to it: its host is not left out.
@@ -159,6 +161,8 @@ pub struct Exchange {
     /// The client was told that its connection ends with its upload, whose server leaves.
     upload_ends: bool,
     upstream_stays: bool,
+    /// The server asks for credentials that log the connection in, or has taken some.
+    login_awaited: bool,
     times: Times,
 }
 
@@ -197,6 +201,7 @@ impl Exchange {
             client_stays: facts.keep_alive,
             upload_ends: false,
             upstream_stays: true,
+            login_awaited: false,
             times: Times::default(),
             facts,
         }
@@ -418,6 +423,12 @@ impl Exchange {
     /// Whether the upstream connection goes on after this exchange.
     pub fn upstream_stays(&self) -> bool {
         self.upstream_stays && self.request == RequestSide::Done
+    }
+
+    /// The host whose login the upstream connection may have from now on.
+    pub fn login(&self) -> Option<&Arc<Authority>> {
+        let logs_in = self.facts.logs_in || self.login_awaited;
+        logs_in.then_some(&self.facts.route.authority)
     }
 
     /// What it waits for, in words.

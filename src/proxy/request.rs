@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use crate::flow::record::{Authority, Scheme};
 use crate::http::body::{BodyLength, request_length};
-use crate::http::credentials::{PROXY_AUTHORIZATION, shows_credentials, without_credentials};
-use crate::http::field::{FieldKind, has_token};
+use crate::http::credentials::{
+    PROXY_AUTHORIZATION, logs_connection_in, shows_credentials, without_credentials,
+};
+use crate::http::field::{FieldKind, has_token, values_of};
 use crate::http::head::{RequestHead, Version, values};
 use crate::http::hops::max_forwards;
 use crate::http::rewrite::{OutgoingRequest, is_upgrade, keep_alive, write_request};
@@ -234,6 +236,7 @@ pub(super) fn facts(
         expects_continue: has_token(&head.fields, bytes, FieldKind::Expect, "100-continue"),
         upgrade,
         last_hop: hops == Some(0),
+        logs_in: logs_connection_in(values_of(&head.fields, bytes, FieldKind::Authorization)),
         length,
         ruled: recorded,
         recorded,

@@ -231,11 +231,12 @@ impl Conn {
         let used = matches!(self.upstream_state, UpstreamState::InUse);
         let upstream_stays = used && exchange.upstream_stays() && clean;
         let client_stays = exchange.client_stays() && !self.stopping;
+        let own = exchange.login().cloned();
         self.record_exchange(None, cx);
         if upstream_stays {
             self.upstream_state = UpstreamState::Absent;
             self.upstream.reset();
-            cx.commands.push(Command::KeepUpstream);
+            cx.commands.push(Command::KeepUpstream { own });
         } else {
             self.drop_upstream(cx);
         }

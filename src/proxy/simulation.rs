@@ -388,7 +388,7 @@ impl World {
             }
             Command::Hold(flow) => self.held = Some(flow),
             Command::Release(flow) => assert_eq!(self.held.take(), Some(flow)),
-            Command::KeepUpstream => {
+            Command::KeepUpstream { .. } => {
                 self.idle = self.peer.take();
                 assert!(self.idle.is_some(), "nothing to keep");
             }

@@ -4,7 +4,7 @@ use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
 use crate::support::tls::test_ca;
-use crate::support::{get, read_head};
+use crate::support::{DEADLINE, get, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -133,4 +133,100 @@ fn a_request_is_sent_again_only_once() {
     client.send(get(origin.addr, "/2"));
     assert!(client.response().0.starts_with("HTTP/1.1 502 "));
     assert_eq!(origin.seen().matches("GET /2 ").count(), 2);
+}
+
+/// Takes whoever has logged a connection in for that user from then on, as NTLM does.
+fn logs_connections_in() -> Origin {
+    Origin::start(|_, stream| {
+        let (mut challenged, mut user) = (false, None);
+        loop {
+            let head = String::from_utf8(read_head(stream)).unwrap();
+            if !head.ends_with("\r\n\r\n") {
+                return;
+            }
+            let shown = head.lines().find_map(|line| line.strip_prefix("Authorization: NTLM "));
+            let challenge = match shown {
+                Some("hello") => {
+                    challenged = true;
+                    "NTLM challenge"
+                }
+                Some(name) if challenged => {
+                    user = Some(name.to_owned());
+                    ""
+                }
+                _ => "Basic realm=\"a, b\", NTLM",
+            };
+            let (status, name) = match &user {
+                Some(name) => ("200 OK", name.as_str()),
+                None => ("401 Unauthorized", ""),
+            };
+            let fields = format!("WWW-Authenticate: {challenge}\r\nContent-Length: {}", name.len());
+            stream.say(format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n{name}").as_bytes());
+        }
+    })
+}
+
+/// Sends a request, with these credentials if there are any; the status and the user's name.
+fn asks(client: &mut Client, origin: &Origin, credentials: &str) -> (u16, String) {
+    let field = match credentials {
+        "" => String::new(),
+        credentials => format!("\r\nAuthorization: {credentials}"),
+    };
+    let addr = origin.addr;
+    client.send(format!("GET http://{addr}/ HTTP/1.1\r\nHost: {addr}{field}\r\n\r\n"));
+    let (head, body) = client.response();
+    (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
+}
+
+#[test]
+fn a_login_that_is_bound_to_a_connection_is_its_clients_alone() {
+    for options in [&["--loops", "1"][..], &["--loops", "1", "--set", "pooled_connections=0"]] {
+        let (origin, other) = (logs_connections_in(), Origin::answers(OK));
+        let tap = Flowtap::start(options);
+        let (mut one, mut two) = (Client::connect(tap.addr), Client::connect(tap.addr));
+        let nobody = (401, String::new());
+        for credentials in ["", "NTLM hello"] {
+            assert_eq!(asks(&mut one, &origin, credentials), nobody);
+            // Nobody comes in between.
+            assert_eq!(asks(&mut two, &origin, credentials), nobody);
+        }
+        assert_eq!(asks(&mut one, &origin, "NTLM one"), (200, "one".to_owned()));
+        assert_eq!(asks(&mut two, &origin, ""), nobody);
+        assert_eq!(asks(&mut Client::connect(tap.addr), &origin, ""), nobody);
+        assert_eq!(asks(&mut two, &origin, "NTLM two"), (200, "two".to_owned()));
+        // It stays logged in, whatever else it asks for meanwhile.
+        one.send(get(other.addr, "/"));
+        one.response();
+        for _ in 0..2 {
+            assert_eq!(asks(&mut one, &origin, ""), (200, "one".to_owned()));
+            assert_eq!(asks(&mut two, &origin, ""), (200, "two".to_owned()));
+        }
+        assert_eq!(origin.connections(), 3, "{options:?}");
+    }
+}
+
+#[test]
+fn a_login_goes_with_the_client_that_it_belongs_to() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let ended = std::sync::Mutex::new(ended);
+    let origin = Origin::start(move |number, stream| {
+        while read_head(stream).ends_with(b"\r\n\r\n") {
+            stream.say(OK.as_bytes());
+        }
+        ended.lock().unwrap().send(number).unwrap();
+    });
+    let tap = Flowtap::start(&["--loops", "1"]);
+    for (number, scheme) in ["NTLM", "negotiate"].into_iter().enumerate() {
+        let mut client = Client::connect(tap.addr);
+        assert_eq!(asks(&mut client, &origin, &format!("{scheme} YII=")).0, 200);
+        assert_eq!(end.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+        drop(client);
+        // Sooner than an idle connection is closed.
+        assert_eq!(end.recv_timeout(DEADLINE), Ok(number));
+    }
+    for scheme in ["Basic", "Bearer", "Digest", "NTLMX"] {
+        let mut client = Client::connect(tap.addr);
+        assert_eq!(asks(&mut client, &origin, &format!("{scheme} YII=")).0, 200);
+        assert_eq!(origin.connections(), 3, "others are shared: {scheme}");
+    }
 }

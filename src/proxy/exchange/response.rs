@@ -4,6 +4,8 @@ use bytes::Bytes;
 
 use crate::flow::record::{BodyBlock, FlowEvent, Side};
 use crate::http::body::{BodyLength, BodyReader, FramingError, response_length};
+use crate::http::credentials::logs_connection_in;
+use crate::http::field::{FieldKind, values_of};
 use crate::http::head::{Parsed, ResponseHead, Version, is_event_stream};
 use crate::http::rewrite::{ConnectionField, OutgoingResponse, keep_alive, write_response};
 use crate::limits::INTERIM_RESPONSES;
@@ -94,6 +96,8 @@ impl Exchange {
         }
         let raw = bytes.get(..head.len).unwrap_or(bytes);
         self.response_head = Some(Bytes::copy_from_slice(raw));
+        let challenges = values_of(&head.fields, bytes, FieldKind::WwwAuthenticate);
+        self.login_awaited = logs_connection_in(challenges);
         let ruling = intercept::rule_response(self, length, cx);
         if ruling != Ruling::Pass {
             let stream = is_event_stream(head, bytes);

@@ -72,6 +72,7 @@ fn edited_facts(edit: RequestEdit) -> Result<RequestFacts, String> {
         expects_continue: true,
         upgrade: false,
         last_hop: false,
+        logs_in: false,
         length: BodyLength::Length(3),
         ruled: true,
         recorded: true,
