@@ -399,7 +399,8 @@ impl Conn {
         }
     }
 
-    /// Closes the client's connection in order, and the upstream one at once.
+    /// Closes the client's connection in order, and the upstream one at once. What was cut stays
+    /// so.
     pub(super) fn close(&mut self, cx: &mut Context<'_>) {
         self.drop_upstream(cx);
         self.phase = Phase::Closed;

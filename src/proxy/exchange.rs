@@ -161,6 +161,8 @@ pub struct Exchange {
     /// The client was told that its connection ends with its upload, whose server leaves.
     upload_ends: bool,
     upstream_stays: bool,
+    /// Whether the client will send its body cannot be known.
+    body_in_doubt: bool,
     /// The server asks for credentials that log the connection in, or has taken some.
     login_awaited: bool,
     times: Times,
@@ -201,6 +203,7 @@ impl Exchange {
             client_stays: facts.keep_alive,
             upload_ends: false,
             upstream_stays: true,
+            body_in_doubt: false,
             login_awaited: false,
             times: Times::default(),
             facts,
@@ -386,6 +389,17 @@ impl Exchange {
         self.request_body.is_done()
     }
 
+    /// Whether nothing of the request is left to be put into the upstream connection's output.
+    pub fn request_is_passed_on(&self) -> bool {
+        self.request == RequestSide::Done && self.request_body.is_done()
+    }
+
+    /// Whether nobody waits for what may still come of a request that was answered: the client may
+    /// keep it back, or no server was asked.
+    pub fn rest_is_unwanted(&self) -> bool {
+        self.body_in_doubt || matches!(self.request, RequestSide::Unwanted | RequestSide::Done)
+    }
+
     /// Whether the client has got all of the response.
     pub fn response_is_done(&self) -> bool {
         self.response == ResponseSide::Done
@@ -413,11 +427,6 @@ impl Exchange {
     /// Whether the client's connection goes on after this exchange.
     pub fn client_stays(&self) -> bool {
         self.client_stays && !self.upload_ends
-    }
-
-    /// Whether the client's connection ends with the response, whatever of the request is missing.
-    pub fn ends_with_response(&self) -> bool {
-        !self.client_stays
     }
 
     /// Whether the upstream connection goes on after this exchange.

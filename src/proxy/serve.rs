@@ -15,6 +15,9 @@ use crate::proxy::exchange::{Exchange, Failure, RequestFacts, Route, Step, micro
 use crate::proxy::link::End;
 use crate::proxy::request::{self, Decision};
 
+/// Why an exchange is not whole though its response is.
+const UNSENT: &str = "the request's body was not sent on to its end";
+
 impl Conn {
     /// Serves what can be served. Returns whether anything was done, or `None` when this
     /// connection has had its share of the turn.
@@ -210,19 +213,24 @@ impl Conn {
         }
     }
 
-    /// Ends the exchange if it is done, or if its response is and the request will not be.
+    /// Ends the exchange if it is done, or if its response is and the request will not be. The
+    /// server gets all of the request also where it has answered before.
     fn finish_exchange(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(exchange) = &self.exchange else { return false };
         if !exchange.response_is_done() {
             return false;
         }
         let request_taken = exchange.request_is_taken();
+        let request_sent = exchange.request_is_passed_on()
+            && self.upstream.output.is_empty()
+            && !self.upstream.broken;
         let upload_over = self.upstream.end.is_some() || self.upstream.broken;
-        let upload_useless =
-            upload_over || exchange.ends_with_response() || self.client.is_exhausted();
-        if !request_taken && !upload_useless {
+        let no_more = exchange.rest_is_unwanted() || self.client.is_exhausted();
+        if !request_sent && !upload_over && (request_taken || !no_more) {
             return false;
         }
+        let is_lost = !request_sent && (request_taken || !exchange.rest_is_unwanted());
+        let error = is_lost.then(|| UNSENT.to_owned());
         // Bytes after the response's end belong to nothing that was asked for.
         let clean = self.upstream.input.is_empty()
             && self.upstream.end.is_none()
@@ -232,7 +240,7 @@ impl Conn {
         let upstream_stays = used && exchange.upstream_stays() && clean;
         let client_stays = exchange.client_stays() && !self.stopping;
         let own = exchange.login().cloned();
-        self.record_exchange(None, cx);
+        self.record_exchange(error, cx);
         if upstream_stays {
             self.upstream_state = UpstreamState::Absent;
             self.upstream.reset();

@@ -1,10 +1,11 @@
 //! Plain HTTP in absolute form.
 
+use std::io::Read;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use crate::support::bundle::fields;
-use crate::support::client::Client;
+use crate::support::client::{Client, End};
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
 use crate::support::tls::test_ca;
@@ -323,6 +324,38 @@ fn an_early_answer_arrives_although_the_request_is_not_over() {
     assert_eq!(body, b"big");
     let trace = tap.stop().bundle.only_trace();
     assert_eq!(trace["response"]["status"], 413);
+    assert_eq!(trace["error"], "the request's body was not sent on to its end");
+}
+
+#[test]
+fn an_upload_goes_on_after_an_early_answer_whatever_becomes_of_the_connection() {
+    const SIZE: usize = 300_000;
+    for (version, connection) in [("1.1", "keep-alive"), ("1.1", "close"), ("1.0", "close")] {
+        let (sender, taken) = channel();
+        let sender = Mutex::new(sender);
+        let origin = Origin::start(move |_, stream| {
+            read_head(stream);
+            stream.say(HELLO.as_bytes());
+            let is_whole = stream.read_exact(&mut vec![0; SIZE]).is_ok();
+            sender.lock().unwrap().send(is_whole).unwrap();
+            stream.closed();
+        });
+        let tap = Flowtap::start(&[]);
+        let mut client = Client::connect(tap.addr);
+        client.send(format!(
+            "POST http://{0}/ HTTP/{version}\r\nHost: {0}\r\nConnection: {connection}\r\n\
+             Content-Length: {SIZE}\r\n\r\n",
+            origin.addr
+        ));
+        assert_eq!(client.response().1, b"hello");
+        client.send(vec![b'x'; SIZE]);
+        assert_eq!(taken.recv_timeout(DEADLINE), Ok(true), "{version} {connection}");
+        if connection == "close" {
+            assert_eq!(client.ending(), (Vec::new(), End::Clean), "{version}");
+        }
+        let trace = tap.stop().bundle.only_trace();
+        assert!(trace["error"].is_null(), "{trace}");
+    }
 }
 
 #[test]

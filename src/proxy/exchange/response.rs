@@ -172,11 +172,11 @@ impl Exchange {
         self.unchunk = length == BodyLength::Chunked && self.facts.version == Version::Http10;
         // A client that waited for 100 (Continue) and gets a final answer may or may not send
         // its body; nobody can tell which, so the connection ends (RFC 9110 section 10.1.1).
-        let body_in_doubt = self.facts.expects_continue
+        self.body_in_doubt = self.facts.expects_continue
             && !self.continued
             && !self.request_body.is_done()
             && !self.body_taken;
-        self.client_stays &= !self.until_close && !self.unchunk && !body_in_doubt;
+        self.client_stays &= !self.until_close && !self.unchunk && !self.body_in_doubt;
         // A server that leaves before it has the whole body takes the client's connection with it
         // (RFC 9112 section 9.6), though it may still read on for a while.
         self.upload_ends |= !self.upstream_stays && !self.request_body.is_done();

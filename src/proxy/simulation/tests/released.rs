@@ -376,15 +376,35 @@ fn a_server_that_answers_before_it_has_the_request_costs_the_client_nothing() {
     let body = body(SIZE);
     let post = request("POST", &length(&body), &body);
     for seed in 0..RUNS {
-        for ends in [None, Some(End::Clean)] {
-            let early = server(vec![(100_000, OK.into())], ends);
-            let next = server(vec![(1, OK.into())], None);
-            let client = [&post[..], get("/2").as_bytes()].concat();
-            let world = World::new(seed, &client, vec![early, next]).client_ends();
-            let world = world.holding("~q & ~m POST", vec![Verdict::Resume]).run();
-            check_response(&world, OK.repeat(2).as_bytes(), 2, seed);
-        }
+        let client = [&post[..], get("/2").as_bytes()].concat();
+        let sent = outgoing(&[&post[..], get("/2").as_bytes()]).len();
+        let early = server(vec![(100_000, OK.into()), (sent, OK.into())], None);
+        let world = World::new(seed, &client, vec![early]).client_ends();
+        let world = world.holding("~q & ~m POST", vec![Verdict::Resume]).run();
+        check_response(&world, OK.repeat(2).as_bytes(), 2, seed);
+        let get = get("/2");
+        assert!(server_got(&world) == outgoing(&[&post[..], get.as_bytes()]), "seed {seed}");
     }
+}
+
+#[test]
+fn a_server_that_leaves_before_it_has_the_request_costs_the_client_nothing() {
+    let body = body(SIZE);
+    let post = request("POST", &length(&body), &body);
+    let mut lost = 0;
+    for seed in 0..RUNS {
+        let early = server(vec![(100_000, OK.into())], Some(End::Clean));
+        let next = server(vec![(1, OK.into())], None);
+        let client = [&post[..], get("/2").as_bytes()].concat();
+        let world = World::new(seed, &client, vec![early, next]).client_ends();
+        let world = world.holding("~q & ~m POST", vec![Verdict::Resume]).run();
+        assert_eq!(String::from_utf8_lossy(&world.client_got), OK.repeat(2), "seed {seed}");
+        assert_eq!(world.client_closed, Some(Command::CloseClient), "seed {seed}");
+        let exchanges = exchanges(&world);
+        lost += usize::from(exchanges[0].error.as_ref().is_some_and(|it| it.contains("body")));
+        assert_eq!((exchanges.len(), &exchanges[1].error), (2, &None), "seed {seed}");
+    }
+    assert!(lost > 0, "no server has left before it had the request");
 }
 
 #[test]
