@@ -403,6 +403,9 @@ impl Conn {
     /// so.
     pub(super) fn close(&mut self, cx: &mut Context<'_>) {
         self.drop_upstream(cx);
+        if self.is_closed() {
+            return;
+        }
         self.phase = Phase::Closed;
         cx.commands.push(Command::CloseClient);
     }

@@ -340,3 +340,17 @@ fn whoever_keeps_the_proxy_waiting_is_not_waited_for() {
     let world = World::new(1, b"", Vec::new()).patient(patience).run();
     assert_eq!((world.client_closed, world.client_got.len()), (Some(Command::CloseClient), 0));
 }
+
+#[test]
+fn what_was_cut_stays_so_when_the_proxy_stops() {
+    let cut = Some(Command::CutClient { reset: true });
+    for seed in 0..SEEDS {
+        let script = answers(&["HTTP/1.1 200 OK\r\n\r\nshort"], Some(End::Cut("reset".to_owned())));
+        let mut world = World::new(seed, get("/").as_bytes(), vec![script]).run();
+        assert_eq!(world.client_closed, cut, "seed {seed}");
+        // The client has not read all when the time is over for everybody.
+        world.with(|conn, cx| conn.stop(cx));
+        world.with(|conn, cx| conn.kill("the proxy was stopped", cx));
+        assert_eq!((&world.client_closed, exchanges(&world).len()), (&cut, 1), "seed {seed}");
+    }
+}
