@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::reply;
+use super::rewrite::ConnectionField;
 
 /// The certificate in the forms that systems take.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +30,9 @@ pub struct Page<'a> {
 
 impl Page<'_> {
     /// Appends the page as an answer.
-    pub fn write(&self, out: &mut Vec<u8>, close: bool, head_only: bool) {
-        reply::write_reply(out, self.status, self.content_type, &self.body, close, head_only);
+    pub fn write(&self, out: &mut Vec<u8>, connection: ConnectionField, head_only: bool) {
+        let Page { status, content_type, body } = self;
+        reply::write_reply(out, *status, content_type, body, connection, head_only);
     }
 }
 
@@ -129,7 +131,7 @@ mod tests {
     fn other_paths_and_methods_are_refused() {
         assert_eq!(page(b"GET", b"/cert/key", CERTIFICATES).status, 404);
         let mut out = Vec::new();
-        page(b"POST", b"/", CERTIFICATES).write(&mut out, false, false);
+        page(b"POST", b"/", CERTIFICATES).write(&mut out, ConnectionField::Omit, false);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{text}");
         assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");

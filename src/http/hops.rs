@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::head::{RequestHead, values};
 use super::reply;
+use super::rewrite::ConnectionField;
 
 /// The field that limits how far a TRACE or OPTIONS request goes.
 pub const MAX_FORWARDS: &str = "Max-Forwards";
@@ -32,7 +33,7 @@ pub fn last_answer(method: &[u8], head: &[u8]) -> (Bytes, Bytes) {
         _ => (&[], Vec::new()),
     };
     let mut answer = Vec::new();
-    reply::write_head(&mut answer, 200, fields, Some(body.len()), false);
+    reply::write_head(&mut answer, 200, fields, Some(body.len()), ConnectionField::Omit);
     (answer.into(), body.into())
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use super::rewrite::ConnectionField;
+
 /// The answer to CONNECT; the tunnel follows.
 pub const CONNECTION_ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -10,12 +12,18 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Appends an error as an answer with a body of one readable line. Without the body where it
 /// answers HEAD.
-pub fn write_error(out: &mut Vec<u8>, status: u16, reason: &str, close: bool, head_only: bool) {
+pub fn write_error(
+    out: &mut Vec<u8>,
+    status: u16,
+    reason: &str,
+    connection: ConnectionField,
+    head_only: bool,
+) {
     let mut body = String::with_capacity(reason.len() + 10);
     body.push_str("flowtap: ");
     body.extend(reason.chars().map(|c| if c.is_control() { ' ' } else { c }));
     body.push('\n');
-    write_reply(out, status, "text/plain; charset=utf-8", body.as_bytes(), close, head_only);
+    write_reply(out, status, "text/plain; charset=utf-8", body.as_bytes(), connection, head_only);
 }
 
 /// Appends an answer. `content_type` is a constant of the program.
@@ -24,7 +32,7 @@ pub fn write_reply(
     status: u16,
     content_type: &str,
     body: &[u8],
-    close: bool,
+    connection: ConnectionField,
     head_only: bool,
 ) {
     // RFC 9110 section 15.5.6 (no page of ours takes another method) and section 15.5.8.
@@ -34,7 +42,7 @@ pub fn write_reply(
         _ => None,
     };
     let fields: Vec<_> = [("Content-Type", content_type)].into_iter().chain(more).collect();
-    write_head(out, status, &fields, Some(body.len()), close);
+    write_head(out, status, &fields, Some(body.len()), connection);
     if !head_only {
         out.extend_from_slice(body);
     }
@@ -47,7 +55,7 @@ pub fn write_head(
     status: u16,
     fields: &[(&str, &str)],
     length: Option<usize>,
-    close: bool,
+    connection: ConnectionField,
 ) {
     // Writing to a Vec does not fail.
     let _ = write!(out, "HTTP/1.1 {status:03} {}\r\n", phrase(status));
@@ -59,8 +67,11 @@ pub fn write_head(
         let _ = write!(out, "Content-Length: {length}\r\n");
     }
     out.extend_from_slice(b"Cache-Control: no-store\r\n");
-    if close || length.is_none() {
-        out.extend_from_slice(b"Connection: close\r\n");
+    match connection {
+        _ if length.is_none() => out.extend_from_slice(b"Connection: close\r\n"),
+        ConnectionField::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        ConnectionField::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        ConnectionField::Omit => {}
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -131,7 +142,7 @@ mod tests {
     #[test]
     fn error_is_one_readable_line() {
         let mut out = Vec::new();
-        write_error(&mut out, 502, "no\r\nX-Evil: 1", true, false);
+        write_error(&mut out, 502, "no\r\nX-Evil: 1", ConnectionField::Close, false);
         let text = String::from_utf8(out).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "flowtap: no  X-Evil: 1\n");
@@ -145,7 +156,7 @@ mod tests {
     #[test]
     fn head_only_keeps_the_length_and_drops_the_body() {
         let mut out = Vec::new();
-        write_reply(&mut out, 200, "text/html", b"page", false, true);
+        write_reply(&mut out, 200, "text/html", b"page", ConnectionField::Omit, true);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("Content-Length: 4\r\n"), "{text}");
         assert!(text.ends_with("\r\n\r\n"), "{text}");
@@ -155,7 +166,8 @@ mod tests {
     #[test]
     fn an_answer_without_a_length_ends_with_the_connection() {
         let mut out = Vec::new();
-        write_head(&mut out, 200, &[("Content-Type", "text/event-stream")], None, false);
+        let fields = [("Content-Type", "text/event-stream")];
+        write_head(&mut out, 200, &fields, None, ConnectionField::Omit);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\

@@ -75,6 +75,17 @@ pub enum ConnectionField {
     KeepAlive,
 }
 
+impl ConnectionField {
+    /// What a client of this version has to be told of a connection that goes on or does not.
+    pub fn of(stays: bool, client: Version) -> Self {
+        match (stays, client) {
+            (false, _) => ConnectionField::Close,
+            (true, Version::Http10) => ConnectionField::KeepAlive,
+            (true, Version::Http11) => ConnectionField::Omit,
+        }
+    }
+}
+
 /// What flowtap decides about a response that goes to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct OutgoingResponse {

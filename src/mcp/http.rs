@@ -8,6 +8,7 @@ use crate::http::body::{BodyLength, BodyReader, request_length};
 use crate::http::field::{FieldKind, has_token};
 use crate::http::head::{HeadReader, Parsed, RequestHead, Version, values};
 use crate::http::reply::write_head;
+use crate::http::rewrite::ConnectionField;
 use crate::http::target::{HostPort, Target, parse_target};
 use crate::limits::{
     INPUT_BYTES, LINGER_BYTES, MCP_BODY_BYTES, MCP_STREAM_BYTES, SPARE_BUFFER_BYTES,
@@ -396,7 +397,9 @@ impl Conn {
         let content_type = content_type.map(|value| ("Content-Type", value));
         let fields: Vec<_> = content_type.into_iter().chain(own).collect();
         self.will_write(now);
-        write_head(&mut self.output, answer.status, &fields, Some(body.len()), close);
+        // HTTP/1.0 clients are not kept.
+        let connection = ConnectionField::of(!close, Version::Http11);
+        write_head(&mut self.output, answer.status, &fields, Some(body.len()), connection);
         if !manner.head_only {
             self.output.extend_from_slice(body);
         }
@@ -416,7 +419,7 @@ impl Conn {
         let mut fields = vec![("Content-Type", EVENT_STREAM), ("X-Accel-Buffering", "no")];
         fields.extend(awaited.iter().map(|(name, value)| (*name, value.as_str())));
         self.will_write(now);
-        write_head(&mut self.output, 200, &fields, None, true);
+        write_head(&mut self.output, 200, &fields, None, ConnectionField::Close);
         self.state = State::Stream;
         self.input.clear();
         self.since = now;

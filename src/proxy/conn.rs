@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::flow::record::{Authority, TlsFacts};
 use crate::http::head::HeadReader;
 use crate::http::reply;
+use crate::http::rewrite::ConnectionField;
 use crate::limits::{LINGER_BYTES, LINGER_TIMEOUT, SILENT_CLIENT, UNDECIDED_CLIENT};
 use crate::notice::Notice;
 use crate::options::Options;
@@ -145,7 +146,8 @@ impl Conn {
 
     /// The client is told why it is not served, and its connection is closed.
     pub fn turn_away(&mut self, reason: &str, cx: &mut Context<'_>) {
-        reply::write_error(self.client.output.storage(), 503, reason, true, false);
+        let output = self.client.output.storage();
+        reply::write_error(output, 503, reason, ConnectionField::Close, false);
         self.linger(cx);
     }
 

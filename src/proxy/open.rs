@@ -6,6 +6,7 @@ use crate::flow::record::{Authority, DeflateParameters, FlowEvent, Scheme, WebSo
 use crate::http::field::{FieldKind, has_token};
 use crate::http::head::{HeadReader, values};
 use crate::http::reply;
+use crate::http::rewrite::ConnectionField;
 use crate::http::websocket::deflate_parameters;
 use crate::notice::Notice;
 use crate::options::ConnectionStrategy;
@@ -235,7 +236,13 @@ impl Conn {
         match self.phase {
             Phase::Dialling(_) => {
                 let output = self.client.output.storage();
-                reply::write_error(output, error.status, &error.reason, true, false);
+                reply::write_error(
+                    output,
+                    error.status,
+                    &error.reason,
+                    ConnectionField::Close,
+                    false,
+                );
                 self.linger(cx);
             }
             Phase::Sniffing(_) | Phase::Relaying(_) => self.close(cx),

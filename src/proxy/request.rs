@@ -39,6 +39,8 @@ pub enum Decision {
         method: Vec<u8>,
         /// The path that was asked for.
         path: Vec<u8>,
+        /// The client's HTTP version.
+        version: Version,
         /// Whether the connection can go on.
         keep_alive: bool,
     },
@@ -167,12 +169,11 @@ fn shared(authority: &Authority, last: Option<&Arc<Authority>>) -> Arc<Authority
 fn direct(bytes: &[u8], head: &RequestHead, length: BodyLength, page: Option<bool>) -> Decision {
     if let Some(goes_on) = page {
         let path = head.target.of(bytes);
-        return match device_page(bytes, head, path, length) {
-            Decision::DevicePage { method, path, keep_alive } => {
-                Decision::DevicePage { method, path, keep_alive: keep_alive && goes_on }
-            }
-            other => other,
-        };
+        let mut decision = device_page(bytes, head, path, length);
+        if let Decision::DevicePage { keep_alive, .. } = &mut decision {
+            *keep_alive &= goes_on;
+        }
+        return decision;
     }
     let reason = "this is a proxy: set it as your HTTP proxy instead of asking it for pages, or \
                   open http://mitm.it/ through it";
@@ -184,6 +185,7 @@ fn device_page(bytes: &[u8], head: &RequestHead, path: &[u8], length: BodyLength
     Decision::DevicePage {
         method: head.method.of(bytes).to_vec(),
         path: path.to_vec(),
+        version: head.version,
         keep_alive: no_body && keep_alive(head.version, &head.fields, bytes),
     }
 }

@@ -4,7 +4,7 @@ use crate::flow::record::{Exchange as Record, Intervention, Message, Scheme, Tim
 use crate::http::device_page;
 use crate::http::head::{HeadError, Parsed};
 use crate::http::reply;
-use crate::http::rewrite::names_host;
+use crate::http::rewrite::{ConnectionField, names_host};
 use crate::http::target::host_value;
 use crate::limits::{HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
 use crate::notice::Notice;
@@ -79,7 +79,7 @@ impl Conn {
                 self.client.input.consume(length);
                 self.connect(authority, cx);
             }
-            Decision::DevicePage { method, path, keep_alive } => {
+            Decision::DevicePage { method, path, version, keep_alive } => {
                 self.client.input.consume(length);
                 let certificate = &cx.shared.certificate;
                 let certificates = device_page::Certificates {
@@ -89,7 +89,8 @@ impl Conn {
                 };
                 let page = device_page::page(&method, &path, certificates);
                 let keep_alive = keep_alive && !self.stopping;
-                page.write(self.client.output.storage(), !keep_alive, method == b"HEAD");
+                let connection = ConnectionField::of(keep_alive, version);
+                page.write(self.client.output.storage(), connection, method == b"HEAD");
                 self.since = cx.now.instant;
                 if !keep_alive {
                     self.linger(cx);
@@ -285,6 +286,7 @@ impl Conn {
             && status >= 500
             && self.client.end.is_none()
             && !self.stopping;
+        let connection = ConnectionField::of(stays, exchange.facts().version);
         self.give_notice(&reason, cx);
         self.record_exchange(Some(reason.clone()), cx);
         self.drop_upstream(cx);
@@ -293,7 +295,8 @@ impl Conn {
             self.cut(reset, cx);
             return;
         }
-        reply::write_error(self.client.output.storage(), status, &reason, !stays, head_only);
+        let output = self.client.output.storage();
+        reply::write_error(output, status, &reason, connection, head_only);
         if !stays {
             self.linger(cx);
         }
@@ -344,7 +347,8 @@ impl Conn {
         let head = self.client.input.bytes().get(..head_bytes).unwrap_or_default();
         // An answer to HEAD has no body, not even one that says what is wrong (RFC 9110 9.3.2).
         let head_only = head.trim_ascii_start().starts_with(b"HEAD ");
-        reply::write_error(self.client.output.storage(), status, reason, true, head_only);
+        let output = self.client.output.storage();
+        reply::write_error(output, status, reason, ConnectionField::Close, head_only);
         self.linger(cx);
     }
 

@@ -158,6 +158,29 @@ fn an_http_1_0_client_gets_no_chunks_and_a_close() {
 }
 
 #[test]
+fn an_http_1_0_client_keeps_its_connection_after_answers_of_the_proxy_itself() {
+    let origin = Origin::start(|_, stream| {
+        read_head(stream);
+    });
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::connect(tap.addr);
+    let hosts = [("mitm.it".to_owned(), "200"), (origin.addr.to_string(), "502")];
+    for (host, status) in hosts.iter().chain(&hosts) {
+        client.send(format!("GET http://{host}/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        let (head, _) = client.response();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("\r\nConnection: keep-alive\r\n"), "{head}");
+    }
+    client.send(get("mitm.it", "/"));
+    let (head, _) = client.response();
+    assert!(!head.contains("Connection"), "{head}");
+    client.send("GET http://mitm.it/ HTTP/1.0\r\n\r\n");
+    let (head, _) = client.response();
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
 fn an_http_1_0_client_can_keep_its_connection() {
     let origin = Origin::answers(HELLO);
     let tap = Flowtap::start(&[]);

@@ -180,11 +180,7 @@ impl Exchange {
         // A server that leaves before it has the whole body takes the client's connection with it
         // (RFC 9112 section 9.6), though it may still read on for a while.
         self.upload_ends |= !self.upstream_stays && !self.request_body.is_done();
-        let connection = match (self.client_stays(), self.facts.version) {
-            (false, _) => ConnectionField::Close,
-            (true, Version::Http10) => ConnectionField::KeepAlive,
-            (true, Version::Http11) => ConnectionField::Omit,
-        };
+        let connection = ConnectionField::of(self.client_stays(), self.facts.version);
         let outgoing = OutgoingResponse {
             body: if self.unchunk { BodyLength::UntilClose } else { length },
             connection,
