@@ -84,6 +84,8 @@ pub struct Conn {
     pub(super) head_reader: HeadReader,
     /// When the first byte of the head in hand was there.
     pub(super) head_began: Option<Now>,
+    /// Empty lines before it.
+    pub(super) empty_lines: usize,
     pub(super) last_authority: Option<Arc<Authority>>,
     pub(super) exchange: Option<Box<Exchange>>,
     pub(super) stopping: bool,
@@ -109,6 +111,7 @@ impl Conn {
             client_tls: None,
             head_reader: HeadReader::default(),
             head_began: None,
+            empty_lines: 0,
             last_authority: None,
             exchange: None,
             stopping: false,

@@ -6,7 +6,7 @@ use crate::http::head::{HeadError, Parsed};
 use crate::http::reply;
 use crate::http::rewrite::{ConnectionField, names_host};
 use crate::http::target::host_value;
-use crate::limits::{HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
+use crate::limits::{EMPTY_LINES, HEAD_BYTES, REPLAY_TIMEOUT, TURN_REQUESTS};
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::proxy::conn::{Conn, Phase, UpstreamState};
@@ -25,7 +25,14 @@ impl Conn {
         if self.exchange.is_some() {
             return Some(self.serve_exchange(cx));
         }
-        if self.client.input.is_empty() || !self.client.has_room() {
+        if self.head_began.is_none()
+            && let Err(error) = self.skip_empty_lines()
+        {
+            self.refuse_head(&error, cx);
+            return Some(false);
+        }
+        // A CR alone may become an empty line.
+        if matches!(self.client.input.bytes(), [] | b"\r") || !self.client.has_room() {
             if self.client.is_exhausted() || self.client.broken {
                 self.close(cx);
             }
@@ -59,6 +66,25 @@ impl Conn {
         }
     }
 
+    /// Leaves out empty lines before a request: some clients send one behind a body (RFC 9112
+    /// section 2.2), and nobody may ever ask for anything behind it.
+    fn skip_empty_lines(&mut self) -> Result<(), HeadError> {
+        while let [b'\r', rest @ ..] = self.client.input.bytes() {
+            match rest.first() {
+                Some(b'\n') if self.empty_lines >= EMPTY_LINES => {
+                    return Err(HeadError::EmptyLines);
+                }
+                Some(b'\n') => {
+                    self.empty_lines += 1;
+                    self.client.input.consume("\r\n".len());
+                }
+                None if self.client.end.is_some() => self.client.input.clear(),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     fn refuse_head(&mut self, error: &HeadError, cx: &mut Context<'_>) {
         let route = self.inside.as_ref().map(|inside| inside.route.clone());
         self.refuse(error.status(), &error.to_string(), route, cx);
@@ -67,6 +93,7 @@ impl Conn {
     fn begin_request(&mut self, cx: &mut Context<'_>) {
         let bytes = self.client.input.bytes();
         let began = self.head_began.take().unwrap_or(cx.now);
+        self.empty_lines = 0;
         let last = self.last_authority.as_ref();
         let decision = request::decide(bytes, self.inside.as_ref(), last, began, cx);
         let length = cx.heads.request.len;

@@ -402,6 +402,26 @@ fn an_early_answer_of_a_server_that_leaves_announces_the_close() {
 }
 
 #[test]
+fn an_empty_line_behind_a_request_is_not_the_beginning_of_another() {
+    let origin = Origin::answers(HELLO);
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::connect(tap.addr);
+    for behind in ["\r\n", "\r\n\r\n", "\r\n\r"] {
+        client.send(get(origin.addr, "/"));
+        assert_eq!(client.response().1, b"hello");
+        client.send(behind);
+        if behind.ends_with('\r') {
+            break;
+        }
+    }
+    client.finish();
+    assert_eq!(client.ending(), (Vec::new(), End::Clean));
+    let traces = tap.stop().bundle.traces();
+    assert_eq!(traces.len(), 3);
+    assert!(traces.iter().all(|trace| trace["error"].is_null()), "{traces:?}");
+}
+
+#[test]
 fn a_clients_half_close_after_a_whole_request_is_no_abort() {
     let origin = Origin::answers(HELLO);
     let tap = Flowtap::start(&[]);

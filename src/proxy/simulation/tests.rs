@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Reply, Script, World};
 use crate::capture::entry::take_ended;
 use crate::flow::record::{Exchange, FlowEvent};
-use crate::limits::{BODY_TIMEOUT, KEEP_ALIVE_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::limits::{BODY_TIMEOUT, EMPTY_LINES, KEEP_ALIVE_TIMEOUT, RESPONSE_TIMEOUT};
 use crate::proxy::context::Command;
 use crate::proxy::link::End;
 
@@ -352,5 +353,31 @@ fn what_was_cut_stays_so_when_the_proxy_stops() {
         world.with(|conn, cx| conn.stop(cx));
         world.with(|conn, cx| conn.kill("the proxy was stopped", cx));
         assert_eq!((&world.client_closed, exchanges(&world).len()), (&cut, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn empty_lines_between_requests_are_nobodys_request() {
+    let replies: &[&str] = &["HTTP/1.1 204 No Content\r\n\r\n"; 2];
+    for seed in 0..SEEDS {
+        for (lines, rest) in [(1, ""), (EMPTY_LINES, ""), (EMPTY_LINES - 1, "\r")] {
+            let lines = "\r\n".repeat(lines);
+            let client = [&lines, &get("/1"), &lines, &get("/2"), &lines, rest].concat();
+            let world = || World::new(seed, client.as_bytes(), vec![answers(replies, None)]);
+            // It waits for the next request, and not for the rest of one.
+            let waiting = world().patient(KEEP_ALIVE_TIMEOUT - Duration::from_secs(1)).run();
+            assert_eq!(waiting.client_closed, None, "seed {seed}");
+            for world in [waiting, world().client_ends().run()] {
+                let got = String::from_utf8(world.client_got.clone()).unwrap();
+                assert_eq!(got, replies.concat(), "seed {seed}");
+                assert_eq!(exchanges(&world).len(), 2, "seed {seed}");
+            }
+        }
+        let lines = "\r\n".repeat(EMPTY_LINES + 1);
+        let client = [&get("/1"), &lines, &get("/2")].map(String::as_str).concat();
+        let world = World::new(seed, client.as_bytes(), vec![answers(replies, None)]).run();
+        let got = String::from_utf8(world.client_got.clone()).unwrap();
+        assert!(got.starts_with(replies[0]) && got.contains("HTTP/1.1 400 "), "seed {seed}: {got}");
+        assert!(exchanges(&world)[1].error.as_ref().unwrap().contains("empty lines"));
     }
 }
