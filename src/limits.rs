@@ -66,6 +66,10 @@ pub const POOL_CONNECTIONS: usize = 1_024;
 pub const POOL_CONNECTIONS_PER_HOST: usize = 512;
 /// How long an upstream connection stays idle in the pool. Common servers close after 5 to 75 s.
 pub const POOL_IDLE: Duration = Duration::from_secs(30);
+/// How long before the time that its server states in Keep-Alive it is given up, or half of that
+/// time where it is less: a request that is on its way when the server closes fails, and many may
+/// not be sent again. It covers a slow way and a loop that is busy.
+pub const POOL_IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// Client connections that a user may allow, for all or for one: far beyond what open files allow.
 pub const CONNECTIONS_MOST: usize = 1_000_000;
 /// Descriptors that are not given to connections: standard streams, journal, parts, pollers. Those

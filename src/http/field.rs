@@ -44,6 +44,8 @@ pub enum FieldKind {
     Connection,
     /// TE; hop-by-hop.
     Te,
+    /// Keep-Alive; hop-by-hop.
+    KeepAlive,
     /// Another that ends at the next hop.
     HopByHop,
     /// Hop-by-hop in requests.
@@ -57,8 +59,8 @@ impl FieldKind {
     pub fn of(name: &[u8]) -> Self {
         use FieldKind::{
             Authorization, Connection, ContentLength, ContentType, Expect, HopByHop, Host,
-            Protected, ProxyRequest, ProxyResponse, Te, Trailer, TransferEncoding, Upgrade,
-            WwwAuthenticate,
+            KeepAlive, Protected, ProxyRequest, ProxyResponse, Te, Trailer, TransferEncoding,
+            Upgrade, WwwAuthenticate,
         };
         let Some(first) = name.first().map(u8::to_ascii_lowercase) else {
             return FieldKind::EndToEnd;
@@ -79,7 +81,7 @@ impl FieldKind {
             (8, b'l') => ("Location", Protected),
             (9, b'f') => ("Forwarded", Protected),
             (10, b'c') => ("Connection", Connection),
-            (10, b'k') => ("Keep-Alive", HopByHop),
+            (10, b'k') => ("Keep-Alive", KeepAlive),
             (10, b's') => ("Set-Cookie", Protected),
             (12, b'c') => ("Content-Type", ContentType),
             (13, b'a') => ("Authorization", Authorization),
@@ -128,7 +130,7 @@ mod tests {
             ("Content-Range", FieldKind::Protected),
             ("Cache-Control", FieldKind::Protected),
             ("Connection", FieldKind::Connection),
-            ("Keep-Alive", FieldKind::HopByHop),
+            ("Keep-Alive", FieldKind::KeepAlive),
             ("Proxy-Authorization", FieldKind::ProxyRequest),
             ("te", FieldKind::Te),
             ("Hosts", FieldKind::EndToEnd),

@@ -2,11 +2,12 @@
 //! (RFC 9110 section 7.6.1), and the framing our own.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use super::body::BodyLength;
 use super::credentials::PROXY_AUTHORIZATION;
 use super::field::{Field, FieldKind, has_token, values_of};
-use super::head::{RequestHead, ResponseHead, Version, is_token_byte, list_elements};
+use super::head::{RequestHead, ResponseHead, Version, is_token_byte, list_elements, trim_blanks};
 use super::hops::MAX_FORWARDS;
 use super::target::{host_value, parse_host};
 use crate::flow::record::{Authority, Scheme};
@@ -128,7 +129,7 @@ pub fn write_request(
                 write_field(out, name, value);
             }
             (FieldKind::Upgrade | FieldKind::Connection | FieldKind::Te, _) => {}
-            (FieldKind::HopByHop | FieldKind::ProxyRequest, _) => {}
+            (FieldKind::KeepAlive | FieldKind::HopByHop | FieldKind::ProxyRequest, _) => {}
             (FieldKind::EndToEnd, _) if is_nominated(&nominated, name) => {}
             _ if outgoing.unconditional && is_condition(name) => {}
             _ if outgoing.uncoded && name.eq_ignore_ascii_case(ACCEPT_ENCODING) => {}
@@ -199,7 +200,7 @@ pub fn write_response(
                 upgrade = true;
             }
             FieldKind::Upgrade | FieldKind::Connection | FieldKind::Te => {}
-            FieldKind::HopByHop | FieldKind::ProxyResponse => {}
+            FieldKind::KeepAlive | FieldKind::HopByHop | FieldKind::ProxyResponse => {}
             FieldKind::EndToEnd if is_nominated(&nominated, name) => {}
             _ => pass_field(out, buf, field),
         }
@@ -245,6 +246,20 @@ pub fn keep_alive(version: Version, fields: &[Field], buf: &[u8]) -> bool {
         Version::Http11 => !says("close"),
         Version::Http10 => says("keep-alive") && !says("close"),
     }
+}
+
+/// How long the sender keeps the connection when nothing is asked for, if it states that in
+/// Keep-Alive (RFC 2068 section 19.7.1.1): the least, where it states several.
+pub fn keep_alive_timeout(fields: &[Field], buf: &[u8]) -> Option<Duration> {
+    let parameters = values_of(fields, buf, FieldKind::KeepAlive).flat_map(list_elements);
+    let seconds = parameters.filter_map(|parameter| {
+        let (name, value) = parameter.split_at_checked(b"timeout".len())?;
+        let digits = trim_blanks(trim_blanks(value).strip_prefix(b"=")?);
+        let is_number = digits.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
+        name.eq_ignore_ascii_case(b"timeout").then_some(number)
+    });
+    seconds.min().map(Duration::from_secs)
 }
 
 const ACCEPT_ENCODING: &[u8] = b"Accept-Encoding";

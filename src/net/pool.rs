@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::flow::record::Authority;
+use crate::limits::POOL_IDLE_MARGIN;
 use crate::net::event_loop::ConnKey;
 use crate::proxy::context::{Dial, Via};
 
@@ -70,10 +71,19 @@ impl From<&Dial> for PoolKey {
     }
 }
 
+/// An idle connection.
+#[derive(Debug)]
+struct Idle<C> {
+    connection: C,
+    since: Instant,
+    /// From then on its server may close it at any moment.
+    until: Instant,
+}
+
 /// Idle connections named by `C`.
 #[derive(Debug)]
 pub(super) struct Pool<C> {
-    idle: HashMap<PoolKey, Vec<(Instant, C)>>,
+    idle: HashMap<PoolKey, Vec<Idle<C>>>,
     len: usize,
     max: usize,
     max_per_key: usize,
@@ -82,46 +92,48 @@ pub(super) struct Pool<C> {
 
 impl<C: Copy + PartialEq> Pool<C> {
     /// A pool of at most `max` connections, `max_per_key` of them to one place, each kept for
-    /// `keep`.
+    /// `keep` at the most.
     pub(super) fn new(max: usize, max_per_key: usize, keep: Duration) -> Self {
         Pool { idle: HashMap::new(), len: 0, max, max_per_key, keep }
     }
 
     /// Takes the connection that became idle last before `now`, with the time when it did: it is
     /// the least likely to be stale. One that became idle just now, of whose end the poller had no
-    /// chance to tell, is taken only where there is no other.
+    /// chance to tell, is taken only where there is no other. One whose time is over is left to
+    /// [`Pool::expire`].
     pub(super) fn take(&mut self, key: &PoolKey, now: Instant) -> Option<(Instant, C)> {
         let idle = self.idle.get_mut(key)?;
-        let before = idle.iter().rposition(|(since, _)| *since != now);
-        let taken = match before {
-            Some(at) => idle.remove(at),
-            None => idle.pop()?,
-        };
+        let before = idle.iter().rposition(|it| it.since != now && now < it.until);
+        let at = before.or_else(|| idle.iter().rposition(|it| now < it.until))?;
+        let taken = idle.remove(at);
         self.len = self.len.saturating_sub(1);
         if idle.is_empty() && self.idle.len() > EMPTY_KEYS {
             self.idle.remove(key);
         }
-        Some(taken)
+        Some((taken.since, taken.connection))
     }
 
-    /// Puts an idle connection in, where the pool may have `most` now. Returns one that has to be
-    /// closed because there is no room for it: the one that has been idle the longest, which is
-    /// the least likely to be alive, to that place or in all.
+    /// Puts an idle connection in, where the pool may have `most` now; `stated` is how long its
+    /// server says that it keeps it. Returns one that has to be closed because there is no room
+    /// for it: the one that has been idle the longest, which is the least likely to be alive, to
+    /// that place or in all; or this one, where its server leaves no time.
     pub(super) fn put(
         &mut self,
         key: PoolKey,
         connection: C,
         most: usize,
+        stated: Option<Duration>,
         now: Instant,
     ) -> Option<C> {
         let most = self.max.min(most);
-        if most == 0 {
+        let keep = stated.map_or(self.keep, |stated| self.keep.min(usable(stated)));
+        if most == 0 || keep.is_zero() {
             return Some(connection);
         }
         let idle = self.idle.entry(key).or_default();
-        idle.push((now, connection));
+        idle.push(Idle { connection, since: now, until: now + keep });
         if idle.len() > self.max_per_key {
-            return Some(idle.remove(0).1);
+            return Some(idle.remove(0).connection);
         }
         self.len += 1;
         if self.len > most { self.take_oldest() } else { None }
@@ -129,10 +141,10 @@ impl<C: Copy + PartialEq> Pool<C> {
 
     /// Takes the connection that has been idle the longest.
     pub(super) fn take_oldest(&mut self) -> Option<C> {
-        let firsts = self.idle.iter().filter_map(|(key, idle)| Some((idle.first()?.0, key)));
+        let firsts = self.idle.iter().filter_map(|(key, idle)| Some((idle.first()?.since, key)));
         let key = firsts.min_by_key(|(since, _)| *since)?.1.clone();
         let idle = self.idle.get_mut(&key)?;
-        let oldest = idle.remove(0).1;
+        let oldest = idle.remove(0).connection;
         if idle.is_empty() {
             // Places that nobody asks for again would be looked at each time.
             self.idle.remove(&key);
@@ -145,7 +157,7 @@ impl<C: Copy + PartialEq> Pool<C> {
     pub(super) fn remove(&mut self, key: &PoolKey, connection: C) {
         let Some(idle) = self.idle.get_mut(key) else { return };
         let before = idle.len();
-        idle.retain(|(_, it)| *it != connection);
+        idle.retain(|it| it.connection != connection);
         self.len = self.len.saturating_sub(before - idle.len());
         if idle.is_empty() {
             self.idle.remove(key);
@@ -155,14 +167,14 @@ impl<C: Copy + PartialEq> Pool<C> {
     /// Takes out all that one client's connection alone may use.
     pub(super) fn take_owned(&mut self, owner: ConnKey) -> Vec<C> {
         let owned = self.idle.extract_if(|key, _| key.owner == Some(owner));
-        let taken: Vec<C> = owned.flat_map(|(_, idle)| idle).map(|(_, it)| it).collect();
+        let taken: Vec<C> = owned.flat_map(|(_, idle)| idle).map(|it| it.connection).collect();
         self.len = self.len.saturating_sub(taken.len());
         taken
     }
 
     /// Whether a certain connection is in it.
     pub(super) fn contains(&self, key: &PoolKey, connection: C) -> bool {
-        self.idle.get(key).is_some_and(|idle| idle.iter().any(|(_, it)| *it == connection))
+        self.idle.get(key).is_some_and(|idle| idle.iter().any(|it| it.connection == connection))
     }
 
     /// Whether there are none.
@@ -172,13 +184,12 @@ impl<C: Copy + PartialEq> Pool<C> {
 
     /// Takes out all that have been idle for too long.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<C> {
-        let keep = self.keep;
         let mut expired = Vec::new();
         self.idle.retain(|_, idle| {
-            idle.retain(|(since, connection)| {
-                let stays = now.saturating_duration_since(*since) < keep;
+            idle.retain(|it| {
+                let stays = now < it.until;
                 if !stays {
-                    expired.push(*connection);
+                    expired.push(it.connection);
                 }
                 stays
             });
@@ -187,6 +198,11 @@ impl<C: Copy + PartialEq> Pool<C> {
         self.len = self.len.saturating_sub(expired.len());
         expired
     }
+}
+
+/// How much of the time that a server states a connection is used.
+fn usable(stated: Duration) -> Duration {
+    stated.saturating_sub(POOL_IDLE_MARGIN.min(stated / 2))
 }
 
 /// Keys without connections that are kept, because the host in use now is used again at once.
@@ -210,9 +226,9 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let mut pool = pool(10, 10);
-        pool.put(key("a", None), 1, 9, now);
-        pool.put(key("a", Some("a")), 2, 9, now);
-        pool.put(key("a", None), 3, 9, now);
+        pool.put(key("a", None), 1, 9, None, now);
+        pool.put(key("a", Some("a")), 2, 9, None, now);
+        pool.put(key("a", None), 3, 9, None, now);
         assert!(pool.contains(&key("a", None), 3) && !pool.contains(&key("a", None), 2));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 3)));
         assert_eq!(pool.take(&key("a", None), later), Some((now, 1)));
@@ -238,7 +254,7 @@ mod tests {
         assert_ne!(tunnel, forward);
         assert_eq!(forward, to("b", Via::Forward(one)));
         let (mut pool, now) = (pool(10, 10), Instant::now());
-        pool.put(tunnel.clone(), 1, 9, now);
+        pool.put(tunnel.clone(), 1, 9, None, now);
         assert_eq!(pool.take(&to("a", Via::Direct), now), None);
         assert_eq!(pool.take(&tunnel, now), Some((now, 1)));
     }
@@ -252,10 +268,10 @@ mod tests {
         };
         let (mut pool, now) = (pool(10, 10), Instant::now());
         for (number, owner) in (1..).zip(conns) {
-            pool.put(own("a", owner), number, 9, now);
+            pool.put(own("a", owner), number, 9, None, now);
         }
-        pool.put(own("b", conns[0]), 3, 9, now);
-        pool.put(key("a", None), 4, 9, now);
+        pool.put(own("b", conns[0]), 3, 9, None, now);
+        pool.put(key("a", None), 4, 9, None, now);
         assert_eq!(pool.take(&own("a", conns[1]), now), Some((now, 2)));
         assert_eq!(pool.take(&own("a", conns[1]), now), None);
         assert_eq!(pool.take(&key("a", None), now), Some((now, 4)));
@@ -272,7 +288,7 @@ mod tests {
         let now = before + Duration::from_secs(1);
         let mut pool = pool(10, 10);
         for (connection, since) in [(1, before), (2, before), (3, now), (4, now)] {
-            pool.put(key("a", None), connection, 9, since);
+            pool.put(key("a", None), connection, 9, None, since);
         }
         let taken = std::iter::from_fn(|| pool.take(&key("a", None), now));
         assert_eq!(taken.collect::<Vec<_>>(), [(before, 2), (before, 1), (now, 4), (now, 3)]);
@@ -284,7 +300,7 @@ mod tests {
         let at = |second| start + Duration::from_secs(second);
         let mut pool = pool(3, 2);
         let mut put = |host, connection, most| {
-            let surplus = pool.put(key(host, None), connection, most, at(connection.into()));
+            let surplus = pool.put(key(host, None), connection, most, None, at(connection.into()));
             (surplus, pool.len)
         };
         assert_eq!(put("a", 1, 9), (None, 1));
@@ -301,11 +317,43 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_used_for_less_time_than_its_server_states() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        for (stated, usable) in [(5, 4_000), (2, 1_000), (1, 500), (31, 30_000), (u64::MAX, 30_000)]
+        {
+            let mut pool = pool(10, 10);
+            let mut put = |connection, stated| {
+                let stated = Some(Duration::from_secs(stated));
+                assert_eq!(pool.put(key("a", None), connection, 9, stated, start), None);
+            };
+            (1..=3).for_each(|connection| put(connection, stated));
+            assert_eq!(pool.take(&key("a", None), start), Some((start, 3)));
+            assert_eq!(pool.take(&key("a", None), at(usable - 1)), Some((start, 2)), "{stated}");
+            assert_eq!(pool.expire(at(usable - 1)), Vec::<u32>::new());
+            assert_eq!(pool.take(&key("a", None), at(usable)), None, "{stated}");
+            assert_eq!(pool.expire(at(usable)), [1]);
+            assert!(pool.is_empty());
+        }
+        // The time that is left counts, and not which came last.
+        let mut pool = pool(10, 10);
+        for (connection, stated) in [(1, None), (2, Some(Duration::from_secs(1)))] {
+            pool.put(key("a", None), connection, 9, stated, start);
+        }
+        assert_eq!(pool.take(&key("a", None), at(500)), Some((start, 1)));
+        assert_eq!(pool.take(&key("a", None), at(500)), None);
+        let none = Some(Duration::ZERO);
+        assert_eq!(pool.put(key("a", None), 3, 9, none, at(500)), Some(3));
+        assert_eq!(pool.expire(at(500)), [2]);
+        assert!(pool.is_empty());
+    }
+
+    #[test]
     fn the_idle_ones_expire() {
         let start = Instant::now();
         let mut pool = pool(10, 10);
-        pool.put(key("a", None), 1, 9, start);
-        pool.put(key("b", None), 2, 9, start + Duration::from_secs(20));
+        pool.put(key("a", None), 1, 9, None, start);
+        pool.put(key("b", None), 2, 9, None, start + Duration::from_secs(20));
         assert_eq!(pool.expire(start + Duration::from_secs(29)), Vec::<u32>::new());
         assert_eq!(pool.expire(start + Duration::from_secs(31)), [1]);
         pool.remove(&key("b", None), 2);

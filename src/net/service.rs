@@ -1,7 +1,7 @@
 //! One connection's turn: read, let its state machine work, carry out what it asks for, write.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::flow::record::Authority;
 use crate::limits::{SWEEP_INTERVAL, TURN_BYTES};
@@ -296,7 +296,7 @@ impl EventLoop {
             Command::Release(flow) => {
                 self.held.remove(&flow);
             }
-            Command::KeepUpstream { own } => self.keep_upstream(key, entry, own),
+            Command::KeepUpstream { own, stated } => self.keep_upstream(key, entry, own, stated),
             Command::DropUpstream { cut } => {
                 entry.shut_upstream = None;
                 if let Some(dial) = entry.dial.take() {
@@ -362,7 +362,13 @@ impl EventLoop {
         self.take_client_outcome(entry, outcome);
     }
 
-    fn keep_upstream(&mut self, conn: ConnKey, entry: &mut ConnEntry, own: Option<Arc<Authority>>) {
+    fn keep_upstream(
+        &mut self,
+        conn: ConnKey,
+        entry: &mut ConnEntry,
+        own: Option<Arc<Authority>>,
+        stated: Option<Duration>,
+    ) {
         let Some(key) = entry.upstream.take() else { return };
         let Some(socket) = self.sockets.get_mut(key) else { return };
         let Some(facts) = &mut socket.facts else { return };
@@ -382,7 +388,8 @@ impl EventLoop {
             true => usize::MAX,
             false => self.desk.options.pooled_connections,
         };
-        if let Some(surplus) = self.pool.put(pool_key, key, most, self.desk.now.instant) {
+        let now = self.desk.now.instant;
+        if let Some(surplus) = self.pool.put(pool_key, key, most, stated, now) {
             self.close_upstream(surplus);
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::discovered::Discovered;
 use crate::flow::record::{Authority, FlowId, TlsFacts};
@@ -226,6 +226,8 @@ pub enum Command {
         /// For nobody else: its server takes whoever speaks on it for this client, whose later
         /// requests to this host it serves.
         own: Option<Arc<Authority>>,
+        /// How long its server keeps it, where that has stated so.
+        stated: Option<Duration>,
     },
     /// Close the upstream connection now.
     DropUpstream {

@@ -7,6 +7,7 @@ mod response;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -165,6 +166,8 @@ pub struct Exchange {
     body_in_doubt: bool,
     /// The server asks for credentials that log the connection in, or has taken some.
     login_awaited: bool,
+    /// How long the server keeps its connection then, where it has stated that.
+    upstream_idle: Option<Duration>,
     times: Times,
 }
 
@@ -205,6 +208,7 @@ impl Exchange {
             upstream_stays: true,
             body_in_doubt: false,
             login_awaited: false,
+            upstream_idle: None,
             times: Times::default(),
             facts,
         }
@@ -438,6 +442,11 @@ impl Exchange {
     pub fn login(&self) -> Option<&Arc<Authority>> {
         let logs_in = self.facts.logs_in || self.login_awaited;
         logs_in.then_some(&self.facts.route.authority)
+    }
+
+    /// How long the server keeps that connection then, where it has stated so.
+    pub fn upstream_idle(&self) -> Option<Duration> {
+        self.upstream_idle
     }
 
     /// What it waits for, in words.

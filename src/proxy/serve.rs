@@ -266,13 +266,14 @@ impl Conn {
             && self.upstream.output.is_empty();
         let used = matches!(self.upstream_state, UpstreamState::InUse);
         let upstream_stays = used && exchange.upstream_stays() && clean;
+        let stated = exchange.upstream_idle();
         let client_stays = exchange.client_stays() && !self.stopping;
         let own = exchange.login().cloned();
         self.record_exchange(error, cx);
         if upstream_stays {
             self.upstream_state = UpstreamState::Absent;
             self.upstream.reset();
-            cx.commands.push(Command::KeepUpstream { own });
+            cx.commands.push(Command::KeepUpstream { own, stated });
         } else {
             self.drop_upstream(cx);
         }

@@ -1,5 +1,7 @@
 //! Upstream connections are used again, and a stale one costs no idempotent request.
 
+use std::sync::mpsc::channel;
+
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
@@ -103,6 +105,53 @@ fn a_post_on_a_stale_connection_is_not_sent_again() {
     let (head, _) = client.response();
     assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
     assert_eq!(origin.seen().matches("POST /2 ").count(), 1);
+}
+
+/// A request that cannot be sent again must not meet the server's own end of the connection.
+#[test]
+fn a_connection_is_given_up_before_the_time_that_its_server_states() {
+    let (sender, ends) = channel();
+    let origin = Origin::start(move |number, stream| {
+        for stated in ["timeout=30, max=9", "Timeout=1"] {
+            if !read_head(stream).ends_with(b"\r\n\r\n") {
+                break;
+            }
+            stream.say(
+                format!("HTTP/1.1 200 OK\r\nKeep-Alive: {stated}\r\nContent-Length: 0\r\n\r\n")
+                    .as_bytes(),
+            );
+        }
+        // It never closes by itself.
+        let after = read_head(stream);
+        let _ = sender.send((number, after));
+    });
+    let tap = Flowtap::start(&["--loops", "1"]);
+    let mut client = Client::connect(tap.addr);
+    for path in ["/1", "/2"] {
+        client.send(get(origin.addr, path));
+        assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!(origin.connections(), 1);
+    assert_eq!(ends.recv_timeout(DEADLINE).unwrap(), (0, Vec::new()));
+    client.send(format!(
+        "POST http://{0}/3 HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1\r\n\r\nx",
+        origin.addr
+    ));
+    assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+    assert_eq!(origin.connections(), 2);
+}
+
+#[test]
+fn a_connection_that_its_server_keeps_no_time_is_not_used_again() {
+    let reply = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 2\r\n\r\nok";
+    let origin = Origin::answers(reply);
+    let tap = Flowtap::start(&["--loops", "1"]);
+    let mut client = Client::connect(tap.addr);
+    for _ in 0..2 {
+        client.send(get(origin.addr, "/"));
+        assert_eq!(client.response().1, b"ok");
+    }
+    assert_eq!(origin.connections(), 2);
 }
 
 #[test]

@@ -289,6 +289,30 @@ fn persistence_follows_version_and_options() {
 }
 
 #[test]
+fn the_time_that_a_connection_is_kept_is_read() {
+    for (fields, expected) in [
+        ("", None),
+        ("Keep-Alive: timeout=5\r\n", Some(5)),
+        ("Keep-Alive: max=100, TimeOut = 15\r\n", Some(15)),
+        ("Keep-Alive: timeout=0\r\n", Some(0)),
+        ("Keep-Alive: timeout=9, timeout=7\r\nKeep-Alive: timeout=8\r\n", Some(7)),
+        ("Keep-Alive: timeout=18446744073709551615\r\n", Some(u64::MAX)),
+        ("Keep-Alive: timeout=18446744073709551616\r\n", None),
+        ("Keep-Alive: timeout=x, timeout=3\r\n", Some(3)),
+        ("Keep-Alive: timeout\r\nKeep-Alive: timeout=\r\n", None),
+        ("Keep-Alive: timeout=-1, timeout=+1, timeout=1.5, timeouts=1, time=1\r\n", None),
+        ("Keep-Alive: 5\r\nKeep-Alive: \u{e9}imeout=5, \u{e9}\r\n", None),
+        ("X-Keep-Alive: timeout=5\r\n", None),
+    ] {
+        let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        let mut head = ResponseHead::default();
+        HeadReader::new().response(text.as_bytes(), &mut head).unwrap();
+        let stated = keep_alive_timeout(&head.fields, text.as_bytes());
+        assert_eq!(stated, expected.map(Duration::from_secs), "{text:?}");
+    }
+}
+
+#[test]
 fn known_fields_are_found_under_their_length() {
     for name in [
         "TE",

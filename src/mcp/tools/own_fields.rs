@@ -80,7 +80,7 @@ impl OwnFields<'_> {
         let passes = match (kind, self.side) {
             (FieldKind::ContentLength, _) => self.describes() && length().is_some(),
             (FieldKind::TransferEncoding, _) => self.describes(),
-            (FieldKind::Connection | FieldKind::HopByHop, _) => false,
+            (FieldKind::Connection | FieldKind::KeepAlive | FieldKind::HopByHop, _) => false,
             (FieldKind::Expect | FieldKind::ProxyRequest, Side::Request) => false,
             (FieldKind::Te, Side::Request) => value.eq_ignore_ascii_case("trailers"),
             (FieldKind::Te | FieldKind::ProxyResponse, Side::Response) => false,

@@ -7,7 +7,9 @@ use crate::http::body::{BodyLength, BodyReader, FramingError, response_length};
 use crate::http::credentials::logs_connection_in;
 use crate::http::field::{FieldKind, values_of};
 use crate::http::head::{Parsed, ResponseHead, Version, is_event_stream};
-use crate::http::rewrite::{ConnectionField, OutgoingResponse, keep_alive, write_response};
+use crate::http::rewrite::{
+    ConnectionField, OutgoingResponse, keep_alive, keep_alive_timeout, write_response,
+};
 use crate::limits::INTERIM_RESPONSES;
 use crate::proxy::context::Context;
 use crate::proxy::exchange::{
@@ -96,6 +98,7 @@ impl Exchange {
         }
         let raw = bytes.get(..head.len).unwrap_or(bytes);
         self.response_head = Some(Bytes::copy_from_slice(raw));
+        self.upstream_idle = keep_alive_timeout(&head.fields, bytes);
         let challenges = values_of(&head.fields, bytes, FieldKind::WwwAuthenticate);
         self.login_awaited = logs_connection_in(challenges);
         let ruling = intercept::rule_response(self, length, cx);
