@@ -72,21 +72,27 @@ pub const POOL_IDLE: Duration = Duration::from_secs(30);
 pub const POOL_IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// Client connections that a user may allow, for all or for one: far beyond what open files allow.
 pub const CONNECTIONS_MOST: usize = 1_000_000;
-/// Descriptors that are not given to connections: standard streams, journal, parts, pollers. Those
-/// of the connections to the MCP port are kept beside them.
-pub const RESERVED_DESCRIPTORS: u64 = 160;
+/// Descriptors that are not given to connections: standard streams, journal, parts, pollers, and
+/// one for each look-up. Those of the connections to the MCP port are kept beside them.
+pub const RESERVED_DESCRIPTORS: u64 = 192;
 /// How long accepting pauses when descriptors or connections have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long it takes before the user is told again that connections wait or are turned away.
 pub const NOTICE_PAUSE: Duration = Duration::from_secs(60);
-/// Name look-ups that run at the same time.
-pub const RESOLVER_THREADS: usize = 4;
+/// Name look-ups that run at the same time, each on a thread that is started for it. One whose name
+/// server is silent takes 5 to 30 s; with few, some such names stop the look-ups of all clients.
+pub const RESOLVER_THREADS: usize = 32;
+/// How long a thread without a name waits for the next before it ends.
+pub const RESOLVER_THREAD_IDLE: Duration = Duration::from_secs(5);
 /// Names whose addresses are remembered.
 pub const RESOLVER_CACHE_NAMES: usize = 1_024;
 /// Names that wait for a look-up; beyond it a look-up fails at once.
 pub const RESOLVER_QUEUE_NAMES: usize = 4_096;
 /// How long addresses are remembered; getaddrinfo does not tell their time to live.
 pub const RESOLVER_CACHE: Duration = Duration::from_secs(30);
+/// How long it is remembered that a look-up failed which took at least as long: one that met a
+/// silent name server. Others are quick to ask again.
+pub const RESOLVER_FAILURE: Duration = Duration::from_secs(1);
 /// Name servers that a look-up of our own asks; the C libraries take as many.
 pub const DNS_SERVERS: usize = 3;
 /// Domains of the search that a look-up of our own tries.
@@ -570,7 +576,7 @@ const _: () = {
     assert!(BODY_BLOCK_BYTES <= BATCH_BYTES && BATCH_BYTES < QUEUE_BYTES);
     assert!(POOL_CONNECTIONS_PER_HOST <= POOL_CONNECTIONS);
     assert!(2 * (HEAD_BYTES + TRAILER_BYTES + BODY_BLOCK_BYTES) < JOURNAL_FRAME_BYTES);
-    assert!((SPILL_FILES as u64) < RESERVED_DESCRIPTORS);
+    assert!(((SPILL_FILES + RESOLVER_THREADS) as u64) < RESERVED_DESCRIPTORS);
     assert!(STORED_BODY_BYTES <= STORED_BYTES_LEAST && STORED_BYTES_LEAST <= STORED_BYTES);
     assert!(HELD_FLOWS <= HELD_FLOWS_MOST);
 };

@@ -57,9 +57,9 @@ mod tests {
             for (loops, serves_mcp) in [(1, true), (1, false), (2, true), (4, false), (4, true)] {
                 let Budget { sockets_max, pool_max } = Budget::new(descriptors, loops, serves_mcp);
                 let agents = if serves_mcp { mcp_connections(descriptors) } else { 0 };
-                let reserved = (160 + agents).min(descriptors / 2);
+                let reserved = (192 + agents).min(descriptors / 2);
                 assert!(sockets_max + reserved < descriptors, "{descriptors}: {sockets_max}");
-                assert!(agents <= reserved / 2 || reserved - agents == 160, "{descriptors}");
+                assert!(agents <= reserved / 2 || reserved - agents == 192, "{descriptors}");
                 assert!(pool_max * loops <= sockets_max && pool_max >= 1);
             }
         }

@@ -1,20 +1,20 @@
 //! Names to addresses on helper threads: look-ups block, and the loops must not.
 //!
 //! One look-up runs for each name however many ask for it, and what it found is remembered for
-//! a while. Everything is bounded: threads, waiting names, remembered names.
+//! a while. Everything is bounded: threads, waiting names, remembered names. Threads are started
+//! when names wait, so that some whose name server is silent do not hold up all others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::fault;
 use crate::limits::{
-    DIAL_ADDRESSES, RESOLVER_CACHE, RESOLVER_CACHE_NAMES, RESOLVER_QUEUE_NAMES, RESOLVER_THREADS,
+    DIAL_ADDRESSES, RESOLVER_CACHE, RESOLVER_CACHE_NAMES, RESOLVER_FAILURE, RESOLVER_QUEUE_NAMES,
+    RESOLVER_THREAD_IDLE, RESOLVER_THREADS,
 };
 use crate::names;
 use crate::notice::Notices;
@@ -36,6 +36,12 @@ pub(super) struct Asker(Arc<()>);
 struct Names {
     found: HashMap<String, (Instant, Addresses)>,
     waiting: HashMap<String, Waiting>,
+    /// Names that no thread has taken so far.
+    queue: VecDeque<String>,
+    /// Threads that there are.
+    threads: usize,
+    /// Those of them that wait for a name.
+    idle: usize,
 }
 
 /// Those who wait for a name.
@@ -64,11 +70,19 @@ impl Waiting {
 /// So many who wait for a name are not worth a look.
 const FEW_ASKERS: usize = 16;
 
-/// The resolver that all loops share.
+/// The resolver that all loops share. Its threads end when they have had nothing to do for
+/// [`RESOLVER_THREAD_IDLE`].
 #[derive(Clone)]
 pub(super) struct Resolver {
-    names: Arc<Mutex<Names>>,
-    queue: Sender<String>,
+    shared: Arc<Shared>,
+}
+
+/// What the resolver's handles and threads share.
+struct Shared {
+    names: Mutex<Names>,
+    queued: Condvar,
+    lookup: Lookup,
+    notices: Notices,
 }
 
 impl fmt::Debug for Resolver {
@@ -78,21 +92,14 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// Starts the helper threads; they end when the last clone is dropped.
-    pub(super) fn start(notices: &Notices) -> std::io::Result<Resolver> {
-        Self::start_with(usual_lookup(), notices)
+    /// A resolver without a thread so far.
+    pub(super) fn new(notices: &Notices) -> Resolver {
+        Self::with(usual_lookup(), notices)
     }
 
-    fn start_with(lookup: Lookup, notices: &Notices) -> std::io::Result<Resolver> {
-        let (queue, wanted) = bounded(RESOLVER_QUEUE_NAMES);
-        let names = Arc::<Mutex<Names>>::default();
-        for number in 0..RESOLVER_THREADS {
-            let (names, wanted, notices) = (names.clone(), wanted.clone(), notices.clone());
-            thread::Builder::new()
-                .name(format!("resolver-{number}"))
-                .spawn(move || serve(&names, &wanted, lookup, &notices))?;
-        }
-        Ok(Resolver { names, queue })
+    fn with(lookup: Lookup, notices: &Notices) -> Resolver {
+        let (names, queued) = Default::default();
+        Resolver { shared: Arc::new(Shared { names, queued, lookup, notices: notices.clone() }) }
     }
 
     /// Looks a name up. Gives the addresses at once where they are remembered; otherwise calls
@@ -104,7 +111,7 @@ impl Resolver {
         asker: &Asker,
         reply: impl FnOnce(Addresses) + Send + 'static,
     ) -> Option<Addresses> {
-        let mut names = lock(&self.names);
+        let mut names = lock(&self.shared.names);
         if let Some((until, addresses)) = names.found.get(name)
             && now < *until
         {
@@ -114,11 +121,32 @@ impl Resolver {
             waiting.add(asker, Box::new(reply));
             return None;
         }
-        if self.queue.try_send(name.to_owned()).is_err() {
+        if names.queue.len() >= RESOLVER_QUEUE_NAMES {
             return Some(Err("too many names wait to be looked up".to_owned()));
         }
+        if let Err(error) = self.provide_thread(&mut names) {
+            return Some(Err(format!("no thread can be started to look names up: {error}")));
+        }
+        names.queue.push_back(name.to_owned());
         names.waiting.entry(name.to_owned()).or_default().add(asker, Box::new(reply));
+        self.shared.queued.notify_one();
         None
+    }
+
+    /// Starts a thread for one more name, if none is free for it and there may be more.
+    fn provide_thread(&self, names: &mut Names) -> std::io::Result<()> {
+        if names.queue.len() < names.idle || names.threads >= RESOLVER_THREADS {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        let thread = thread::Builder::new().name("resolver".to_owned());
+        match thread.spawn(move || shared.serve()) {
+            Ok(_) => names.threads += 1,
+            Err(error) if names.threads == 0 => return Err(error),
+            // Those that there are look the name up in their time.
+            Err(_) => {}
+        }
+        Ok(())
     }
 }
 
@@ -126,31 +154,70 @@ fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(names: &Mutex<Names>, wanted: &Receiver<String>, lookup: Lookup, notices: &Notices) {
-    fault::watch_thread();
-    for name in wanted {
-        if !is_awaited(&mut lock(names), &name) {
-            continue;
+impl Shared {
+    fn serve(&self) {
+        fault::watch_thread();
+        while let Some(name) = self.next() {
+            self.look_up(&name);
         }
+    }
+
+    /// The next name that somebody waits for; `None` where this thread is needed no more.
+    fn next(&self) -> Option<String> {
+        let mut names = lock(&self.names);
+        loop {
+            while let Some(name) = names.queue.pop_front() {
+                if is_awaited(&mut names, &name) {
+                    return Some(name);
+                }
+            }
+            names.idle += 1;
+            let nothing = |names: &mut Names| names.queue.is_empty();
+            let waited = self.queued.wait_timeout_while(names, RESOLVER_THREAD_IDLE, nothing);
+            names = waited.unwrap_or_else(PoisonError::into_inner).0;
+            names.idle -= 1;
+            if names.queue.is_empty() {
+                names.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    fn look_up(&self, name: &str) {
+        let began = Instant::now();
         // Whoever waits for the name must hear of it, and the thread goes on.
-        let addresses = fault::catch(|| lookup(&name)).unwrap_or_else(|fault| {
+        let addresses = fault::catch(|| (self.lookup)(name)).unwrap_or_else(|fault| {
             let reason = format!("the name {name} was not looked up: {}", fault.reason());
-            notices.fault(format!("looking up {name}"), fault);
+            self.notices.fault(format!("looking up {name}"), fault);
             Err(reason)
         });
         let waiting = {
-            let mut names = lock(names);
-            let now = Instant::now();
-            if addresses.is_ok() {
-                make_room(&mut names.found, now);
-                names.found.insert(name.clone(), (now + RESOLVER_CACHE, addresses.clone()));
-            }
-            names.waiting.remove(&name).unwrap_or_default()
+            let mut names = lock(&self.names);
+            remember(&mut names.found, name, &addresses, began, Instant::now());
+            names.waiting.remove(name).unwrap_or_default()
         };
         for (_, reply) in waiting.asked {
             reply(addresses.clone());
         }
     }
+}
+
+/// Remembers what a look-up has found. A failure that took long has met a silent name server,
+/// which clients who try again at once would only have more threads wait for.
+fn remember(
+    found: &mut HashMap<String, (Instant, Addresses)>,
+    name: &str,
+    addresses: &Addresses,
+    began: Instant,
+    now: Instant,
+) {
+    let keep = match addresses {
+        Ok(_) => RESOLVER_CACHE,
+        Err(_) if now.saturating_duration_since(began) >= RESOLVER_FAILURE => RESOLVER_FAILURE,
+        Err(_) => return,
+    };
+    make_room(found, now);
+    found.insert(name.to_owned(), (now + keep, addresses.clone()));
 }
 
 /// Whether anybody still waits for a name that was queued. A slow name server must not have the
@@ -232,13 +299,14 @@ fn interleave(found: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
 mod tests {
     use super::*;
     use crate::fault::testing::DEADLINE;
+    use crossbeam_channel::{Receiver, Sender};
     use std::net::Ipv4Addr;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn start_with(lookup: Lookup) -> Resolver {
         let (notices, _) = Notices::channel(Arc::default());
-        Resolver::start_with(lookup, &notices).unwrap()
+        Resolver::with(lookup, &notices)
     }
 
     #[test]
@@ -261,6 +329,82 @@ mod tests {
             assert!(reason.contains("bad-") && reason.contains("no look-up"), "{reason}");
         }
         assert!(ask("good").is_ok());
+    }
+
+    #[test]
+    fn names_of_a_silent_name_server_do_not_hold_up_others() {
+        let resolver = start_with(|name| match name {
+            "good" => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)].into()),
+            _ => loop {
+                thread::park();
+            },
+        });
+        assert_eq!(lock(&resolver.shared.names).threads, 0);
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let asker = Asker::default();
+        let ask = |name: &str| {
+            let sender = sender.clone();
+            resolver.lookup(name, Instant::now(), &asker, move |it| sender.send(it).unwrap())
+        };
+        for number in 0..RESOLVER_THREADS - 1 {
+            assert!(ask(&format!("silent-{number}")).is_none());
+        }
+        assert!(ask("good").is_none());
+        assert!(receiver.recv_timeout(DEADLINE).unwrap().is_ok());
+        // More names than there may be threads wait.
+        for number in 0..RESOLVER_QUEUE_NAMES + 1 {
+            assert!(ask(&format!("more-{number}")).is_none());
+        }
+        let refused = (0..).find_map(|number| ask(&format!("last-{number}"))).unwrap();
+        assert!(refused.unwrap_err().contains("too many names"));
+        let names = lock(&resolver.shared.names);
+        assert_eq!((names.threads, names.idle), (RESOLVER_THREADS, 0));
+        assert_eq!(names.queue.len(), RESOLVER_QUEUE_NAMES);
+    }
+
+    #[test]
+    fn a_thread_that_is_free_looks_the_next_name_up_and_ends_when_there_is_none() {
+        let resolver = start_with(|_| Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)].into()));
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let asker = Asker::default();
+        let state = |wanted: (usize, usize)| {
+            let begun = Instant::now();
+            let now = || {
+                let names = lock(&resolver.shared.names);
+                (names.threads, names.idle)
+            };
+            while now() != wanted {
+                assert!(begun.elapsed() < DEADLINE, "{:?} instead of {wanted:?}", now());
+                thread::yield_now();
+            }
+        };
+        for number in 0..2 * RESOLVER_THREADS {
+            let sender = sender.clone();
+            let reply = move |it: Addresses| sender.send(it.is_ok()).unwrap();
+            let asked = resolver.lookup(&format!("name-{number}"), Instant::now(), &asker, reply);
+            assert!(asked.is_none());
+            assert!(receiver.recv_timeout(DEADLINE).unwrap());
+            state((1, 1));
+        }
+        state((0, 0));
+    }
+
+    #[test]
+    fn a_failure_that_took_long_is_remembered_for_a_moment() {
+        let resolver = start_with(|_| Err("it does not exist".to_owned()));
+        let (now, asker) = (Instant::now(), Asker::default());
+        let failed: Addresses = Err("no answer".to_owned());
+        let long = RESOLVER_FAILURE;
+        let short = long - std::time::Duration::from_millis(1);
+        {
+            let found = &mut lock(&resolver.shared.names).found;
+            remember(found, "slow", &failed, now, now + long);
+            remember(found, "quick", &failed, now, now + short);
+        }
+        let ask = |name: &str, now| resolver.lookup(name, now, &asker, |_| ());
+        assert_eq!(ask("slow", now + long + short), Some(failed));
+        assert_eq!(ask("slow", now + long + long), None);
+        assert_eq!(ask("quick", now + short), None);
     }
 
     #[test]
@@ -307,7 +451,7 @@ mod tests {
             ask(&format!("last-{number}"), &stays);
             entered.recv_timeout(DEADLINE).unwrap();
         }
-        assert!(lock(&resolver.names).waiting.keys().all(|name| name.starts_with("last-")));
+        assert!(lock(&resolver.shared.names).waiting.keys().all(|name| name.starts_with("last-")));
         (0..RESOLVER_THREADS).for_each(|_| go.send(()).unwrap());
     }
 
@@ -324,7 +468,7 @@ mod tests {
             let goes = Asker::default();
             assert!(resolver.lookup("name", Instant::now(), &goes, |_| ()).is_none());
         }
-        let kept = lock(&resolver.names).waiting.get("name").map_or(0, |it| it.asked.len());
+        let kept = lock(&resolver.shared.names).waiting.get("name").map_or(0, |it| it.asked.len());
         assert!((1..100).contains(&kept), "{kept}");
     }
 

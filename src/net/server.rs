@@ -156,7 +156,7 @@ impl Server {
         let start = || -> io::Result<Server> {
             let server_tls = parts.server_tls.map(Arc::new);
             let upstream_tls = parts.upstream_tls.map(Arc::new);
-            let resolver = Resolver::start(&shared.notices)?;
+            let resolver = Resolver::new(&shared.notices);
             let loads = (0..loops).map(|_| Default::default()).collect();
             let mut polls = Vec::new();
             for _ in 0..loops {
