@@ -55,6 +55,10 @@ pub struct Lookup<'a> {
     over_tcp: bool,
     /// Whether one of the names is there, though without addresses.
     exists: bool,
+    /// Whether a server has said that the name asked for does not exist.
+    missing: bool,
+    /// Whether no server had an answer for one of the names.
+    unanswered: bool,
 }
 
 impl<'a> Lookup<'a> {
@@ -80,6 +84,8 @@ impl<'a> Lookup<'a> {
             turn: 0,
             over_tcp: config.over_tcp,
             exists: false,
+            missing: false,
+            unanswered: false,
         })
     }
 
@@ -92,28 +98,38 @@ impl<'a> Lookup<'a> {
             if !found.is_empty() {
                 return Step::Done(Ok(found));
             }
-            if self.questions.iter().all(|question| question.found.is_some()) {
-                let Some(name) = self.others.pop() else {
-                    let why = if self.exists { "it has no addresses" } else { "it does not exist" };
-                    return Step::Done(Err(why.to_owned()));
-                };
-                self.name = name;
-                self.questions = questions(self.random);
-                self.turn = 0;
-                self.over_tcp = self.config.over_tcp;
-                continue;
-            }
+            // A name that does not exist has no addresses of the other family either (RFC 8020).
+            let is_settled =
+                self.missing || self.questions.iter().all(|question| question.found.is_some());
             let servers = &self.config.servers;
-            let server = servers.get(self.turn % servers.len().max(1)).copied();
-            let is_over = self.turn >= servers.len() * self.config.attempts || now >= self.end;
-            let Some(server) = server.filter(|_| !is_over) else {
-                let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
-                let why = format!("no name server has an answer (asked: {})", servers.join(", "));
-                return Step::Done(Err(why));
+            let is_over = self.turn >= servers.len() * self.config.attempts;
+            if !is_settled && !is_over && now < self.end {
+                let Some(server) = servers.get(self.turn % servers.len().max(1)).copied() else {
+                    return Step::Done(Err(self.reason()));
+                };
+                self.turn += 1;
+                return self.ask(server, now);
+            }
+            // One domain of the search whose servers fail does not hide the names of others.
+            self.unanswered |= !is_settled;
+            let Some(name) = self.others.pop().filter(|_| now < self.end) else {
+                return Step::Done(Err(self.reason()));
             };
-            self.turn += 1;
-            return self.ask(server, now);
+            self.name = name;
+            self.questions = questions(self.random);
+            self.missing = false;
+            self.turn = 0;
+            self.over_tcp = self.config.over_tcp;
         }
+    }
+
+    /// Why there are no addresses.
+    fn reason(&self) -> String {
+        if self.unanswered {
+            let servers: Vec<_> = self.config.servers.iter().map(ToString::to_string).collect();
+            return format!("no name server has an answer (asked: {})", servers.join(", "));
+        }
+        if self.exists { "it has no addresses" } else { "it does not exist" }.to_owned()
     }
 
     fn ask(&mut self, server: SocketAddr, now: Instant) -> Step {
@@ -138,7 +154,10 @@ impl<'a> Lookup<'a> {
                     self.exists = true;
                     question.found = Some(found);
                 }
-                Answer::NoSuchName => question.found = Some(Vec::new()),
+                Answer::NoSuchName => {
+                    self.missing = true;
+                    question.found = Some(Vec::new());
+                }
                 Answer::Cut if !self.over_tcp => {
                     // The same server again, which has not failed.
                     self.over_tcp = true;

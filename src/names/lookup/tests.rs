@@ -154,6 +154,38 @@ fn domains_of_the_search_come_before_or_after_the_name_by_its_dots() {
 }
 
 #[test]
+fn a_domain_of_the_search_that_fails_does_not_hide_the_others() {
+    let search = vec!["b.example".to_owned(), "c.example".to_owned()];
+    let config = Config { search, ..config(2) };
+    for code in [None, Some(2)] {
+        let only = |there: &'static str| {
+            move |it: &Ask| match asked(&it.2) {
+                name if name == there => Some(reply(&it.2, 0, Some(7))),
+                name if name == "a.b.example" => code.map(|code| reply(&it.2, code, None)),
+                _ => Some(reply(&it.2, 3, None)),
+            }
+        };
+        for there in ["a.c.example", "a"] {
+            let (found, asks) = look_up("a", &config, only(there));
+            assert_eq!(found, addresses(&["::7", "127.0.0.7"]), "{code:?} {there}");
+            assert_eq!(names_of(&asks).last().unwrap(), there);
+        }
+        // What could not be told is not told as what is not.
+        let error = look_up("a", &config, only("nowhere")).0.unwrap_err();
+        assert!(error.contains("no name server has an answer"), "{code:?}: {error}");
+    }
+    let slow = Config { timeout: Duration::from_secs(20), ..config };
+    assert!(look_up("a", &slow, |_| None).1.len() <= 4, "the time is that of all names");
+}
+
+#[test]
+fn a_name_that_does_not_exist_for_one_family_does_not_for_the_other() {
+    let v4_alone = |it: &Ask| (it.2[it.2.len() - 3] == 1).then(|| reply(&it.2, 3, None));
+    let (found, asks) = look_up("a.example", &config(2), v4_alone);
+    assert_eq!((found, asks.len()), (Err("it does not exist".to_owned()), 2));
+}
+
+#[test]
 fn answers_to_other_questions_are_passed_over() {
     let forged = |it: &Ask| {
         let mut answer = reply(&it.2, 0, Some(1));
