@@ -150,10 +150,10 @@ pub const UNDECIDED_CLIENT: Duration = Duration::from_secs(2);
 /// How long a flow is held for an agent before it goes on by itself, so that an agent that has
 /// gone does not hang somebody's browser.
 pub const INTERCEPT_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long a closing connection is read, so that a reset does not destroy the last answer.
+/// How long a closing connection is read, so that a reset does not destroy the last answer. What
+/// comes in that time is thrown away, however much it is: many clients send all they have before
+/// they read, and the others have their turns as with any upload.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes that are read and thrown away in that time.
-pub const LINGER_BYTES: usize = 1024 * 1024;
 /// How long exchanges under way may go on after the first signal to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
 

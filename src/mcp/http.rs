@@ -10,9 +10,7 @@ use crate::http::head::{HeadReader, Parsed, RequestHead, Version, values};
 use crate::http::reply::write_head;
 use crate::http::rewrite::ConnectionField;
 use crate::http::target::{HostPort, Target, parse_target};
-use crate::limits::{
-    INPUT_BYTES, LINGER_BYTES, MCP_BODY_BYTES, MCP_STREAM_BYTES, SPARE_BUFFER_BYTES,
-};
+use crate::limits::{INPUT_BYTES, MCP_BODY_BYTES, MCP_STREAM_BYTES, SPARE_BUFFER_BYTES};
 use crate::mcp::server::Timing;
 
 const EVENT_STREAM: &str = "text/event-stream";
@@ -113,7 +111,7 @@ enum State {
     /// An event stream is under way.
     Stream,
     /// The last answer is written; what still comes is thrown away, so many bytes so far.
-    Closing(usize),
+    Closing,
 }
 
 #[derive(Debug)]
@@ -179,12 +177,7 @@ impl Conn {
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
         match &mut self.state {
             // No other request is served behind a stream.
-            State::Stream => return,
-            State::Closing(discarded) => {
-                *discarded += bytes.len();
-                self.cut |= *discarded > LINGER_BYTES;
-                return;
-            }
+            State::Stream | State::Closing => return,
             State::Head | State::Body(_) | State::Answer(_) => {}
         }
         if self.input.is_empty() && matches!(self.state, State::Head) {
@@ -212,7 +205,7 @@ impl Conn {
         now: Instant,
     ) -> Option<HttpRequest> {
         loop {
-            match mem::replace(&mut self.state, State::Closing(0)) {
+            match mem::replace(&mut self.state, State::Closing) {
                 State::Head => {
                     self.state = State::Head;
                     if !self.read_head(judge, now) {
@@ -403,7 +396,7 @@ impl Conn {
         if !manner.head_only {
             self.output.extend_from_slice(body);
         }
-        self.state = if close { State::Closing(0) } else { State::Head };
+        self.state = if close { State::Closing } else { State::Head };
         if close {
             self.input.clear();
         }
@@ -452,7 +445,7 @@ impl Conn {
     /// Ends an event stream.
     pub fn end_stream(&mut self, now: Instant) {
         if self.is_streaming() {
-            self.state = State::Closing(0);
+            self.state = State::Closing;
             self.since = now;
         }
     }
@@ -486,7 +479,7 @@ impl Conn {
 
     /// Whether all was said and only the client's end is awaited.
     pub fn has_said_all(&self) -> bool {
-        matches!(self.state, State::Closing(_)) && self.output_bytes() == 0
+        matches!(self.state, State::Closing) && self.output_bytes() == 0
     }
 
     /// Whether the connection has nothing more to do.
@@ -500,7 +493,7 @@ impl Conn {
     /// Since when it waits for a request, for the rest of one, or for its client to close; `None`
     /// while there is anything to do or to say.
     pub fn idle_since(&self) -> Option<Instant> {
-        let waits = matches!(self.state, State::Head | State::Body(_) | State::Closing(_));
+        let waits = matches!(self.state, State::Head | State::Body(_) | State::Closing);
         (waits && self.output_bytes() == 0).then_some(self.since)
     }
 
@@ -522,7 +515,7 @@ impl Conn {
                 self.output.extend_from_slice(b": ping\n\n");
                 self.spoken = now;
             }
-            State::Closing(_) => self.cut |= lasts >= timing.linger,
+            State::Closing => self.cut |= lasts >= timing.linger,
             State::Head | State::Body(_) | State::Stream | State::Answer(_) => {}
         }
     }

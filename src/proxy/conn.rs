@@ -14,7 +14,7 @@ use crate::flow::record::{Authority, TlsFacts};
 use crate::http::head::HeadReader;
 use crate::http::reply;
 use crate::http::rewrite::ConnectionField;
-use crate::limits::{LINGER_BYTES, LINGER_TIMEOUT, SILENT_CLIENT, UNDECIDED_CLIENT};
+use crate::limits::{LINGER_TIMEOUT, SILENT_CLIENT, UNDECIDED_CLIENT};
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::proxy::context::{Command, Connected, Context, DialError, Now};
@@ -37,7 +37,7 @@ pub(super) enum Phase {
     /// Bytes are relayed.
     Relaying(Tunnel),
     /// Nothing more is said to the client; what it still sends is thrown away.
-    Lingering { discarded: usize },
+    Lingering,
     /// It is over.
     Closed,
 }
@@ -137,7 +137,7 @@ impl Conn {
                     Some(progressed) => progressed,
                     None => return true,
                 },
-                Phase::Lingering { .. } => self.discard(cx),
+                Phase::Lingering => self.discard(cx),
                 Phase::Dialling(_) | Phase::Handshake(_) => self.abandon_if_gone(cx),
                 Phase::Closed => false,
             };
@@ -312,10 +312,10 @@ impl Conn {
             Phase::Handshake(_) => (self.since, options.handshake_timeout),
             Phase::Relaying(_) => (self.activity, options.tunnel_timeout),
             // What is still to be sent has the time of any body.
-            Phase::Lingering { .. } if self.client.output.is_empty() => {
+            Phase::Lingering if self.client.output.is_empty() => {
                 (self.since.max(self.activity), LINGER_TIMEOUT)
             }
-            Phase::Lingering { .. } => (self.since.max(self.activity), options.body_timeout),
+            Phase::Lingering => (self.since.max(self.activity), options.body_timeout),
             Phase::Closed => (self.activity, options.body_timeout),
         }
     }
@@ -343,7 +343,7 @@ impl Conn {
             Phase::Dialling(_)
             | Phase::Sniffing(_)
             | Phase::Handshake(_)
-            | Phase::Lingering { .. }
+            | Phase::Lingering
             | Phase::Closed => self.close(cx),
         }
     }
@@ -378,10 +378,9 @@ impl Conn {
             }
             Phase::Relaying(_) => self.relay_cut("the proxy was stopped".to_owned(), cx),
             // Closing still sends what is to be sent.
-            Phase::Dialling(_)
-            | Phase::Sniffing(_)
-            | Phase::Handshake(_)
-            | Phase::Lingering { .. } => self.close(cx),
+            Phase::Dialling(_) | Phase::Sniffing(_) | Phase::Handshake(_) | Phase::Lingering => {
+                self.close(cx)
+            }
             Phase::Requests | Phase::Closed => {}
         }
     }
@@ -432,7 +431,7 @@ impl Conn {
         }
         self.drop_upstream(cx);
         self.since = cx.now.instant;
-        self.phase = Phase::Lingering { discarded: 0 };
+        self.phase = Phase::Lingering;
         cx.commands.push(Command::ShutdownClient { announced: true });
     }
 
@@ -450,10 +449,8 @@ impl Conn {
     }
 
     fn discard(&mut self, cx: &mut Context<'_>) -> bool {
-        let Phase::Lingering { discarded } = &mut self.phase else { return false };
-        *discarded = discarded.saturating_add(self.client.input.len());
         self.client.input.clear();
-        if *discarded > LINGER_BYTES || self.client.end.is_some() {
+        if self.client.end.is_some() {
             self.close(cx);
         }
         false

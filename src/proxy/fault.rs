@@ -28,7 +28,7 @@ impl Conn {
             }
             Phase::Handshake(inside) => format!("TLS handshake for {}", host(&inside.route)),
             Phase::Relaying(_) => "relaying".to_owned(),
-            Phase::Lingering { .. } | Phase::Closed => "closing".to_owned(),
+            Phase::Lingering | Phase::Closed => "closing".to_owned(),
         };
         format!("{what}, client {}", self.peer)
     }

@@ -241,3 +241,22 @@ fn a_connection_goes_on_after_a_502() {
     client.send(get(origin.addr, "/"));
     assert_eq!(client.response().1, b"ok");
 }
+
+/// Many clients read nothing before they have sent all they have.
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let tap = Flowtap::start(&["--set", "body_size_limit=32m"]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let block = vec![b'x'; 1 << 20];
+    for (bytes, status) in [(64 << 20, "413"), (16 << 20, "502")] {
+        let mut client = Client::connect(tap.addr);
+        client.send(format!(
+            "POST http://{closed}/ HTTP/1.1\r\nHost: {closed}\r\nContent-Length: {bytes}\r\n\r\n"
+        ));
+        for sent in 0..16 {
+            assert!(client.try_send(&block), "{status}: reset after {sent} MiB");
+        }
+        let (head, _) = client.response();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+}
