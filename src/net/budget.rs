@@ -6,7 +6,9 @@ use crate::limits::{MCP_CONNECTIONS, POOL_CONNECTIONS, RESERVED_DESCRIPTORS};
 
 /// What the loops may have open.
 pub(super) struct Budget {
-    /// Sockets of all loops together, beyond which no client is accepted.
+    /// Sockets of all loops together, beyond which no server is connected to.
+    pub(super) sockets_most: usize,
+    /// The same, beyond which no client is accepted.
     pub(super) sockets_max: usize,
     /// Idle upstream connections of each loop.
     pub(super) pool_max: usize,
@@ -22,6 +24,7 @@ impl Budget {
         // Where there are few, both have too few, but both have some.
         let sockets = descriptors.saturating_sub(reserved.min(descriptors / 2));
         Budget {
+            sockets_most: sockets.max(2),
             sockets_max: (sockets - sockets / 8).max(2),
             pool_max: (descriptors / 4 / loops).clamp(1, POOL_CONNECTIONS),
         }
@@ -55,15 +58,17 @@ mod tests {
     fn descriptors_suffice_for_what_is_promised() {
         for descriptors in [64, 200, 1_024, 20_000, 1 << 20] {
             for (loops, serves_mcp) in [(1, true), (1, false), (2, true), (4, false), (4, true)] {
-                let Budget { sockets_max, pool_max } = Budget::new(descriptors, loops, serves_mcp);
+                let Budget { sockets_most, sockets_max, pool_max } =
+                    Budget::new(descriptors, loops, serves_mcp);
                 let agents = if serves_mcp { mcp_connections(descriptors) } else { 0 };
                 let reserved = (192 + agents).min(descriptors / 2);
-                assert!(sockets_max + reserved < descriptors, "{descriptors}: {sockets_max}");
+                assert!(sockets_max < sockets_most, "{descriptors}: {sockets_max}");
+                assert_eq!(sockets_most + reserved, descriptors);
                 assert!(agents <= reserved / 2 || reserved - agents == 192, "{descriptors}");
                 assert!(pool_max * loops <= sockets_max && pool_max >= 1);
             }
         }
-        let Budget { sockets_max, pool_max } = Budget::new(20_000, 2, true);
+        let Budget { sockets_max, pool_max, .. } = Budget::new(20_000, 2, true);
         assert!(10_000 + 2 * pool_max < sockets_max, "10,000 idle clients are held");
         assert_eq!(mcp_connections(20_000), MCP_CONNECTIONS);
     }

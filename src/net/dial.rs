@@ -7,10 +7,12 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
+use rustix::io::Errno;
 
 use crate::flow::record::Authority;
 use crate::limits::DIAL_STAGGER;
@@ -332,19 +334,27 @@ impl EventLoop {
     /// Tries the next address beside those that are being tried.
     fn try_next(&mut self, key: DialKey) -> Dialled {
         let now = self.desk.now.instant;
+        let is_full = self.has_all_sockets();
         let Some(dialing) = self.dials.get_mut(key) else { return Dialled::Pending(key) };
         let peer = dialing.shown();
         let Stage::Connecting(connecting) = &mut dialing.stage else {
             return Dialled::Pending(key);
         };
+        if is_full && !connecting.attempts.is_empty() && !connecting.untried.is_empty() {
+            // Others that have no attempt go before a second one.
+            let at = now + DIAL_STAGGER;
+            connecting.next_attempt = Some(at);
+            self.timers.add(at, TimerKey::Dial(key));
+            return Dialled::Pending(key);
+        }
         while let Some(address) = connecting.untried.pop_front() {
             if let Some(error) = own::refusal(address, &self.desk.shared, &peer) {
                 connecting.failed(error);
                 continue;
             }
-            let opened =
-                open(address, key, &mut self.sockets, &mut self.pool, self.poll.registry());
-            match opened {
+            let registry = self.poll.registry();
+            let (sockets, pool) = (&mut self.sockets, &mut self.pool);
+            match open(address, key, is_full, sockets, pool, registry) {
                 Ok(socket) => {
                     connecting.attempts.push((socket, address));
                     connecting.next_attempt = None;
@@ -353,6 +363,7 @@ impl EventLoop {
                         connecting.next_attempt = Some(at);
                         self.timers.add(at, TimerKey::Dial(key));
                     }
+                    self.tell_others();
                     return Dialled::Pending(key);
                 }
                 Err(error) => connecting.failed(refused(&peer, &error)),
@@ -366,6 +377,15 @@ impl EventLoop {
             .take()
             .unwrap_or_else(|| DialError { status: 502, reason: format!("{peer} has no address") });
         self.fail_dial(key, error)
+    }
+
+    /// Whether all loops together have as many sockets as they may: what is beyond is the
+    /// recorder's, which must never be without.
+    fn has_all_sockets(&self) -> bool {
+        let loads = self.loads.iter().enumerate().filter(|(number, _)| *number != self.number);
+        let counts = loads.flat_map(|(_, load)| [&load.clients, &load.others]);
+        let others: usize = counts.map(|count| count.load(Ordering::Relaxed)).sum();
+        self.sockets.len().saturating_add(others) >= self.sockets_most
     }
 
     /// The poller told something about one of the sockets of a dial.
@@ -475,15 +495,17 @@ impl EventLoop {
     }
 }
 
-/// Begins to connect a socket of a dial.
+/// Begins to connect a socket of a dial; `is_full` where another has to be closed for it.
 fn open(
     address: SocketAddr,
     dial: DialKey,
+    is_full: bool,
     sockets: &mut Slots<SocketEntry>,
     pool: &mut Pool<SocketKey>,
     registry: &Registry,
 ) -> std::io::Result<SocketKey> {
-    let stream = match TcpStream::connect(address) {
+    let connected = if is_full { Err(Errno::MFILE.into()) } else { TcpStream::connect(address) };
+    let stream = match connected {
         // An idle connection is worth less than one that is asked for.
         Err(error) if is_exhaustion(&error) => match pool.take_oldest() {
             Some(idle) => {

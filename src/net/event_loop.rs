@@ -167,7 +167,7 @@ impl Desk {
 pub(super) struct Load {
     /// Client connections, those included that were accepted for it just now.
     pub(super) clients: AtomicUsize,
-    /// Sockets of other kinds, as of its last turn.
+    /// Sockets of other kinds, as of its last turn or its last dial.
     pub(super) others: AtomicUsize,
 }
 
@@ -184,6 +184,8 @@ pub(super) struct LoopParts {
     pub(super) resolver: Resolver,
     pub(super) flows: Vec<FlowSender>,
     pub(super) loads: Loads,
+    /// Sockets of all loops together, beyond which no server is connected to.
+    pub(super) sockets_most: usize,
     /// Idle upstream connections that the loop keeps.
     pub(super) pool_max: usize,
     pub(super) poll: Poll,
@@ -224,6 +226,7 @@ pub(super) struct EventLoop {
     pub(super) server_tls: Option<Arc<ServerTls>>,
     pub(super) upstream_tls: Option<Arc<UpstreamTls>>,
     pub(super) loads: Loads,
+    pub(super) sockets_most: usize,
     pub(super) scratch: Scratch,
     pub(super) spare: Spare,
     /// Clients wait to be accepted beyond what one turn takes.
@@ -274,6 +277,7 @@ impl EventLoop {
             server_tls: parts.server_tls,
             upstream_tls: parts.upstream_tls,
             loads: parts.loads,
+            sockets_most: parts.sockets_most,
             scratch: Scratch::default(),
             spare: Spare::default(),
             accept_again: false,
@@ -339,10 +343,7 @@ impl EventLoop {
             }
             self.fire_timers();
             self.serve_ready();
-            if let Some(load) = self.loads.get(self.number) {
-                let others = self.sockets.len().saturating_sub(self.conns.len());
-                load.others.store(others, Ordering::Relaxed);
-            }
+            self.tell_others();
             #[cfg(test)]
             self.desk.outbox.fault_if_wanted();
             self.outlet.flush(&mut self.desk.outbox);
@@ -498,6 +499,14 @@ impl EventLoop {
     pub(super) fn raise_load(&self) {
         if let Some(load) = self.loads.get(self.number) {
             load.clients.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets the loops know how many sockets of other kinds this one has.
+    pub(super) fn tell_others(&self) {
+        if let Some(load) = self.loads.get(self.number) {
+            let others = self.sockets.len().saturating_sub(self.conns.len());
+            load.others.store(others, Ordering::Relaxed);
         }
     }
 

@@ -177,6 +177,7 @@ impl Server {
                     resolver: resolver.clone(),
                     flows: flows.clone(),
                     loads: Arc::clone(&loads),
+                    sockets_most: budget.sockets_most,
                     pool_max: budget.pool_max,
                     poll,
                     waker,
