@@ -297,8 +297,14 @@ fn a_firefox_gets_proxy_and_ca_in_a_profile_of_its_own() {
     fs::create_dir(&bin).unwrap();
     // In the place of both programs: they tell what they were given.
     for (name, script) in [
-        ("certutil", "echo \"$@\" >>log; for last; do :; done; echo \"$last\" >>log\n"),
-        ("firefox", "echo \"$@\" >>log; cat \"$3/user.js\" >>log; stat -c %a \"$3\" >>log\n"),
+        (
+            "certutil",
+            "printf '%s\\n' \"$*\" >>log; for last; do :; done; printf '%s\\n' \"$last\" >>log\n",
+        ),
+        (
+            "firefox",
+            "printf '%s\\n' \"$*\" >>log; cat \"$3/user.js\" >>log; stat -c %a \"$3\" >>log\n",
+        ),
     ] {
         let path = bin.join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();

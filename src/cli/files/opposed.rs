@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::Value;
+use super::{Origin, Value};
 use crate::cli::flags::{Command, Id};
 use crate::cli::run;
 
@@ -56,7 +56,15 @@ pub(super) fn idle(command: Command, values: &[Value], arguments: &[OsString]) -
 /// Those that have no effect by what other flags say.
 fn beside(command: Command, values: &[Value]) -> &'static [Id] {
     let last = |id: Id| values.iter().rev().find(|value| value.id == id).map(|it| &it.value);
+    let is_given = |id: Id| values.iter().any(|it| it.id == id && it.origin == Origin::Flag);
     match command {
+        // Both go to the standard output then.
+        Command::Check if last(Id::Junit).is_some_and(|it| it == "-") && is_given(Id::Junit) => {
+            &[Id::Github]
+        }
+        Command::Check if last(Id::Junit).is_some_and(|it| it == "-") && is_given(Id::Github) => {
+            &[Id::Junit]
+        }
         Command::Run if last(Id::FailOn).or(last(Id::Require)).is_none() => {
             &[Id::Junit, Id::Github]
         }
