@@ -1,5 +1,6 @@
 //! Hostile requests: what the server gets of them, and what the client is told.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,6 +13,11 @@ use crate::support::flowtap::Flowtap;
 use crate::support::tls::{certificate_in, client_config};
 
 const CORPUS: &str = include_str!("requests.txt");
+
+/// What is asked for behind each case on the same connection.
+const MARKER: &str = "GET {url}/marker HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n";
+/// What is asked for by another client once a message was cut.
+const AFTER: &str = "GET {url}/after HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n";
 
 /// How the client reaches the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,10 @@ struct Stage {
     trust: std::sync::Arc<rustls::ClientConfig>,
     /// What the capture must hold: for each exchange its case, and whether it failed.
     expected: Vec<(String, bool)>,
+    /// Connections to the server below this number were closed by the proxy in a message, or should
+    /// have been: what came on them, which may be read only later.
+    cut_below: usize,
+    cut: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Stage {
@@ -35,7 +45,8 @@ impl Stage {
         let tap = Flowtap::start(&["--loops", "1"]);
         let trust = client_config(certificate_in(&tap.ca_file()));
         let server = Recorder::start(mode == Mode::Tunnel);
-        Stage { mode, tap, server, trust, expected: Vec::new() }
+        let (expected, cut) = (Vec::new(), BTreeMap::new());
+        Stage { mode, tap, server, trust, expected, cut_below: 0, cut }
     }
 
     fn connect(&self) -> Client {
@@ -68,6 +79,42 @@ impl Stage {
         }
         client.ending()
     }
+
+    /// What the server got since the last call, on connections that were not cut.
+    fn news(&mut self) -> Vec<u8> {
+        let (late, news): (Vec<_>, Vec<_>) =
+            self.server.news().into_iter().partition(|(number, _)| *number < self.cut_below);
+        self.take_cut(late);
+        news.into_iter().flat_map(|(_, bytes)| bytes).collect()
+    }
+
+    fn take_cut(&mut self, pieces: Vec<(usize, Vec<u8>)>) {
+        for (number, bytes) in pieces {
+            let cut = self.cut.entry(number).or_default();
+            cut.extend(bytes);
+            assert_only_a_beginning(("cut", number), cut);
+        }
+    }
+
+    /// Asks for something else once a message was cut: that goes to the server on a connection of
+    /// its own, or on one that nothing of that message came on. All connections before it are over.
+    fn cut(&mut self, case: &Case, words: &Words<'_>) {
+        let what = (&case.name, self.mode, "the request behind");
+        let sent = words.bytes(AFTER, false);
+        let (got, end) = self.exchange(&sent, Delivery::Whole, false);
+        assert_eq!(end, End::Clean, "{what:?}: {}", show(&got));
+        let behind = assert_answers(what, &got, &requests(&sent, Liberties::default()).0);
+        assert!(behind.is_empty(), "{what:?}: and {}", show(behind));
+        let whole = words.bytes(AFTER, true);
+        let mut news = self.server.news();
+        let own = news.iter().position(|(_, bytes)| *bytes == whole);
+        let own = own.unwrap_or_else(|| panic!("{what:?}: it did not come alone: {news:?}"));
+        let (number, _) = news.remove(own);
+        assert!(news.iter().all(|piece| piece.0 < number), "{what:?}: {number} in {news:?}");
+        self.cut_below = number;
+        self.take_cut(news);
+        self.expected.push((case.name.clone(), false));
+    }
 }
 
 pub(crate) fn show(bytes: &[u8]) -> String {
@@ -96,7 +143,7 @@ fn play(mode: Mode, delivery: impl Fn(usize) -> Option<Delivery>) {
         }
     }
     assert!(failed.is_empty(), "{mode:?}: {failed:?}");
-    assert_eq!(stage.server.news(), Vec::<Vec<u8>>::new(), "something came late");
+    assert!(stage.news().is_empty(), "something came late");
     let mut traces = stage.tap.stop().bundle.traces();
     traces.sort_by_key(|trace| trace["flow"].as_u64());
     for (trace, (case, fails)) in traces.iter().zip(&stage.expected) {
@@ -107,34 +154,32 @@ fn play(mode: Mode, delivery: impl Fn(usize) -> Option<Delivery>) {
 
 fn play_case(stage: &mut Stage, case: &Case, words: &Words<'_>, delivery: Delivery) {
     let what = (&case.name, stage.mode, delivery);
-    let marker = "GET {url}/marker HTTP/1.1\\r\\nHost: {host}\\r\\n\\r\\n";
     let mut sent = words.bytes(&case.sent, false);
-    sent.extend(words.bytes(marker, false));
+    sent.extend(words.bytes(MARKER, false));
     let refused = !matches!(case.fate, Fate::Passed { then: None });
     let (got, end) = stage.exchange(&sent, delivery, refused);
     assert_eq!(end, End::Clean, "{what:?}: {}", show(&got));
-    let news = stage.server.news();
+    let news = stage.news();
     let (view, rest) = requests(&sent, Liberties::default());
     match case.fate {
         Fate::Refused { status, valid } => {
             assert!(valid || view.is_empty(), "{what:?}: a strict reader takes it: {view:?}");
             assert!(valid || matches!(rest, Rest::Invalid(_)), "{what:?}: {rest:?}");
-            assert!(news.is_empty(), "{what:?}: the server got {}", show(&news.concat()));
+            assert!(news.is_empty(), "{what:?}: the server got {}", show(&news));
             assert_refusal(what, &got, status);
         }
         Fate::Cut { status, valid } => {
             assert!(valid || matches!(rest, Rest::Invalid(_)), "{what:?}: {rest:?}");
             assert!(valid || view.is_empty(), "{what:?}: a strict reader takes it: {view:?}");
-            assert!(news.len() <= 1, "{what:?}: the server got {}", show(&news.concat()));
-            assert_only_a_beginning(what, &news.concat());
+            assert_only_a_beginning(what, &news);
             assert_refusal(what, &got, status);
         }
         Fate::Passed { then } => {
             let mut expected = words.bytes(case.got.as_ref().unwrap(), true);
             if then.is_none() && !case.closes {
-                expected.extend(words.bytes(marker, true));
+                expected.extend(words.bytes(MARKER, true));
             }
-            assert_same((what, "to the server"), &news.concat(), &expected);
+            assert_same((what, "to the server"), &news, &expected);
             let count = assert_one_view(what, &sent, &expected, case);
             let behind = assert_answers(what, &got, &view[..count]);
             match then {
@@ -149,6 +194,9 @@ fn play_case(stage: &mut Stage, case: &Case, words: &Words<'_>, delivery: Delive
     }
     if refused {
         stage.expected.push((case.name.clone(), true));
+    }
+    if matches!(case.fate, Fate::Cut { .. }) {
+        stage.cut(case, words);
     }
 }
 

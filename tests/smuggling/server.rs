@@ -34,11 +34,15 @@ impl Recorder {
         Recorder { addr: origin.addr, log, _origin: origin }
     }
 
-    /// What came since the last call: a piece for each time that the connection changed.
-    pub(crate) fn news(&mut self) -> Vec<Vec<u8>> {
+    /// What came since the last call: a piece for each time that the connection changed, with the
+    /// connection's number. They are numbered in the order in which they were opened.
+    pub(crate) fn news(&mut self) -> Vec<(usize, Vec<u8>)> {
         let news = std::mem::take(&mut *self.log.lock().unwrap());
         let pieces = news.chunk_by(|one, other| one.0 == other.0);
-        pieces.map(|piece| piece.iter().flat_map(|(_, bytes)| bytes.clone()).collect()).collect()
+        let whole = |piece: &[(usize, Vec<u8>)]| {
+            (piece[0].0, piece.iter().flat_map(|(_, bytes)| bytes.clone()).collect())
+        };
+        pieces.map(whole).collect()
     }
 }
 
