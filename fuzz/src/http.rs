@@ -3,7 +3,7 @@
 use flowtap::flow::record::Scheme;
 use flowtap::http::body::{BodyLength, BodyReader, FramingError, request_length, response_length};
 use flowtap::http::credentials::shows_credentials;
-use flowtap::http::field::{Field, FieldKind, has_token};
+use flowtap::http::field::{Field, FieldKind, FieldLines, has_token};
 use flowtap::http::head::{
     HeadError, HeadReader, Parsed, RequestHead, ResponseHead, Version, list_elements, trim_blanks,
     values,
@@ -471,7 +471,7 @@ pub fn field_values(data: &[u8]) {
 }
 
 /// Whether Connection and what hangs on it mean what their elements say.
-fn same_options(fields: &[Field], version: Version, bytes: &[u8], second: &Head<'_>) {
+fn same_options(fields: &FieldLines, version: Version, bytes: &[u8], second: &Head<'_>) {
     let options = second.elements("Connection");
     let says = |option: &str| options.iter().any(|it| it == option.as_bytes());
     for option in ["close", "keep-alive", "upgrade"] {

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::extension;
-use super::field::{Field, FieldKind, values_of};
+use super::field::{FieldKind, FieldLines, values_of};
 use super::head::{HeadError, RequestHead, ResponseHead, Version, list_elements, parse_fields};
 use super::lines::SectionScanner;
 use crate::limits::TRAILER_BYTES;
@@ -126,7 +126,7 @@ pub fn response_length(
 /// What Transfer-Encoding and Content-Length say together (RFC 9112 sections 6.1 to 6.3).
 fn declared_length(
     version: Version,
-    fields: &[Field],
+    fields: &FieldLines,
     buf: &[u8],
 ) -> Result<Option<BodyLength>, FramingError> {
     let mut codings = values_of(fields, buf, FieldKind::TransferEncoding);

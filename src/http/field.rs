@@ -1,5 +1,7 @@
 //! Field lines, and the names that a proxy knows (RFC 9110 section 7.6.1 and its neighbours).
 
+use std::ops::Deref;
+
 use super::head::{Span, list_elements};
 
 /// A field line.
@@ -11,6 +13,50 @@ pub struct Field {
     pub value: Span,
     /// What the name is: looked up once, since every field of every head is asked about often.
     pub kind: FieldKind,
+}
+
+/// The field lines of a head in their order, which tell at once of what kinds there are any: most
+/// kinds that a head is asked for are in few heads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldLines {
+    lines: Vec<Field>,
+    /// A bit for each kind that is there.
+    kinds: u32,
+}
+
+impl FieldLines {
+    /// Puts these in the place of what was there, and keeps its storage.
+    pub fn replace(&mut self, lines: impl Iterator<Item = Field>) {
+        self.lines.clear();
+        self.lines.extend(lines);
+        self.kinds = self.lines.iter().fold(0, |kinds, field| kinds | bit(field.kind));
+    }
+
+    /// Whether there is a field of this kind.
+    pub fn has(&self, kind: FieldKind) -> bool {
+        self.kinds & bit(kind) != 0
+    }
+}
+
+impl Deref for FieldLines {
+    type Target = [Field];
+
+    fn deref(&self) -> &[Field] {
+        &self.lines
+    }
+}
+
+impl<'a> IntoIterator for &'a FieldLines {
+    type Item = &'a Field;
+    type IntoIter = std::slice::Iter<'a, Field>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.lines.iter()
+    }
+}
+
+fn bit(kind: FieldKind) -> u32 {
+    1 << kind as u32
 }
 
 /// What a field is to a proxy.
@@ -105,15 +151,16 @@ impl FieldKind {
 
 /// The values of all fields of a kind that only one name has.
 pub fn values_of<'a>(
-    fields: &'a [Field],
+    fields: &'a FieldLines,
     buf: &'a [u8],
     kind: FieldKind,
 ) -> impl Iterator<Item = &'a [u8]> + 'a {
-    fields.iter().filter(move |field| field.kind == kind).map(move |field| field.value.of(buf))
+    let lines = if fields.has(kind) { &fields.lines } else { [].as_slice() };
+    lines.iter().filter(move |field| field.kind == kind).map(move |field| field.value.of(buf))
 }
 
 /// Whether a comma-separated list field of this kind holds `token`, without regard to case.
-pub fn has_token(fields: &[Field], buf: &[u8], kind: FieldKind, token: &str) -> bool {
+pub fn has_token(fields: &FieldLines, buf: &[u8], kind: FieldKind, token: &str) -> bool {
     values_of(fields, buf, kind)
         .any(|value| list_elements(value).any(|e| e.eq_ignore_ascii_case(token.as_bytes())))
 }
@@ -121,6 +168,19 @@ pub fn has_token(fields: &[Field], buf: &[u8], kind: FieldKind, token: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kinds_of_a_head_are_those_of_its_fields() {
+        let of = |kind| Field { kind, ..Field::default() };
+        let mut fields = FieldLines::default();
+        assert!(!fields.has(FieldKind::EndToEnd));
+        fields.replace([FieldKind::Host, FieldKind::ProxyResponse].map(of).into_iter());
+        assert!(fields.has(FieldKind::Host) && fields.has(FieldKind::ProxyResponse));
+        assert!(!fields.has(FieldKind::EndToEnd) && !fields.has(FieldKind::Te));
+        fields.replace([FieldKind::Te].map(of).into_iter());
+        assert!(fields.has(FieldKind::Te) && !fields.has(FieldKind::Host));
+        assert_eq!(fields.len(), 1);
+    }
 
     #[test]
     fn names_are_known_in_any_case_and_by_their_whole_length() {

@@ -10,7 +10,7 @@ use std::fmt;
 use httparse::{EMPTY_HEADER, Header, Status};
 use memchr::memchr;
 
-use super::field::{Field, FieldKind, values_of};
+use super::field::{Field, FieldKind, FieldLines, values_of};
 use super::lines::SectionScanner;
 use crate::limits::{EMPTY_LINES, HEAD_BYTES, HEAD_FIELDS, REQUEST_LINE_BYTES};
 
@@ -68,7 +68,7 @@ pub struct RequestHead {
     /// The version.
     pub version: Version,
     /// The field lines in their order.
-    pub fields: Vec<Field>,
+    pub fields: FieldLines,
 }
 
 /// A response's head. Its storage can be used again and again.
@@ -83,7 +83,7 @@ pub struct ResponseHead {
     /// The reason phrase as it came; may be empty.
     pub reason: Span,
     /// The field lines in their order.
-    pub fields: Vec<Field>,
+    pub fields: FieldLines,
 }
 
 /// Whether a head is whole.
@@ -395,9 +395,8 @@ fn parse_response(buf: &[u8], end: usize, head: &mut ResponseHead) -> Result<(),
     Ok(())
 }
 
-fn store_fields(buf: &[u8], parsed: &[Header<'_>], fields: &mut Vec<Field>) {
-    fields.clear();
-    fields.extend(parsed.iter().map(|field| Field {
+fn store_fields(buf: &[u8], parsed: &[Header<'_>], fields: &mut FieldLines) {
+    fields.replace(parsed.iter().map(|field| Field {
         name: Span::locate(buf, field.name.as_bytes()),
         value: Span::locate(buf, field.value),
         kind: FieldKind::of(field.name.as_bytes()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::body::BodyLength;
 use super::credentials::PROXY_AUTHORIZATION;
-use super::field::{Field, FieldKind, has_token, values_of};
+use super::field::{Field, FieldKind, FieldLines, has_token, values_of};
 use super::head::{RequestHead, ResponseHead, Version, is_token_byte, list_elements, trim_blanks};
 use super::hops::MAX_FORWARDS;
 use super::target::{host_value, parse_host};
@@ -112,7 +112,7 @@ pub fn write_request(
     out.push(b' ');
     out.extend_from_slice(outgoing.path);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    let has_host = values_of(&head.fields, buf, FieldKind::Host).next().is_some();
+    let has_host = head.fields.has(FieldKind::Host);
     if let Some(host) = outgoing.host.filter(|_| !has_host) {
         write_field(out, b"Host", host);
     }
@@ -231,7 +231,7 @@ const ADDED_BYTES: usize = 64;
 
 /// The value of Upgrade when Connection nominates it. `None` too when `h2c` is among what it
 /// offers: that never passes, and whoever gets an Upgrade may always ignore it.
-pub fn is_upgrade<'b>(fields: &'b [Field], buf: &'b [u8]) -> Option<&'b [u8]> {
+pub fn is_upgrade<'b>(fields: &'b FieldLines, buf: &'b [u8]) -> Option<&'b [u8]> {
     let mut upgrades = values_of(fields, buf, FieldKind::Upgrade);
     let upgrade = upgrades.next()?;
     let alone = upgrades.next().is_none();
@@ -240,7 +240,7 @@ pub fn is_upgrade<'b>(fields: &'b [Field], buf: &'b [u8]) -> Option<&'b [u8]> {
 }
 
 /// Whether the sender wants the connection to go on (RFC 9112 section 9.3).
-pub fn keep_alive(version: Version, fields: &[Field], buf: &[u8]) -> bool {
+pub fn keep_alive(version: Version, fields: &FieldLines, buf: &[u8]) -> bool {
     let says = |token| has_token(fields, buf, FieldKind::Connection, token);
     match version {
         Version::Http11 => !says("close"),
@@ -250,7 +250,7 @@ pub fn keep_alive(version: Version, fields: &[Field], buf: &[u8]) -> bool {
 
 /// How long the sender keeps the connection when nothing is asked for, if it states that in
 /// Keep-Alive (RFC 2068 section 19.7.1.1): the least, where it states several.
-pub fn keep_alive_timeout(fields: &[Field], buf: &[u8]) -> Option<Duration> {
+pub fn keep_alive_timeout(fields: &FieldLines, buf: &[u8]) -> Option<Duration> {
     let parameters = values_of(fields, buf, FieldKind::KeepAlive).flat_map(list_elements);
     let seconds = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_at_checked(b"timeout".len())?;
@@ -271,8 +271,8 @@ fn is_condition(name: &[u8]) -> bool {
 }
 
 /// The names that Connection nominates beyond those with rules of their own, sorted.
-fn nominations<'b>(fields: &'b [Field], buf: &'b [u8]) -> Vec<&'b [u8]> {
-    if fields.iter().all(|field| field.kind != FieldKind::Connection) {
+fn nominations<'b>(fields: &'b FieldLines, buf: &'b [u8]) -> Vec<&'b [u8]> {
+    if !fields.has(FieldKind::Connection) {
         return Vec::new();
     }
     let mut names: Vec<&[u8]> = values_of(fields, buf, FieldKind::Connection)
