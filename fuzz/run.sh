@@ -5,13 +5,15 @@
 #   fuzz/run.sh --long [TARGET]…    each until it has run as often as the table says; may be
 #                                   stopped, and goes on where it was, with the same program
 #
-# Needs stable Rust and a C++ compiler (for libFuzzer), and no cargo-fuzz: the flags below are
-# the instrumentation that it would ask for. Exit status: 0 when nothing was found; findings are
-# in fuzz/artifacts. What --long has done is added to RUNS.md; FUZZ_STATE is where it keeps what
-# it needs to go on (fuzz/target/long), and FUZZ_UNTIL a time as `date +%s` tells it at which it
-# stops.
+# Needs stable Rust and a C++ compiler (for libFuzzer), and no cargo-fuzz: flowtap is instrumented
+# as that would do it, and libraries are not (instrument.sh). Exit status: 0 when nothing was found;
+# findings are in fuzz/artifacts. What --long has done is added to RUNS.md; FUZZ_STATE is where it
+# keeps what it needs to go on (fuzz/target/long), and FUZZ_UNTIL a time as `date +%s` tells it at
+# which it stops.
 set -euo pipefail
 export LC_ALL=C
+# Bundles that are written for each input need no disk.
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 
 usage() {
     sed -n '2,/^# Needs/s/^# \{0,1\}//p' "$0" | sed '$d' >&2
@@ -24,18 +26,20 @@ table() {
         README.md
 }
 
+# build NAME: the programs, in target/NAME. Those of --long do without the tracing of comparisons,
+# which takes half of the time and finds constants that the dictionaries have.
 build() {
-    local host sancov
+    local host
     programs=${FUZZ_PROGRAMS:-}
     [ -z "$programs" ] || return 0
-    # With --target, build scripts and macros are not instrumented.
     host=$(rustc -vV | sed -n 's/^host: //p')
-    sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
--Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
--Cllvm-args=-sanitizer-coverage-trace-compares"
-    RUSTFLAGS="$(echo "$sancov" | tr '\n' ' ') --cfg fuzzing -Ccodegen-units=1" \
-        CARGO_TARGET_DIR=target cargo build --release --bins --target "$host"
-    programs=target/$host/release
+    SANCOV="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
+    [ "$1" = untraced ] || SANCOV="$SANCOV -Cllvm-args=-sanitizer-coverage-trace-compares"
+    # With --target, build scripts and macros have flags of their own.
+    SANCOV=$SANCOV RUSTC_WRAPPER=$PWD/instrument.sh RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1" \
+        CARGO_TARGET_DIR=target/$1 cargo build --release --bins --target "$host"
+    programs=target/$1/$host/release
 }
 
 # Runs a program once: what it says goes to target/TARGET.log.
@@ -161,12 +165,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 lines=$(chosen)
 case $mode in
 --long)
-    build
+    build untraced
     to_counts
     ;;
 '' | *[!0-9]*) usage ;;
 *)
-    build
+    build traced
     for_a_time "$mode"
     ;;
 esac

@@ -96,7 +96,10 @@ pub fn recorded_text(data: &[u8]) {
     let all = text(data);
     assert!(all.chars().count() <= data.len());
     let pairs: Vec<_> = parameters(query(&all)).collect();
-    let encoded = |part: &str| -> String { part.bytes().map(|b| format!("%{b:02x}")).collect() };
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    let encoded = |part: &str| -> String {
+        part.bytes().flat_map(|byte| ['%', digit(byte >> 4), digit(byte & 15)]).collect()
+    };
     let pair = |name: &str, value: &str| format!("{}={}", encoded(name), encoded(value));
     let written: Vec<String> = pairs.iter().map(|(name, value)| pair(name, value)).collect();
     assert!(parameters(&written.join("&")).eq(pairs.iter().cloned()));
