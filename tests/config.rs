@@ -101,6 +101,17 @@ fn flags_win_over_the_folder_and_that_over_the_user() {
 }
 
 #[test]
+fn an_option_on_the_command_line_wins_over_a_flag_in_a_file_that_sets_it() {
+    let place = Place::new("verbose = 3\n", "");
+    assert_eq!(place.told("")["values"]["verbose"]["value"], 3);
+    let told = place.told("proxy --set anticache=true");
+    assert_eq!(told["values"]["verbose"]["value"], 3);
+    let told = place.told("proxy --set flow_detail=1");
+    assert_eq!(told["values"]["verbose"]["value"], false);
+    assert_eq!(told["values"]["set"]["value"], json!(["flow_detail=1"]));
+}
+
+#[test]
 fn a_default_does_no_harm_to_what_the_command_line_asks_for() {
     // There is no bundle, which is found out when all options have been taken.
     for (folder, line, status) in [

@@ -52,13 +52,13 @@ impl Kind {
         }
     }
 
-    /// What the entries of its files are called.
-    pub fn entries(self) -> &'static str {
+    /// What an entry of its files is called.
+    pub fn entry(self) -> &'static str {
         match self {
-            Kind::Har => "entries",
-            Kind::JsonLines | Kind::Html => "flows",
-            Kind::OpenApi => "operations",
-            Kind::Curl => "commands",
+            Kind::Har => "entry",
+            Kind::JsonLines | Kind::Html => "flow",
+            Kind::OpenApi => "operation",
+            Kind::Curl => "command",
         }
     }
 

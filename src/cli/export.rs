@@ -9,6 +9,7 @@ use crate::cli::settings::Export;
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
 use crate::flow::redact::Redactor;
+use crate::notice::count;
 
 /// Exports a bundle, and says on standard error what was written and what could not be read.
 ///
@@ -43,8 +44,8 @@ fn say(kind: Kind, exported: &Exported, file: &str) {
         text.push_str(&format!("warning: left out: {}\n", visible(line)));
     }
     let parts = if *parts > 1 { format!(" of {parts} parts") } else { String::new() };
-    let (name, counted) = (kind.name(), kind.entries());
-    text.push_str(&format!("{name:<6} {} ({entries} {counted}{parts})\n", visible(file)));
+    let (name, entries) = (kind.name(), count(*entries, kind.entry()));
+    text.push_str(&format!("{name:<6} {} ({entries}{parts})\n", visible(file)));
     // There is nobody else to tell when standard error is closed.
     let _ = io::stderr().write_all(text.as_bytes());
 }

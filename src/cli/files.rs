@@ -197,6 +197,8 @@ fn beat(stacked: &mut Vec<Value>, id: Id, values: &[Value]) {
     let key = |value: &Value| set_key(&value.value);
     stacked.retain(|below| match id {
         Id::Set if below.id == Id::Set => !values.iter().any(|value| key(value) == key(below)),
+        // It sets that option.
+        Id::Set if below.id == Id::Verbose => !values.iter().any(|it| key(it) == "flow_detail"),
         _ => below.id != id,
     });
 }
