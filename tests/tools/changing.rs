@@ -44,6 +44,21 @@ fn a_request_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn what_ended_at_the_proxy_is_not_sent_again_unless_it_is_given() {
+    let bench = Bench::new();
+    let flow = exchange(1, "GET", "https://a.example/", 200, "text/plain", "ok");
+    let head = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Hop: 1\r\nX-Keep: 1\r\nCookie: a=b\r\n\
+                Connection: x-hop, keep-alive\r\nConnection: Cookie , X-Gone\r\n\r\n";
+    bench.end(with_request(flow, head, ""));
+    bench.call("replay_request", json!({"flow_id": 1}));
+    // Cookie cannot be nominated.
+    assert_eq!(headers(&bench), ["Host: a.example", "X-Keep: 1", "Cookie: a=b"]);
+    bench.call("modify_and_send", json!({"flow_id": 1, "headers": {"X-Hop": "2"}}));
+    let given = headers(&bench);
+    assert_eq!(given, ["Host: a.example", "X-Keep: 1", "Cookie: a=b", "X-Hop: 2"]);
+}
+
+#[test]
 fn a_body_that_was_kept_in_part_is_not_sent_as_if_it_were_whole() {
     let bench = Bench::new();
     let mut flow = exchange(1, "POST", "https://a.example/", 200, "text/plain", "");

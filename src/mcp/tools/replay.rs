@@ -10,6 +10,7 @@ use crate::flow::control::{ControlError, NewRequest};
 use crate::flow::head::{Field, HeadText};
 use crate::flow::record::{Intervention, Side};
 use crate::flow::stored::{FlowState, StoredFlow};
+use crate::http::field::FieldKind;
 use crate::mcp::store::Waited;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::media_type;
@@ -157,7 +158,7 @@ fn without_body(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
         recorded_head: flow.request.head.clone(),
         method: head.request_line().0.to_owned(),
         url: url(flow, false),
-        headers: head.fields.iter().filter(|field| !is_framing(field)).cloned().collect(),
+        headers: end_to_end(&head.fields),
         body: Bytes::new(),
     };
     Ok((request, head))
@@ -166,6 +167,19 @@ fn without_body(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
 fn own_fields<'a>(recorded: &'a [Field], body: &Bytes, is_new: bool) -> OwnFields<'a> {
     let length = Some(body.len() as u64);
     OwnFields { side: Side::Request, recorded, length, is_new, to_head: false, status: 0 }
+}
+
+/// The fields of a captured request that were meant for its server.
+fn end_to_end(fields: &[Field]) -> Vec<Field> {
+    let connection = fields.iter().filter(|it| it.name.eq_ignore_ascii_case("connection"));
+    let nominated: Vec<&str> =
+        connection.flat_map(|it| it.value.split(',')).map(str::trim).collect();
+    let ends = |field: &Field| {
+        is_framing(field)
+            || FieldKind::of(field.name.as_bytes()) == FieldKind::EndToEnd
+                && nominated.iter().any(|name| name.eq_ignore_ascii_case(&field.name))
+    };
+    fields.iter().filter(|field| !ends(field)).cloned().collect()
 }
 
 /// Whether a field belongs to the connection or to the framing of the captured request
