@@ -15,7 +15,7 @@ use flowtap::flow::record::*;
 use flowtap::limits::CHECK_LISTED;
 use tempfile::TempDir;
 
-use capture::{Capture, exchange, gzip, send, text_body, websocket};
+use capture::{Capture, exchange, gzip, send, text_body, wait, websocket};
 
 struct Ran {
     status: Option<i32>,
@@ -282,6 +282,47 @@ fn parts_that_cannot_be_looked_at_are_no_success() {
     assert_eq!(ran.status, Some(1), "{}", ran.stdout);
     let why = "parts 2 to 3 of the capture, not there though capture-0004.zip is";
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
+}
+
+#[test]
+fn a_capture_that_has_not_ended_is_no_success() {
+    let capture = Capture::start(1);
+    send(&capture, (1..=2).map(|id| ended(&exchange(id))).collect());
+    let live = capture.folder.path().to_owned();
+    wait("the first part is whole", || live.join("capture.zip").exists());
+    let refused = |folder: &Path, why: &str| {
+        let ran = check(folder, &["capture.zip", "--fail-on", "~c 500"]);
+        assert_eq!(ran.status, Some(1), "{why}: {}", ran.stdout);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    };
+    refused(&live, "what comes after part 1: its capture is still running");
+
+    // As a kill would leave it: with nobody who holds the lock.
+    let copied = tempfile::tempdir().unwrap();
+    let journal = copied.path().join("capture.zip.journal");
+    fs::create_dir(&journal).unwrap();
+    fs::copy(live.join("capture.zip"), copied.path().join("capture.zip")).unwrap();
+    for entry in fs::read_dir(live.join("capture.zip.journal")).unwrap().flatten() {
+        fs::copy(entry.path(), journal.join(entry.file_name())).unwrap();
+    }
+    refused(copied.path(), "flowtap recover capture.zip");
+    let mut har = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    har.current_dir(copied.path()).args(["export", "capture.zip", "--har", "x.har"]);
+    let told = String::from_utf8(har.output().unwrap().stderr).unwrap();
+    assert!(told.contains("left out: what comes after part 1"), "{told}");
+
+    // The journal of another capture to the same file says nothing of this one.
+    let (folder, _, _) = capture.finish_in_place();
+    fs::rename(&journal, folder.path().join("capture.zip.journal-2")).unwrap();
+    refused(folder.path(), "flowtap recover capture.zip");
+    let other = bundle();
+    fs::rename(
+        folder.path().join("capture.zip.journal-2"),
+        other.path().join("capture.zip.journal"),
+    )
+    .unwrap();
+    let ran = check(other.path(), &["capture.zip", "--fail-on", "~c 599"]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

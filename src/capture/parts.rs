@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::capture::bundle::part_path;
 use crate::capture::flow::{Bodies, Flow, of_trace, of_websocket};
 use crate::capture::read::{self, Bundle, Manifest};
-use crate::capture::remains::instead_of_bundle;
+use crate::capture::remains::{instead_of_bundle, rest_of};
 use crate::error::{Error, Result};
 use crate::limits::EXPORT_PARTS;
 
@@ -54,6 +54,9 @@ impl Parts {
         };
         if let Some((series, 1)) = read::series(first) {
             parts.follow(&series);
+            let last = parts.count();
+            let rest = rest_of(first, &series);
+            parts.missing.extend(rest.map(|rest| format!("what comes after part {last}: {rest}")));
         }
         Ok(parts)
     }
@@ -82,8 +85,8 @@ impl Parts {
         }
     }
 
-    /// What cannot be looked at of the capture: a line for each part that cannot be read, and one
-    /// where parts are not there though later ones are.
+    /// What cannot be looked at of the capture: a line for each part that cannot be read, one
+    /// where parts are not there though later ones are, and one where the capture has not ended.
     pub(crate) fn missing(&self) -> &[String] {
         &self.missing
     }

@@ -107,17 +107,32 @@ pub(super) fn is_journal(path: &Path) -> bool {
 /// Where to keep a part whose place a newer capture to `output` takes, if the capture that it
 /// belongs to did not finish: in the journal of that one, which would not be whole without it.
 pub(super) fn keeper(output: &Path, own: &Path, series: &str, part: u32) -> Option<PathBuf> {
-    let is_of_series = |journal: &PathBuf| {
-        let Ok(entries) = std::fs::read_dir(journal) else { return false };
-        let names = entries.flatten().map(|entry| entry.path());
-        let mut segments = names.filter(|path| path.extension().is_some_and(|it| it == "flj"));
-        segments.any(|path| match beginning(&path) {
-            Beginning::Header(header) => header.series == series,
-            _ => false,
-        })
-    };
-    let journal = journals(output).find(|it| it != own && is_of_series(it))?;
+    let journal = journals(output).find(|it| it != own && is_of_series(it, series))?;
     Some(journal.join(placed_name(part)))
+}
+
+/// Whether a journal is that of this capture.
+fn is_of_series(journal: &Path, series: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(journal) else { return false };
+    let names = entries.flatten().map(|entry| entry.path());
+    let mut segments = names.filter(|path| path.extension().is_some_and(|it| it == "flj"));
+    segments.any(|path| match beginning(&path) {
+        Beginning::Header(header) => header.series == series,
+        _ => false,
+    })
+}
+
+/// Why the parts of a capture that begins with `first` are not all that there is of it, and what to
+/// do; `None` when it has ended.
+pub(super) fn rest_of(first: &Path, series: &str) -> Option<String> {
+    let journal = journals(first).find(|journal| is_of_series(journal, series))?;
+    Some(match is_live(&journal) {
+        true => "its capture is still running, or is being recovered".to_owned(),
+        false => {
+            let (journal, recovering) = (journal.display(), what_recovers(first));
+            format!("it is in {journal}, and {recovering}")
+        }
+    })
 }
 
 /// What to do where there is no bundle because its capture has not ended, or where the folder of a
