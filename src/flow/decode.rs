@@ -125,7 +125,7 @@ pub fn decode(
     for coding in codings.iter().rev() {
         inside.push(reader.clone());
         let layer = undo(*coding, reader);
-        reader = Layer::new(Capped { layer, given: 0, caps, spent: spent.clone() });
+        reader = Layer::new(Capped { layer, ended: false, given: 0, caps, spent: spent.clone() });
     }
     let written = copy(&mut reader, sink, &spent)?;
     // The first is the wire, in which anything may stand.
@@ -155,7 +155,7 @@ pub fn inflate_message(
     let ended = wire.chain(&[0x00, 0x00, 0xff, 0xff][..]);
     let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, ended);
     let layer: Box<dyn Read> = Box::new(Flushed { source, inflate });
-    let mut capped = Capped { layer, given: 0, caps, spent: spent.clone() };
+    let mut capped = Capped { layer, ended: false, given: 0, caps, spent: spent.clone() };
     let copied = copy(&mut capped, sink, &spent);
     if let Err(DecodeError::PastCaps | DecodeError::Sink(_)) = copied {
         drain(capped.layer.as_mut(), drained)?;
@@ -264,9 +264,11 @@ impl Read for Counted<'_> {
     }
 }
 
-/// Ends a layer whose output grows past the caps.
+/// Ends a layer whose output grows past the caps, and one that has ended for good: brotli's, asked
+/// again, fails by what stands behind its end where it has read that already.
 struct Capped<'a> {
     layer: Box<dyn Read + 'a>,
+    ended: bool,
     given: u64,
     caps: Caps,
     spent: Rc<Spent>,
@@ -274,7 +276,11 @@ struct Capped<'a> {
 
 impl Read for Capped<'_> {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        if self.ended {
+            return Ok(0);
+        }
         let got = self.layer.read(target)?;
+        self.ended = got == 0 && !target.is_empty();
         self.given += got as u64;
         let by_ratio = self.spent.read.get().saturating_mul(self.caps.ratio);
         let allowed = self.caps.bytes.min(by_ratio.max(self.caps.free_bytes));

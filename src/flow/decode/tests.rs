@@ -90,6 +90,15 @@ fn what_stands_behind_the_end_of_a_stacked_coding_must_be_sound() {
 }
 
 #[test]
+fn what_stands_behind_the_end_of_the_last_coding_counts_for_nothing() {
+    // An empty stream, and what is none.
+    let body = b"\x06garbage";
+    for codings in [&[Coding::Brotli][..], &[Coding::Zstd, Coding::Brotli]] {
+        assert_eq!(undone(codings, body).unwrap(), b"", "{codings:?}");
+    }
+}
+
+#[test]
 fn brotli_and_zstd_made_by_their_own_tools_are_undone() {
     let expected = TEXT.repeat(40);
     let brotli = include_bytes!("../../../tests/data/fox.br");
