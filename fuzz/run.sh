@@ -42,15 +42,19 @@ build() {
     programs=target/$1/$host/release
 }
 
-# Runs a program once: what it says goes to target/TARGET.log.
-# fuzz PROGRAM TARGET BYTES DICTIONARY [OPTION]…
+# Runs a program once, for this many seconds: what it says goes to target/TARGET.log.
+# fuzz PROGRAM TARGET BYTES DICTIONARY SECONDS [OPTION]…
 fuzz() {
-    local program=$1 target=$2 bytes=$3 dictionary=$4
-    shift 4
+    local program=$1 target=$2 bytes=$3 dictionary=$4 seconds=$5
+    shift 5
     # What the fuzzer adds stays out of the tree.
     mkdir -p "$state/corpus/$target" artifacts
-    "$program" "$state/corpus/$target" "corpus/$target" -dict="dictionaries/$dictionary.dict" \
-        -max_len="$bytes" -rss_limit_mb=512 -timeout=1 -print_final_stats=1 \
+    # Its own limit of time is a signal's, which may find it in malloc, where it hangs: it is far
+    # off, for endless loops, and a hang comes to an end.
+    timeout --kill-after=10 $((seconds + 180)) \
+        "$program" "$state/corpus/$target" "corpus/$target" -dict="dictionaries/$dictionary.dict" \
+        -max_len="$bytes" -rss_limit_mb=512 -timeout=60 -report_slow_units=1 \
+        -max_total_time="$seconds" -print_final_stats=1 \
         -artifact_prefix="artifacts/$target-" "$@" 2>"$state/$target.log"
 }
 
@@ -61,28 +65,29 @@ said() {
     echo "${number:-0}"
 }
 
-# Whether a run that failed has found something. An input that took too long must do so in the
-# processor too: libFuzzer looks at the clock, and other work may have been in its way.
+# Whether a run that ended with this status has found something. An input that took too long must
+# do so in the processor too: libFuzzer looks at the clock, and other work may have been in its way.
+# found STATUS PROGRAM TARGET
 found() {
-    local program=$1 target=$2 input spent
-    for input in "artifacts/$target-timeout-"*; do
+    local status=$1 program=$2 target=$3 input spent
+    for input in "artifacts/$target-slow-unit-"* "artifacts/$target-timeout-"*; do
         [ -f "$input" ] || continue
         spent=$(TIMEFORMAT=%U && { time "$program" -timeout=60 "$input" >/dev/null 2>&1; } 2>&1)
-        [ "${spent%.*}" -ge 1 ] || rm "$input"
+        [ "${spent%.*}" -lt 1 ] || return 0
+        rm "$input"
     done
-    if ! grep -aq "^SUMMARY: libFuzzer: timeout" "$state/$target.log"; then return 0; fi
-    ls "artifacts/$target-"* >/dev/null 2>&1
+    # 70 is what libFuzzer ends with after a timeout.
+    [ "$status" -ne 0 ] && [ "$status" -ne 70 ]
 }
 
 for_a_time() {
-    local seconds=$1 failed=
+    local seconds=$1 failed='' status
     state=target
     while read -r target _ bytes dictionary; do
         echo "== $target, $seconds s"
-        if ! fuzz "$programs/$target" "$target" "$bytes" "$dictionary" \
-            -max_total_time="$seconds"; then
-            ! found "$programs/$target" "$target" || failed="$failed $target"
-        fi
+        status=0
+        fuzz "$programs/$target" "$target" "$bytes" "$dictionary" "$seconds" || status=$?
+        ! found $status "$programs/$target" "$target" || failed="$failed $target"
         tail -n 12 "target/$target.log"
     done <<<"$lines"
     if [ -n "$failed" ]; then
@@ -96,7 +101,7 @@ for_a_time() {
 to_count() {
     local target=$1 size=$2 bytes=$3 dictionary=$4
     local most=100000000 program=$state/bin/$target kept=$state/$target.done
-    local runs=0 seconds=0 peak=0 slowest=0 coverage=0 commit findings=none began left
+    local runs=0 seconds=0 peak=0 slowest=0 coverage=0 commit findings=none began left status
     [ "$size" = small ] || most=10000000
     mkdir -p "$state/bin"
     if [ ! -f "$kept" ]; then
@@ -108,10 +113,10 @@ to_count() {
         left=$((${FUZZ_UNTIL:-9999999999} - $(date +%s)))
         [ "$left" -gt 5 ] || return 0
         began=$(date +%s)
-        fuzz "$program" "$target" "$bytes" "$dictionary" -runs=$((most - runs)) \
-            -max_total_time=$((left < 300 ? left : 300)) || {
-            ! found "$program" "$target" || findings=$(ls "artifacts/$target-"* | wc -l)
-        }
+        status=0
+        fuzz "$program" "$target" "$bytes" "$dictionary" $((left < 300 ? left : 300)) \
+            -runs=$((most - runs)) || status=$?
+        ! found $status "$program" "$target" || findings="exit status $status"
         runs=$((runs + $(said "$target" number_of_executed_units:)))
         seconds=$((seconds + $(date +%s) - began))
         coverage=$(said "$target" "cov:")
