@@ -155,6 +155,51 @@ fn a_changed_request_has_its_framing_worked_out_afresh() {
 }
 
 #[test]
+fn secrets_of_a_body_go_to_no_other_host_unless_the_agent_gives_them() {
+    let origin = Origin::answers(OK);
+    let other = Origin::tls_answers(test_ca().server(&["localhost"]), OK);
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let url = format!("https://localhost:{}/else", other.addr.port());
+    let mut client = Client::connect(tap.addr);
+    for (content_type, body, shown) in [
+        ("application/json", r#"{"u":"a","password":"pw-1"}"#, r#"{"u":"a","password":"***"}"#),
+        ("application/x-www-form-urlencoded", "u=a&password=pw-1", "u=a&password=***"),
+        ("application/octet-stream", "\0password=pw-1", "\0password=***"),
+    ] {
+        let to = origin.addr;
+        let sent = format!(
+            "POST http://{to}/ HTTP/1.1\r\nHost: {to}\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        client.send(sent.clone());
+        client.response();
+        let id = agent.call("get_flows", json!({"limit": 1}))["flows"][0]["id"].clone();
+        let said = agent.fails("modify_and_send", json!({"flow_id": id, "url": url}));
+        assert!(said.contains("body") && said.contains("give"), "{said}");
+        let lured = json!({"flow_id": id, "url": url, "body": shown});
+        let answer = agent.call("modify_and_send", lured);
+        assert!(answer["modifications"].to_string().contains("holds ***"), "{answer}");
+        // A request that is held obeys the same.
+        agent.call("set_intercept_filter", json!({"filter": "~q"}));
+        client.send(sent);
+        let list = agent.wait("get_intercepted_flows", &json!({}), |list| list["count"] == 1);
+        let held = &list["flows"][0]["id"];
+        let said = agent.fails("resume_flow", json!({"flow_id": held, "url": url}));
+        assert!(said.contains("body") && said.contains("give"), "{said}");
+        agent.call("resume_flow", json!({"flow_id": held, "url": url, "body": shown}));
+        client.response();
+        agent.call("set_intercept_filter", json!({}));
+        // What holds no secret, and what the agent gives itself, goes.
+        let given = json!({"flow_id": id, "url": url, "body": "u=a&password=own"});
+        agent.call("modify_and_send", given);
+        other.wait_for(b"own");
+    }
+    assert!(!other.seen().contains("pw-1"), "{}", other.seen());
+}
+
+#[test]
 fn a_request_of_the_agents_own_is_sent_and_captured() {
     let origin = Origin::start(|_, stream| {
         read_head(stream);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::flow::head::{Field, HeadText};
+use crate::flow::record::FlowId;
 use crate::flow::redact::{MASK, Redactor};
 use crate::flow::stored::StoredBody;
 use crate::mcp::tools::arguments::{Arguments, wrong};
@@ -116,6 +117,34 @@ pub(super) fn withhold_credentials(
     });
 }
 
+/// Refuses to send a captured body with secrets in it to another host, or in clear where it came
+/// encrypted. Unlike a field, a part of a body cannot be left out.
+pub(super) fn withhold_body(
+    flow: FlowId,
+    body: &StoredBody,
+    head: &HeadText,
+    hosts: (&str, &str),
+    redactor: &Redactor,
+) -> Result<(), Failure> {
+    if may_keep_secrets(hosts.0, hosts.1) {
+        return Ok(());
+    }
+    let content_type = content_type(head);
+    let old = decoded(body, head);
+    let has_secret = match as_text(&old.bytes, content_type, old.is_cut) {
+        Some(text) => redactor.text(content_type, &text) != text,
+        None => redactor.bytes(content_type, &old.bytes) != old.bytes,
+    };
+    if !has_secret {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "the body of flow {} holds secrets, which do not follow to the other host or scheme: give \
+         the body that is to be sent there",
+        flow.0
+    )))
+}
+
 /// Whether what was captured on the way to `from` may go to `to`: to the same host, whatever the
 /// port, and not in clear where it was encrypted.
 fn may_keep_secrets(from: &str, to: &str) -> bool {
@@ -198,15 +227,20 @@ pub(super) fn unmasked_url(
 }
 
 /// A body as it was given, with the values that are given back masked as they were, where both
-/// are JSON; and whether it still holds masked values.
+/// are JSON; and whether it still holds masked values, as all do that go where the secrets of the
+/// flow may not (`hosts`: where it went, and where it goes).
 pub(super) fn unmasked_body(
     given: Bytes,
     original: &StoredBody,
     head: &HeadText,
+    hosts: (&str, &str),
     redactor: &Redactor,
 ) -> (Bytes, bool) {
     let text = std::str::from_utf8(&given).ok().filter(|text| text.contains(MASK));
     let Some(text) = text.filter(|_| redactor.is_on()) else { return (given, false) };
+    if !may_keep_secrets(hosts.0, hosts.1) {
+        return (given, true);
+    }
     let content_type = content_type(head);
     let old = decoded(original, head);
     let Some(old) = as_text(&old.bytes, content_type, false) else { return (given, true) };

@@ -10,7 +10,7 @@ use crate::flow::stored::{FlowState, StoredFlow};
 use crate::limits::REPLY_CHARS;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::edit::{
-    FieldEdits, body, unmasked_body, unmasked_url, withhold_credentials,
+    FieldEdits, body, unmasked_body, unmasked_url, withhold_body, withhold_credentials,
 };
 use crate::mcp::tools::list::{held_side, is_held};
 use crate::mcp::tools::own_fields::OwnFields;
@@ -288,9 +288,14 @@ fn message_edit(
     let mut edits = FieldEdits::read(work.arguments)?;
     let mut fields = head.fields.clone();
     let mut body = body(work.arguments)?;
+    let from = url(flow, false);
+    let hosts = (from.as_str(), moved_to.unwrap_or(&from));
+    if let (Some(stored), None) = (stored, &body) {
+        withhold_body(flow.id, &stored.body, &head, hosts, redactor)?;
+    }
     if let Some(given) = body.take() {
         let original = stored.map(|stored| stored.body.clone()).unwrap_or_default();
-        let (given, is_masked) = unmasked_body(given, &original, &head, redactor);
+        let (given, is_masked) = unmasked_body(given, &original, &head, hosts, redactor);
         done.push(format!("body {} bytes", given.len()));
         if is_masked {
             done.push("the body holds *** where a secret was masked".to_owned());
@@ -310,8 +315,8 @@ fn message_edit(
         status: status(work)?.unwrap_or_else(|| head.status_line().1),
     };
     own.settle(&mut edits, done)?;
-    if let Some(moved_to) = moved_to {
-        withhold_credentials(&mut fields, (&url(flow, false), moved_to), redactor, done);
+    if moved_to.is_some() {
+        withhold_credentials(&mut fields, hosts, redactor, done);
         if !edits.sets("host") {
             // The Host field follows the URL.
             fields.retain(|field| !field.name.eq_ignore_ascii_case("host"));

@@ -15,7 +15,7 @@ use crate::mcp::store::Waited;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::media_type;
 use crate::mcp::tools::edit::{
-    FieldEdits, body, unmasked_body, unmasked_url, withhold_credentials,
+    FieldEdits, body, unmasked_body, unmasked_url, withhold_body, withhold_credentials,
 };
 use crate::mcp::tools::own_fields::OwnFields;
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
@@ -66,16 +66,20 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
         request.method = checked_method(method)?;
         done.push(format!("method {}", request.method));
     }
+    let before = request.url.clone();
     if let Some(url) = arguments.text("url")? {
-        let before = request.url;
         request.url = checked_url(&unmasked_url(url, &before, redactor)?)?;
         let hosts = (before.as_str(), request.url.as_str());
+        if !has_body {
+            withhold_body(flow.id, &flow.request.body, &head, hosts, redactor)?;
+        }
         withhold_credentials(&mut request.headers, hosts, redactor, &mut done);
         request.headers.retain(|field| !field.name.eq_ignore_ascii_case("host"));
         done.push(format!("url {}", shorten(&redactor.url(&request.url), 200)));
     }
     if let Some(given) = given_body {
-        let (body, is_masked) = unmasked_body(given, &flow.request.body, &head, redactor);
+        let hosts = (before.as_str(), request.url.as_str());
+        let (body, is_masked) = unmasked_body(given, &flow.request.body, &head, hosts, redactor);
         done.push(format!("body {} bytes", body.len()));
         if is_masked {
             done.push("the body holds *** where a secret was masked, and is sent so".to_owned());
