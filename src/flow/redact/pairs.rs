@@ -322,6 +322,17 @@ mod tests {
                 "x={\"credentials\":{\"k\":\"***\",\"n\":1},\"b\":\"c\"}",
             ),
             ("s=\"{\\\"token\\\":\\\"abc\\\"}\"", "s=\"{\\\"token\\\":\\\"***\\\"}\""),
+            (
+                "<b data-p=\"{&quot;token&quot;:&quot;a\\&quot;b&quot;,&quot;n&quot;:1}\">",
+                "<b data-p=\"{&quot;token&quot;:&quot;***&quot;,&quot;n&quot;:1}\">",
+            ),
+            (
+                "<b p='{&#34;apiKey&#34;: &#34;abc&#34;,&#x22;password&#x22; :&#x22;x y&#x22;}'>",
+                "<b p='{&#34;apiKey&#34;: &#34;***&#34;,&#x22;password&#x22; :&#x22;***&#x22;}'>",
+            ),
+            ("<b p='{&quot;token&quot;:null}'>", "<b p='{&quot;token&quot;:null}'>"),
+            ("<p>the &quot;token&quot; is x</p>", "<p>the &quot;token&quot; is x</p>"),
+            ("<b p=\"&quot;token&quot;:&quot;a'b\">c", "<b p=\"&quot;token&quot;:&quot;***\">c"),
             ("e.token=t.token;f(\"Password:\", x)", "e.token=t.token;f(\"Password:\", x)"),
             (
                 "localStorage.setItem(\"auth_token\",\"x\")",

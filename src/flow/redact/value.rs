@@ -58,6 +58,7 @@ impl<'t> Around<'t> {
         let next = text.as_bytes().get(after)?;
         let may_follow = b":=>%".contains(next)
             || closed.is_some()
+            || quote_entity(rest).is_some()
             || around.is_tag()
             || around.is_bare_attribute();
         may_follow.then_some(around)
@@ -94,6 +95,7 @@ impl<'t> Around<'t> {
             [b'=', ..] => self.separated(1, false),
             [b'%', b'3', b'D' | b'd', ..] if adjacent => self.encoded(),
             [b'%', b'2', b'2', b'%', b'3', b'A' | b'a', ..] if adjacent => self.encoded_member(),
+            [b'&', ..] if adjacent => self.entity_member(),
             [b'>', ..] if is_tag && adjacent => self.element(self.after + 1),
             _ if is_tag && !adjacent && self.closed.is_none() => {
                 let tag = clip(rest, MASKED_CONTEXT_BYTES);
@@ -268,6 +270,25 @@ impl<'t> Around<'t> {
         Some(Place::Value(start..start + value.len() - rest.len()))
     }
 
+    /// The string behind a name in JSON that stands in an attribute, its quotes as entities.
+    fn entity_member(&self) -> Option<Place> {
+        let blank = [' ', '\t'];
+        let rest = self.text.get(self.after..)?;
+        let rest = rest.get(quote_entity(rest)?.len()..)?.trim_start_matches(blank);
+        let value = rest.strip_prefix(':')?.trim_start_matches(blank);
+        let value = value.get(quote_entity(value)?.len()..)?;
+        let start = self.text.len() - value.len();
+        let mut escapes = 0;
+        let end = value.bytes().enumerate().position(|(at, byte)| {
+            let is_escaped = escapes % 2 == 1;
+            escapes = if byte == b'\\' { escapes + 1 } else { 0 };
+            let is_quote =
+                || byte == b'&' && !is_escaped && value.get(at..).and_then(quote_entity).is_some();
+            b"\"<>\n".contains(&byte) || is_quote()
+        });
+        Some(Place::Value(start..start + end.unwrap_or(value.len())))
+    }
+
     /// The text of an element, up to its end tag.
     fn element(&self, start: usize) -> Option<Place> {
         let rest = self.text.get(start..)?;
@@ -377,6 +398,11 @@ pub(super) fn quoted_end(text: &str, slashes: usize, quote: u8) -> usize {
 
 pub(super) fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
+}
+
+/// The entity for a double quote that a text begins with.
+fn quote_entity(text: &str) -> Option<&'static str> {
+    ["&quot;", "&#34;", "&#x22;"].into_iter().find(|entity| text.starts_with(entity))
 }
 
 fn before(text: &str, at: usize) -> Option<u8> {
