@@ -85,16 +85,18 @@ struct Idle<C> {
 pub(super) struct Pool<C> {
     idle: HashMap<PoolKey, Vec<Idle<C>>>,
     len: usize,
+    /// Those of them that have an owner.
+    owned: usize,
     max: usize,
     max_per_key: usize,
     keep: Duration,
 }
 
 impl<C: Copy + PartialEq> Pool<C> {
-    /// A pool of at most `max` connections, `max_per_key` of them to one place, each kept for
-    /// `keep` at the most.
+    /// A pool of at most `max` connections that all clients share and as many that have an owner,
+    /// `max_per_key` of them to one place, each kept for `keep` at the most.
     pub(super) fn new(max: usize, max_per_key: usize, keep: Duration) -> Self {
-        Pool { idle: HashMap::new(), len: 0, max, max_per_key, keep }
+        Pool { idle: HashMap::new(), len: 0, owned: 0, max, max_per_key, keep }
     }
 
     /// Takes the connection that became idle last before `now`, with the time when it did: it is
@@ -106,17 +108,18 @@ impl<C: Copy + PartialEq> Pool<C> {
         let before = idle.iter().rposition(|it| it.since != now && now < it.until);
         let at = before.or_else(|| idle.iter().rposition(|it| now < it.until))?;
         let taken = idle.remove(at);
-        self.len = self.len.saturating_sub(1);
         if idle.is_empty() && self.idle.len() > EMPTY_KEYS {
             self.idle.remove(key);
         }
+        self.count_out(key.is_owned(), 1);
         Some((taken.since, taken.connection))
     }
 
     /// Puts an idle connection in, where the pool may have `most` now; `stated` is how long its
     /// server says that it keeps it. Returns one that has to be closed because there is no room
     /// for it: the one that has been idle the longest, which is the least likely to be alive, to
-    /// that place or in all; or this one, where its server leaves no time.
+    /// that place or of all that are shared or owned as this one is; or this one, where its server
+    /// leaves no time.
     pub(super) fn put(
         &mut self,
         key: PoolKey,
@@ -130,18 +133,27 @@ impl<C: Copy + PartialEq> Pool<C> {
         if most == 0 || keep.is_zero() {
             return Some(connection);
         }
+        let is_owned = key.is_owned();
         let idle = self.idle.entry(key).or_default();
         idle.push(Idle { connection, since: now, until: now + keep });
         if idle.len() > self.max_per_key {
             return Some(idle.remove(0).connection);
         }
         self.len += 1;
-        if self.len > most { self.take_oldest() } else { None }
+        self.owned += usize::from(is_owned);
+        // A login under way is lost with its connection, whatever others ask for meanwhile.
+        let count = if is_owned { self.owned } else { self.len.saturating_sub(self.owned) };
+        if count > most { self.take_first(|key| key.is_owned() == is_owned) } else { None }
     }
 
     /// Takes the connection that has been idle the longest.
     pub(super) fn take_oldest(&mut self) -> Option<C> {
-        let firsts = self.idle.iter().filter_map(|(key, idle)| Some((idle.first()?.since, key)));
+        self.take_first(|_| true)
+    }
+
+    fn take_first(&mut self, among: impl Fn(&PoolKey) -> bool) -> Option<C> {
+        let among = self.idle.iter().filter(|(key, _)| among(key));
+        let firsts = among.filter_map(|(key, idle)| Some((idle.first()?.since, key)));
         let key = firsts.min_by_key(|(since, _)| *since)?.1.clone();
         let idle = self.idle.get_mut(&key)?;
         let oldest = idle.remove(0).connection;
@@ -149,7 +161,7 @@ impl<C: Copy + PartialEq> Pool<C> {
             // Places that nobody asks for again would be looked at each time.
             self.idle.remove(&key);
         }
-        self.len = self.len.saturating_sub(1);
+        self.count_out(key.is_owned(), 1);
         Some(oldest)
     }
 
@@ -158,17 +170,18 @@ impl<C: Copy + PartialEq> Pool<C> {
         let Some(idle) = self.idle.get_mut(key) else { return };
         let before = idle.len();
         idle.retain(|it| it.connection != connection);
-        self.len = self.len.saturating_sub(before - idle.len());
+        let removed = before - idle.len();
         if idle.is_empty() {
             self.idle.remove(key);
         }
+        self.count_out(key.is_owned(), removed);
     }
 
     /// Takes out all that one client's connection alone may use.
     pub(super) fn take_owned(&mut self, owner: ConnKey) -> Vec<C> {
         let owned = self.idle.extract_if(|key, _| key.owner == Some(owner));
         let taken: Vec<C> = owned.flat_map(|(_, idle)| idle).map(|it| it.connection).collect();
-        self.len = self.len.saturating_sub(taken.len());
+        self.count_out(true, taken.len());
         taken
     }
 
@@ -185,7 +198,9 @@ impl<C: Copy + PartialEq> Pool<C> {
     /// Takes out all that have been idle for too long.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<C> {
         let mut expired = Vec::new();
-        self.idle.retain(|_, idle| {
+        let mut owned = 0;
+        self.idle.retain(|key, idle| {
+            let before = expired.len();
             idle.retain(|it| {
                 let stays = now < it.until;
                 if !stays {
@@ -193,10 +208,21 @@ impl<C: Copy + PartialEq> Pool<C> {
                 }
                 stays
             });
+            if key.is_owned() {
+                owned += expired.len() - before;
+            }
             !idle.is_empty()
         });
-        self.len = self.len.saturating_sub(expired.len());
+        self.count_out(true, owned);
+        self.count_out(false, expired.len() - owned);
         expired
+    }
+
+    fn count_out(&mut self, is_owned: bool, count: usize) {
+        self.len = self.len.saturating_sub(count);
+        if is_owned {
+            self.owned = self.owned.saturating_sub(count);
+        }
     }
 }
 
@@ -236,6 +262,29 @@ mod tests {
         assert_eq!(pool.take(&key("a", Some("b")), later), None);
         assert_eq!(pool.take(&key("a", Some("a")), later), Some((now, 2)));
         assert_eq!(pool.len, 0);
+    }
+
+    #[test]
+    fn owned_and_shared_connections_take_no_place_from_each_other() {
+        let (mut pool, now) = (pool(2, 9), Instant::now());
+        let owner = ConnKey::from_bits(1);
+        let owned = |host| {
+            let authority = Arc::new(Authority { host: String::from(host), port: 443 });
+            key(host, None).owned_by(owner, authority)
+        };
+        assert_eq!(pool.put(owned("a"), 1, usize::MAX, None, now), None);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(pool.put(key("b", None), 2, 1, None, at(1)), None);
+        assert_eq!(pool.put(key("b", None), 3, 1, None, at(2)), Some(2));
+        assert_eq!(pool.put(owned("b"), 4, usize::MAX, None, at(3)), None);
+        assert_eq!(pool.put(owned("c"), 5, usize::MAX, None, at(4)), Some(1));
+        // Where descriptors are wanted, any will do.
+        assert_eq!(pool.take_oldest(), Some(3));
+        assert_eq!(pool.take(&owned("b"), at(5)), Some((at(3), 4)));
+        assert_eq!(pool.put(owned("d"), 6, usize::MAX, None, at(5)), None);
+        let mut rest = pool.take_owned(owner);
+        rest.sort_unstable();
+        assert_eq!((rest, pool.is_empty(), pool.owned), (vec![5, 6], true, 0));
     }
 
     #[test]
