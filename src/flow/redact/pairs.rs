@@ -294,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn elements_that_name_their_neighbours() {
+        let xml = |text: &str| Redactor::default().text("application/xml", text).into_owned();
+        for (text, masked) in [
+            (
+                "<name>password</name>\n <value><string>a b</string></value><name>n</name>",
+                "<name>password</name>\n <value><string>***</string></value><name>n</name>",
+            ),
+            (
+                "<dict><key>apiToken</key><string>abc</string><key>id</key><string>d</string>",
+                "<dict><key>apiToken</key><string>***</string><key>id</key><string>d</string>",
+            ),
+            ("<key>password</key><true/><key>a</key>", "<key>password</key><true/><key>a</key>"),
+            ("<key>token</key></dict><p>text</p>", "<key>token</key></dict><p>text</p>"),
+            ("<h1>Password</h1><p>text</p>", "<h1>Password</h1><p>text</p>"),
+        ] {
+            assert_eq!(xml(text), masked, "{text}");
+            assert_eq!(xml(masked), masked, "{masked}");
+        }
+    }
+
+    #[test]
     fn markup_and_scripts() {
         let html = |text: &str| Redactor::default().text("text/html", text).into_owned();
         for (text, masked) in [

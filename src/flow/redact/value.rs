@@ -59,6 +59,7 @@ impl<'t> Around<'t> {
         let may_follow = b":=>%".contains(next)
             || closed.is_some()
             || quote_entity(rest).is_some()
+            || behind_key(rest).is_some()
             || around.is_tag()
             || around.is_bare_attribute();
         may_follow.then_some(around)
@@ -96,6 +97,7 @@ impl<'t> Around<'t> {
             [b'%', b'3', b'D' | b'd', ..] if adjacent => self.encoded(),
             [b'%', b'2', b'2', b'%', b'3', b'A' | b'a', ..] if adjacent => self.encoded_member(),
             [b'&', ..] if adjacent => self.entity_member(),
+            [b'<', b'/', ..] if adjacent => self.neighbour(),
             [b'>', ..] if is_tag && adjacent => self.element(self.after + 1),
             _ if is_tag && !adjacent && self.closed.is_none() => {
                 let tag = clip(rest, MASKED_CONTEXT_BYTES);
@@ -308,6 +310,29 @@ impl<'t> Around<'t> {
         ends.then_some(Place::Value(start..start + length))
     }
 
+    /// The text of the element behind one that has the name as its text, as XML-RPC and property
+    /// lists have them: `<name>password</name><value><string>…`.
+    fn neighbour(&self) -> Option<Place> {
+        const DEPTH: usize = 3;
+        if before(self.text, self.name.start) != Some(b'>') {
+            return None;
+        }
+        let mut rest = behind_key(self.text.get(self.after..)?)?.trim_ascii_start();
+        for _ in 0..DEPTH {
+            let Some(tag) = rest.strip_prefix('<') else { break };
+            let length = clip(tag, MASKED_CONTEXT_BYTES).find('>')?;
+            let (name, behind) = (tag.get(..length)?, tag.get(length + 1..)?);
+            let is_open = name.starts_with(|first: char| first.is_ascii_alphabetic());
+            if !is_open || name.ends_with('/') {
+                return None;
+            }
+            rest = behind;
+        }
+        let start = self.text.len() - rest.len();
+        let length = run(rest, |byte| byte != b'<');
+        (length > 0).then_some(Place::Value(start..start + length))
+    }
+
     /// The second argument of a call that stores or sends what it is given, with the name as the
     /// first: `setItem("token", "…")`.
     fn argument(&self) -> Option<Place> {
@@ -398,6 +423,11 @@ pub(super) fn quoted_end(text: &str, slashes: usize, quote: u8) -> usize {
 
 pub(super) fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
+}
+
+/// What stands behind the end of an element that names its neighbour, with which a text begins.
+fn behind_key(text: &str) -> Option<&str> {
+    ["</name>", "</key>"].into_iter().find_map(|end| text.strip_prefix(end))
 }
 
 /// The entity for a double quote that a text begins with.
