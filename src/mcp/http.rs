@@ -110,7 +110,7 @@ enum State {
     Answer(Manner),
     /// An event stream is under way.
     Stream,
-    /// The last answer is written; what still comes is thrown away, so many bytes so far.
+    /// The last answer is written; what still comes is thrown away.
     Closing,
 }
 

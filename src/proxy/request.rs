@@ -163,9 +163,8 @@ fn shared(authority: &Authority, last: Option<&Arc<Authority>>) -> Arc<Authority
     }
 }
 
-/// A request in origin-form that did not come through a tunnel was sent to the proxy itself.
-/// The answer to a request in origin form: a page for devices, after which the connection may go on
-/// or not, or a refusal.
+/// The answer to a request in origin form that did not come through a tunnel, and so was sent to
+/// the proxy itself: a page for devices, after which the connection may go on or not, or a refusal.
 fn direct(bytes: &[u8], head: &RequestHead, length: BodyLength, page: Option<bool>) -> Decision {
     if let Some(goes_on) = page {
         let path = head.target.of(bytes);
