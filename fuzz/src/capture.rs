@@ -4,7 +4,6 @@ use std::io::{Cursor, Write};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use flowtap::capture::bundle;
 use flowtap::capture::entry::{self, SegmentHeader};
 use flowtap::capture::export::{Kind, export};
 use flowtap::capture::frame::{FileEnd, FrameReader, FrameType, append_frame};
@@ -113,19 +112,20 @@ pub fn bundle_read(data: &[u8]) {
     if std::fs::write(&*PATH, made).is_err() {
         return;
     }
-    if let Ok(mut bundle) = Bundle::open(&PATH) {
-        read_all(&mut bundle);
-    }
+    let har = |out: &mut Vec<u8>| export(&PATH, Kind::Har, out, &Redactor::default(), None);
     let mut out = Vec::new();
-    if let Ok(exported) = export(&PATH, Kind::Har, &mut out, &Redactor::default(), None) {
+    let Ok(mut bundle) = Bundle::open(&PATH) else {
+        return assert!(har(&mut out).is_err());
+    };
+    read_all(&mut bundle);
+    if let Ok(exported) = har(&mut out) {
         let har: serde_json::Value = serde_json::from_slice(&out).unwrap_or_default();
         let entries = har["log"]["entries"].as_array().map(Vec::len);
         assert_eq!(entries.map(|count| count as u64), Some(exported.entries));
     }
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Har) {
         let _ = export(&PATH, kind, &mut std::io::sink(), &Redactor::default(), None);
     }
-    let _ = bundle::part_path(&PATH, 2);
 }
 
 fn read_all(bundle: &mut Bundle) {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use flowtap::limits::{CLIENT_HELLO_BYTES, READ_BYTES, SEALED_OVERHEAD_BYTES, TLS_PENDING_BYTES};
+use flowtap::limits::{CLIENT_HELLO_BYTES, SEALED_OVERHEAD_BYTES, TLS_PENDING_BYTES};
 use flowtap::tls::authority::Authority;
 use flowtap::tls::cert_cache::CertCache;
 use flowtap::tls::hello::{Hello, read_client_hello};
@@ -181,7 +181,7 @@ impl Peer {
         if self.closed {
             return;
         }
-        let mut sealed = vec![0; READ_BYTES + SEALED_OVERHEAD_BYTES];
+        let mut sealed = vec![0; bytes.len() + SEALED_OVERHEAD_BYTES];
         if let Ok(done) = self.session.seal(bytes, &mut sealed) {
             self.session.queue(&sealed[..done.written]);
             self.wrote.extend_from_slice(&bytes[..done.taken]);
