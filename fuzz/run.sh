@@ -38,7 +38,7 @@ build() {
     [ "$1" = untraced ] || SANCOV="$SANCOV -Cllvm-args=-sanitizer-coverage-trace-compares"
     # With --target, build scripts and macros have flags of their own.
     SANCOV=$SANCOV RUSTC_WRAPPER=$PWD/instrument.sh RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1" \
-        CARGO_TARGET_DIR=target/$1 cargo build --release --bins --target "$host"
+        CARGO_TARGET_DIR=target/$1 cargo build --locked --release --bins --target "$host"
     programs=target/$1/$host/release
 }
 
