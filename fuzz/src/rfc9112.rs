@@ -100,16 +100,14 @@ fn section(bytes: &[u8], from: usize) -> Reading<(Vec<&[u8]>, usize)> {
     let mut at = from;
     loop {
         let Some(rest) = bytes.get(at..) else { return Reading::Part };
-        let Some(end) = find(rest, b"\r\n") else {
-            // A line feed that no line ends with can never become right.
-            let lone = rest.contains(&b'\n');
-            return if lone { Reading::Wrong("lone line feed") } else { Reading::Part };
+        let Some(end) = rest.iter().position(|&b| b == b'\n') else { return Reading::Part };
+        let Some(line) = rest[..end].strip_suffix(b"\r") else {
+            return Reading::Wrong("lone line feed");
         };
-        let line = &rest[..end];
-        if line.contains(&b'\r') || line.contains(&b'\n') {
-            return Reading::Wrong("lone carriage return or line feed");
+        if line.contains(&b'\r') {
+            return Reading::Wrong("lone carriage return");
         }
-        at += end + 2;
+        at += end + 1;
         if line.is_empty() {
             return Reading::Whole((lines, at));
         }
