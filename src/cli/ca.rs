@@ -97,7 +97,8 @@ pub fn export(settings: &CaExport) -> Result<()> {
 }
 
 /// All stores.
-const ALL: Wanted<'_> = Wanted { system: true, nss: true, java: true, java_homes: &[] };
+const ALL: Wanted<'_> =
+    Wanted { system: true, nss: true, java: true, java_homes: &[], made_by_system: false };
 
 /// The stores that a command is about: all, where none is named.
 fn wanted(stores: &CaStores) -> Wanted<'_> {
@@ -105,7 +106,7 @@ fn wanted(stores: &CaStores) -> Wanted<'_> {
         return ALL;
     }
     let CaStores { system, nss, java, java_homes } = stores;
-    Wanted { system: *system, nss: *nss, java: *java, java_homes }
+    Wanted { system: *system, nss: *nss, java: *java, java_homes, ..Wanted::default() }
 }
 
 /// What is to be trusted, without its key.

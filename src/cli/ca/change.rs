@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::tls::authority::{Authority, Origin};
 use crate::tls::facts::fingerprint;
 use crate::trust::{
-    self, CaCertificate, CommandLine, Direction, Machine, Plan, State, Store, SystemRunner,
+    self, CaCertificate, CommandLine, Direction, Machine, Plan, State, Store, SystemRunner, Wanted,
 };
 
 /// Says what is to be done, asks, does it, and tells of each step.
@@ -29,7 +29,9 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
     refuse_wrong_user(&settings.place, machine.is_root)?;
     let authority = settings.place.open()?;
     let ca = certificate(&authority)?;
-    let (stores, notes) = trust::find(&machine, wanted(&settings.stores));
+    let made_by_system = direction == Direction::Uninstall;
+    let wanted = Wanted { made_by_system, ..wanted(&settings.stores) };
+    let (stores, notes) = trust::find(&machine, wanted);
     let planned: Vec<_> = stores
         .into_iter()
         .map(|store| {
@@ -65,7 +67,10 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
     }
     let mut failures = Vec::new();
     for (store, plan) in planned.iter().filter(|(_, plan)| is_ours(plan)) {
-        if let Err(why) = carry_out(direction, store, plan, &ca) {
+        // The system may have taken it out of that one just now.
+        let anew = store.goes_with_system();
+        let anew = anew.then(|| store.plan(direction, &ca, &machine, &mut SystemRunner));
+        if let Err(why) = carry_out(direction, store, anew.as_ref().unwrap_or(plan), &ca) {
             failures.push(format!("{}: {why}", store.label()));
         }
     }
