@@ -10,7 +10,7 @@ use super::{about, certificate, print, wanted};
 use crate::cli::settings::{self, CaChange, CaPlace};
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
-use crate::tls::authority::{Authority, Origin};
+use crate::tls::authority::{KnownCa, Origin};
 use crate::tls::facts::fingerprint;
 use crate::trust::{
     self, CaCertificate, CommandLine, Direction, Machine, Plan, State, Store, SystemRunner, Wanted,
@@ -27,8 +27,11 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
         )));
     }
     refuse_wrong_user(&settings.place, machine.is_root)?;
-    let authority = settings.place.open()?;
-    let ca = certificate(&authority)?;
+    let known = match direction {
+        Direction::Install => settings.place.open()?.known(),
+        Direction::Uninstall => settings.place.known()?,
+    };
+    let ca = certificate(&known)?;
     let made_by_system = direction == Direction::Uninstall;
     let wanted = Wanted { made_by_system, ..wanted(&settings.stores) };
     let (stores, notes) = trust::find(&machine, wanted);
@@ -39,11 +42,11 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
             (store, plan)
         })
         .collect();
-    let sudo = sudo_line(direction, &authority, &planned)?;
+    let sudo = sudo_line(direction, &known, &planned)?;
     let verb = if direction == Direction::Install { "install" } else { "uninstall" };
     print(&format!(
         "flowtap ca {verb}: {}\n{:<17} sha256 {}\n",
-        visible(&authority.path().display().to_string()),
+        visible(&known.path.display().to_string()),
         "",
         fingerprint(&ca.facts.sha256)
     ))?;
@@ -220,7 +223,7 @@ fn apply(
 /// The command that does as root what needs it; `None` where nothing does.
 fn sudo_line(
     direction: Direction,
-    authority: &Authority,
+    known: &KnownCa,
     planned: &[(Store, Plan)],
 ) -> Result<Option<CommandLine>> {
     let stores: Vec<OsString> = planned
@@ -237,8 +240,8 @@ fn sudo_line(
     let mut words: Vec<OsString> = vec![program.into(), "ca".into(), verb.into()];
     words.extend(stores);
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let path: PathBuf = absolute(authority.path());
-    match (authority.origin(), path.parent()) {
+    let path: PathBuf = absolute(&known.path);
+    match (known.origin, path.parent()) {
         (Origin::Created | Origin::Loaded, Some(confdir)) => {
             words.extend(["--confdir".into(), confdir.into()]);
         }
