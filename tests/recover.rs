@@ -308,6 +308,56 @@ fn a_frame_that_was_cut_short_is_no_failure() {
 }
 
 #[test]
+fn what_a_segment_lost_of_its_end_is_told() {
+    let cut = |part: u32, to: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let capture = Capture::start(9);
+        send(&capture, (1..=6).map(small).collect());
+        let folder = killed(capture, 6);
+        divide(folder.path());
+        for before in 1..3 {
+            finish(&segment(folder.path(), before));
+        }
+        let path = segment(folder.path(), part);
+        let bytes = to(fs::read(&path).unwrap());
+        fs::write(&path, bytes).unwrap();
+        let recovered = recover_in(folder.path()).unwrap();
+        assert!(recovered.failures.is_empty() && recovered.paths.len() == 3, "{recovered:?}");
+        assert!(!journal(folder.path()).exists());
+        (folder, recovered)
+    };
+    let note = "segment-0002.flj ends early, as where the disk was full or the machine crashed";
+    let zeros = |bytes: Vec<u8>| vec![0_u8; bytes.len()];
+    let nothing = |_| Vec::new();
+    let some = |bytes: Vec<u8>| bytes[..frames(&bytes)[2] + 20].to_vec();
+    let cuts: [(&str, &dyn Fn(Vec<u8>) -> Vec<u8>); 3] =
+        [("1 2 5 6", &zeros), ("1 2 5 6", &nothing), ("1 2 3 5 6", &some)];
+    for (rest, to) in cuts {
+        let (_folder, recovered) = cut(2, to);
+        assert_eq!(requests(&recovered).join(" "), rest);
+        let [told] = &recovered.notes[..] else { panic!("{recovered:?}") };
+        assert!(told.starts_with(note), "{told}");
+        // A part without flows is of its capture's time.
+        let created = check(&recovered.paths[1])["manifest"]["created_at"].clone();
+        assert!(!created.as_str().unwrap().starts_with("1970"), "{created}");
+    }
+    // The last one ends where the capture was killed.
+    let (_folder, recovered) = cut(3, &some);
+    assert_eq!(requests(&recovered).join(" "), "1 2 3 4 5");
+    assert_eq!((recovered.notes.len(), recovered.under_way), (0, 1));
+    let (_folder, recovered) = cut(3, &|bytes| bytes);
+    assert_eq!((recovered.notes.len(), recovered.under_way), (0, 0));
+}
+
+/// Appends the last frame of a segment.
+fn finish(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let kind = flowtap::capture::frame::FrameType::SegmentEnd;
+    let number = |out: &mut Vec<u8>| flowtap::capture::entry::put_number(out, 1 << 50);
+    flowtap::capture::frame::append_frame(&mut bytes, kind, number);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
 fn damage_costs_what_it_hits_and_keeps_the_journal() {
     let capture = Capture::start(9);
     send(&capture, (1..=4).map(small).collect());

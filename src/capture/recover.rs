@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::{Counts, Partial, part_path, uuid};
 use crate::capture::entry::{JOURNAL_VERSION, SegmentHeader};
+use crate::capture::frame::FileEnd;
 use crate::capture::journal::{self, JournalFolder};
 use crate::capture::packing::{
     Beginning, Finished, Packing, SegmentRead, beginning, salvage, scan,
@@ -116,8 +117,9 @@ pub fn recover(journal: &Path, origin: &Path, output: &Path) -> Result<Recovered
         journal::journals(output).any(|path| !is_same(&path, journal) && journal::is_live(&path))
     };
     let shelf = Shelf::new(header.series.clone(), origin, output, is_reserved(output));
+    let recovered = Recovered::default();
     let mut recovery =
-        Recovery { folder, remains, header, shelf, open: None, recovered: Recovered::default() };
+        Recovery { folder, remains, header, shelf, open: None, ends_torn: false, recovered };
     let back = recovery.put_older_back(origin, is_reserved(origin));
     back.and_then(|()| recovery.make()).map_err(|error| {
         Error::new(format!(
@@ -185,6 +187,8 @@ struct Recovery {
     shelf: Shelf,
     /// Connections that had not ended and are in no part yet; `None` until that is known.
     open: Option<Vec<FlowId>>,
+    /// Whether the last segment ends in the middle of a frame.
+    ends_torn: bool,
     recovered: Recovered,
 }
 
@@ -292,7 +296,7 @@ impl Recovery {
                     self.open = Some(open);
                 }
                 let damaged = Bundle::open(there).map_or(0, |mut bundle| bundle.damaged());
-                self.judge(part, (read.skipped, damaged), read.lost_track);
+                self.judge(part, (read.skipped, damaged), &read);
                 self.remove_used(part, &read);
                 return Ok(());
             }
@@ -307,8 +311,10 @@ impl Recovery {
             }
             self.open = Some(open);
         }
+        // One without flows has no time of its own.
+        packing.date_if_unknown(self.header.created_us);
         let Finished { counts, file, read } = packing.finish()?;
-        self.judge(part, (read.lost(), read.damaged), read.lost_track);
+        self.judge(part, (read.lost(), read.damaged), &read);
         let is_empty = counts.traces + counts.websockets == 0;
         match found {
             // What stands there was made of the same segment.
@@ -364,7 +370,7 @@ impl Recovery {
     }
 
     /// Notes what of a segment could not be read back.
-    fn judge(&mut self, part: u32, (lost, damaged): (u64, u64), lost_track: bool) {
+    fn judge(&mut self, part: u32, (lost, damaged): (u64, u64), read: &SegmentRead) {
         let segment = self.folder.segment(part);
         let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if lost > 0 {
@@ -374,8 +380,18 @@ impl Recovery {
             let damaged = count(damaged, "flow");
             self.fail(format!("{damaged} of {name} could be read back in part only"));
         }
-        if lost_track {
+        if read.lost_track {
             self.fail(format!("{name} is damaged, and may hold more flows than could be found"));
+        } else if self.last_part() > part || self.shelf.find(part + 1).is_some() {
+            // A segment is finished before the next is begun, unless it cannot be written.
+            if read.ended_us.is_none() {
+                self.recovered.notes.push(format!(
+                    "{name} ends early, as where the disk was full or the machine crashed; what \
+                     may have come behind that place is not there"
+                ));
+            }
+        } else {
+            self.ends_torn = read.end == FileEnd::Torn;
         }
     }
 
@@ -402,7 +418,9 @@ impl Recovery {
     }
 
     fn sum_up(&mut self) {
-        self.recovered.under_way += self.remains.bodies.len() as u64;
+        // The frame that was being written may be that of a flow that has such bodies.
+        let pieces = self.remains.bodies.len().max(usize::from(self.ends_torn));
+        self.recovered.under_way += pieces as u64;
         if let Some(why) = self.shelf.why_elsewhere() {
             self.recovered.notes.push(why);
         }
