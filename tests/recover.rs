@@ -358,6 +358,31 @@ fn finish(path: &Path) {
 }
 
 #[test]
+fn segments_of_another_capture_are_left_alone() {
+    let [mine, theirs] = [1, 21].map(|first| {
+        let capture = Capture::start(9);
+        send(&capture, (first..first + 8).map(small).collect());
+        let folder = killed(capture, first + 7);
+        divide(folder.path());
+        folder
+    });
+    let path = mine.path();
+    for part in [1, 5] {
+        fs::copy(segment(theirs.path(), 1), segment(path, part)).unwrap();
+    }
+    for _ in 0..2 {
+        let recovered = recover_in(path).unwrap();
+        assert_eq!(requests(&recovered), ["3", "4", "5", "6", "7", "8"]);
+        let told = "segment-0001.flj and 1 more are of another capture";
+        assert_eq!(recovered.failures, [told]);
+        let parts = [2, 3, 4].map(|part| format!("capture-{part:04}.zip"));
+        assert_eq!(names(path)[..3], parts);
+        assert_eq!(names(path)[3..], ["capture.zip.journal"]);
+        assert!(segment(path, 1).exists() && segment(path, 5).exists());
+    }
+}
+
+#[test]
 fn damage_costs_what_it_hits_and_keeps_the_journal() {
     let capture = Capture::start(9);
     send(&capture, (1..=4).map(small).collect());

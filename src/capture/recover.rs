@@ -5,6 +5,7 @@
 //! the part stands in its place, so that recovering can be cut short anywhere and begun again.
 //! Nothing that belongs to another capture is written over or removed.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -109,17 +110,28 @@ pub fn recover(journal: &Path, origin: &Path, output: &Path) -> Result<Recovered
     }
     let folder = JournalFolder::take_over(journal)
         .map_err(|error| Error::new(format!("cannot recover {shown}: {error}")))?;
-    let remains = Remains::of(&folder)
+    let mut remains = Remains::of(&folder)
         .map_err(|error| Error::new(format!("cannot read {shown}: {error}")))?;
-    let header = first_header(&folder, &remains, output)?;
+    let (header, foreign) = headers(&folder, &remains, output)?;
+    remains.segments.retain(|part| !foreign.contains(part));
     // What lives but for this one, which is locked too.
     let is_reserved = |output: &Path| {
         journal::journals(output).any(|path| !is_same(&path, journal) && journal::is_live(&path))
     };
     let shelf = Shelf::new(header.series.clone(), origin, output, is_reserved(output));
-    let recovered = Recovered::default();
-    let mut recovery =
-        Recovery { folder, remains, header, shelf, open: None, ends_torn: false, recovered };
+    // Said at once: whatever fails, nothing is removed, so that another try comes to the same.
+    let failures = foreign_words(&folder, &foreign).into_iter().collect();
+    let recovered = Recovered { failures, ..Recovered::default() };
+    let mut recovery = Recovery {
+        folder,
+        remains,
+        header,
+        foreign,
+        shelf,
+        open: None,
+        ends_torn: false,
+        recovered,
+    };
     let back = recovery.put_older_back(origin, is_reserved(origin));
     back.and_then(|()| recovery.make()).map_err(|error| {
         Error::new(format!(
@@ -135,13 +147,23 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// The header of the first segment that has one, else what can be said without.
-fn first_header(folder: &JournalFolder, remains: &Remains, output: &Path) -> Result<SegmentHeader> {
-    let mut first = None;
+/// The first header of the capture that most segments name, else what can be said without; and the
+/// parts whose segments name another capture.
+fn headers(
+    folder: &JournalFolder,
+    remains: &Remains,
+    output: &Path,
+) -> Result<(SegmentHeader, BTreeSet<u32>)> {
+    let mut captures: Vec<(SegmentHeader, BTreeSet<u32>)> = Vec::new();
     for part in &remains.segments {
         let path = folder.segment(*part);
         match beginning(&path) {
-            Beginning::Header(header) => _ = first.get_or_insert(header),
+            Beginning::Header(header) => {
+                match captures.iter_mut().find(|(first, _)| first.series == header.series) {
+                    Some((_, parts)) => _ = parts.insert(*part),
+                    None => captures.push((header, BTreeSet::from([*part]))),
+                }
+            }
             Beginning::Version(version) => {
                 return Err(Error::new(format!(
                     "cannot recover {}: it is of version {version} of the journal, and this \
@@ -152,28 +174,50 @@ fn first_header(folder: &JournalFolder, remains: &Remains, output: &Path) -> Res
             Beginning::Unreadable => {}
         }
     }
-    Ok(first.unwrap_or_else(|| {
-        // The same bytes give the same series, so that a second try finds what the first has made.
-        let mut bytes = Vec::new();
-        if let Some(part) = remains.segments.first() {
-            let file = private::open(&folder.segment(*part));
-            let _ = file.and_then(|file| file.take(SERIES_BYTES).read_to_end(&mut bytes));
-        }
-        let words = [1_u8, 2, 3, 4].map(|salt| {
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&[salt]);
-            hasher.update(&bytes);
-            u128::from(hasher.finalize())
-        });
-        let number = words.iter().fold(0, |number, word| number << 32 | word);
-        SegmentHeader {
-            series: uuid(number.to_be_bytes(), 8),
-            part: 1,
-            created_us: 0,
-            app: output.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            file_name: String::new(),
-        }
-    }))
+    // The first of those with the most segments.
+    captures.sort_by_key(|(_, parts)| std::cmp::Reverse(parts.len()));
+    let mut captures = captures.into_iter();
+    let header = captures.next().map(|(header, _)| header);
+    let foreign = captures.flat_map(|(_, parts)| parts).collect();
+    Ok((header.unwrap_or_else(|| unnamed(folder, remains, output)), foreign))
+}
+
+/// Why the segments of other captures keep the journal, if there are any.
+fn foreign_words(folder: &JournalFolder, foreign: &BTreeSet<u32>) -> Option<String> {
+    let first = segment_name(folder, *foreign.first()?);
+    Some(match foreign.len() - 1 {
+        0 => format!("{first} is of another capture"),
+        more => format!("{first} and {more} more are of another capture"),
+    })
+}
+
+fn segment_name(folder: &JournalFolder, part: u32) -> String {
+    let segment = folder.segment(part);
+    segment.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What can be said of a capture where no header does.
+fn unnamed(folder: &JournalFolder, remains: &Remains, output: &Path) -> SegmentHeader {
+    // The same bytes give the same series, so that a second try finds what the first has made.
+    let mut bytes = Vec::new();
+    if let Some(part) = remains.segments.first() {
+        let file = private::open(&folder.segment(*part));
+        let _ = file.and_then(|file| file.take(SERIES_BYTES).read_to_end(&mut bytes));
+    }
+    let words = [1_u8, 2, 3, 4].map(|salt| {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&[salt]);
+        hasher.update(&bytes);
+        u128::from(hasher.finalize())
+    });
+    let number = words.iter().fold(0, |number, word| number << 32 | word);
+    SegmentHeader {
+        series: uuid(number.to_be_bytes(), 8),
+        part: 1,
+        created_us: 0,
+        app: output.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        file_name: String::new(),
+    }
 }
 
 /// Bytes of a segment that stand for the capture where no header names it.
@@ -184,6 +228,8 @@ struct Recovery {
     remains: Remains,
     /// Of the first segment that has one.
     header: SegmentHeader,
+    /// Parts whose segments are of another capture; they are left alone.
+    foreign: BTreeSet<u32>,
     shelf: Shelf,
     /// Connections that had not ended and are in no part yet; `None` until that is known.
     open: Option<Vec<FlowId>>,
@@ -371,8 +417,7 @@ impl Recovery {
 
     /// Notes what of a segment could not be read back.
     fn judge(&mut self, part: u32, (lost, damaged): (u64, u64), read: &SegmentRead) {
-        let segment = self.folder.segment(part);
-        let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = segment_name(&self.folder, part);
         if lost > 0 {
             self.fail(format!("{} of {name} could not be read back", count(lost, "flow")));
         }
@@ -435,7 +480,7 @@ impl Recovery {
                 recovered.messages += stats.ws_message_count;
             } else if part > last {
                 break;
-            } else if !self.remains.segments.contains(&part) {
+            } else if !self.remains.segments.contains(&part) && !self.foreign.contains(&part) {
                 missing.push(part);
             }
         }
