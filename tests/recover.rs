@@ -348,6 +348,21 @@ fn what_a_segment_lost_of_its_end_is_told() {
     assert_eq!((recovered.notes.len(), recovered.under_way), (0, 0));
 }
 
+/// The next segment is made before the last frame of the one before is written.
+#[test]
+fn a_kill_between_two_segments_is_nothing_to_tell_of() {
+    let capture = Capture::start(9);
+    send(&capture, (1..=4).map(small).collect());
+    let folder = killed(capture, 4);
+    divide(folder.path());
+    let path = segment(folder.path(), 2);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..frames(&bytes)[1]]).unwrap();
+    let recovered = recover_in(folder.path()).unwrap();
+    assert_eq!(requests(&recovered), ["1", "2"]);
+    assert!(recovered.notes.is_empty() && recovered.failures.is_empty(), "{recovered:?}");
+}
+
 /// Appends the last frame of a segment.
 fn finish(path: &Path) {
     let mut bytes = fs::read(path).unwrap();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::{Counts, Partial, part_path, uuid};
 use crate::capture::entry::{JOURNAL_VERSION, SegmentHeader};
-use crate::capture::frame::FileEnd;
+use crate::capture::frame::{FileEnd, FrameType};
 use crate::capture::journal::{self, JournalFolder};
 use crate::capture::packing::{
     Beginning, Finished, Packing, SegmentRead, beginning, salvage, scan,
@@ -427,17 +427,24 @@ impl Recovery {
         }
         if read.lost_track {
             self.fail(format!("{name} is damaged, and may hold more flows than could be found"));
-        } else if self.last_part() > part || self.shelf.find(part + 1).is_some() {
-            // A segment is finished before the next is begun, unless it cannot be written.
-            if read.ended_us.is_none() {
-                self.recovered.notes.push(format!(
-                    "{name} ends early, as where the disk was full or the machine crashed; what \
-                     may have come behind that place is not there"
-                ));
-            }
-        } else {
+        } else if self.last_part() <= part && self.shelf.find(part + 1).is_none() {
             self.ends_torn = read.end == FileEnd::Torn;
+        } else if read.ended_us.is_none()
+            && (read.end == FileEnd::Torn || !self.is_just_begun(part + 1))
+        {
+            self.recovered.notes.push(format!(
+                "{name} ends early, as where the disk was full or the machine crashed; what may \
+                 have come behind that place is not there"
+            ));
         }
+    }
+
+    /// Whether the capture was killed as it went on to this part: the segment before is finished
+    /// when there is one to go on with.
+    fn is_just_begun(&self, part: u32) -> bool {
+        let Ok(mut frames) = salvage(&self.folder.segment(part)) else { return false };
+        let has_header = matches!(frames.next_frame(), Ok(Some((FrameType::Segment, _))));
+        has_header && matches!(frames.next_frame(), Ok(None))
     }
 
     fn fail(&mut self, why: String) {
