@@ -18,6 +18,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::tls::facts::CertificateFacts;
+use crate::trust::system::System;
 
 /// The certificate that is to be trusted; its key is not here, and goes nowhere.
 #[derive(Clone, Debug)]
@@ -64,13 +65,16 @@ pub struct Wanted<'a> {
     pub java: bool,
     /// JDKs by their folders.
     pub java_homes: &'a [PathBuf],
+    /// With the system's, the store that it makes for Java as well: systems put certificates into
+    /// that one, and not all take them out again.
+    pub made_by_system: bool,
 }
 
 /// A trust store.
 #[derive(Debug)]
 pub enum Store {
     /// The system's.
-    System(system::System),
+    System(System),
     /// An NSS database.
     Nss(nss::Database),
     /// A key store of Java.
@@ -105,6 +109,12 @@ impl Store {
         }
     }
 
+    /// Whether steps for the system's store may change this one too, so that its plan has to be
+    /// made anew behind them.
+    pub fn goes_with_system(&self) -> bool {
+        matches!(self, Store::Java(store) if store.goes_with_system())
+    }
+
     /// What is to be done to it.
     pub fn plan(
         &self,
@@ -116,7 +126,12 @@ impl Store {
         let mut plan = match self {
             Store::System(system) => system.plan(direction, ca, runner),
             Store::Nss(database) => database.plan(direction, ca, runner),
-            Store::Java(store) => store.plan(direction, ca, runner),
+            Store::Java(store) => {
+                let is_kept = !store.goes_with_system()
+                    && (!store.follows_system()
+                        || System::find(machine).state(ca, runner) == State::Trusted);
+                store.plan(direction, ca, is_kept, runner)
+            }
         };
         plan.needs_root &= !machine.is_root && !plan.steps.is_empty();
         plan
@@ -128,7 +143,7 @@ impl Store {
 pub fn find(machine: &Machine, wanted: Wanted<'_>) -> (Vec<Store>, Vec<String>) {
     let (mut stores, mut notes) = (Vec::new(), Vec::new());
     if wanted.system {
-        stores.push(Store::System(system::System::find(machine)));
+        stores.push(Store::System(System::find(machine)));
     }
     if wanted.nss {
         let databases = nss::find(machine);
@@ -137,15 +152,21 @@ pub fn find(machine: &Machine, wanted: Wanted<'_>) -> (Vec<Store>, Vec<String>) 
         }
         stores.extend(databases.into_iter().map(Store::Nss));
     }
+    let mut found = Vec::new();
     if wanted.java || !wanted.java_homes.is_empty() {
-        let (mut found, missing) = java::find(machine, wanted.java, wanted.java_homes);
+        let (java, missing) = java::find(machine, wanted.java, wanted.java_homes);
         notes.extend(missing);
-        if wanted.java && wanted.system && found.iter().any(java::KeyStore::follows_system) {
-            found.retain(|store| !store.follows_system());
-            notes.push("the trust store of Java follows that of the system".to_owned());
-        }
-        stores.extend(found.into_iter().map(Store::Java));
+        found = java;
     }
+    if wanted.system && wanted.made_by_system {
+        let made = java::made_by_system(machine);
+        found.retain(|store| made.is_none() || !store.follows_system());
+        found.extend(made);
+    } else if wanted.java && wanted.system && found.iter().any(java::KeyStore::follows_system) {
+        found.retain(|store| !store.follows_system());
+        notes.push("the trust store of Java follows that of the system".to_owned());
+    }
+    stores.extend(found.into_iter().map(Store::Java));
     (stores, notes)
 }
 

@@ -374,6 +374,64 @@ fn no_ca_is_made_to_be_removed() {
     assert!(failed.contains("--confdir") && !user.at(".flowtap").exists(), "{failed}");
 }
 
+/// A key that others know, that is damaged or whose CA has had its day is a reason to end the
+/// trust in it.
+#[test]
+fn trust_in_a_ca_that_cannot_be_used_any_more_is_taken_back() {
+    let user = User::new();
+    let folder = user.at(".pki/nssdb");
+    make_database(&folder);
+    let key = user.at(".flowtap/flowtap-ca.pem");
+    user.certificate();
+    let whole = fs::read(&key).unwrap();
+    let in_full = || fs::write(&key, &whole).unwrap();
+    let damages: [&dyn Fn(); 3] = [
+        &|| fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap(),
+        &|| fs::write(&key, &whole[..100]).unwrap(),
+        &|| fs::write(&key, "").unwrap(),
+    ];
+    for damage in damages {
+        user.ca(&["install", "--nss", "--yes"]).ok();
+        assert!(listed(&folder).contains(&user.name()));
+        damage();
+        user.ca::<&str>(&[]).failed(1);
+        let done = user.ca(&["uninstall", "--nss", "--yes"]).ok();
+        assert!(done.contains("does not trust the CA any more"), "{done}");
+        assert!(!listed(&folder).contains(&user.name()));
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        in_full();
+    }
+    let expired = user.at("expired.pem");
+    fs::write(&expired, expired_authority()).unwrap();
+    fs::set_permissions(&expired, Permissions::from_mode(0o600)).unwrap();
+    let expired = expired.to_str().unwrap();
+    let refused = user.ca(&["install", "--nss", "--yes", "--ca", expired]).failed(1);
+    assert!(refused.contains("expired on 2001-"), "{refused}");
+    let database = format!("sql:{}", folder.display());
+    let add = ["-A", "-t", "C,,", "-n", "theirs", "-d", &database, "-i", expired];
+    run(&mut tool("certutil", &add)).ok();
+    let done = user.ca(&["uninstall", "--nss", "--yes", "--ca", expired]).ok();
+    assert!(done.contains("-D -n theirs"), "{done}");
+    assert!(!listed(&folder).contains("theirs"));
+    // What others can replace could be the certificate of somebody whom the user trusts.
+    let exposed = Permissions::from_mode(0o666);
+    fs::set_permissions(&key, exposed.clone()).unwrap();
+    fs::set_permissions(user.certificate(), exposed).unwrap();
+    let refused = user.ca(&["uninstall", "--nss", "--yes"]).failed(1);
+    assert!(refused.contains("users other than its owner"), "{refused}");
+}
+
+/// Key and certificate of a CA whose life has ended.
+fn expired_authority() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "a CA of the past");
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    key.serialize_pem() + &parameters.self_signed(&key).unwrap().pem()
+}
+
 #[test]
 fn a_browser_that_was_never_started_gets_a_database() {
     let user = User::new();
@@ -441,30 +499,53 @@ fn java_is_told_to_trust_and_to_forget() {
 }
 
 /// Debian's own update-ca-certificates, on copies of its folders in a mount namespace where
-/// nothing else can be written.
+/// nothing else can be written. The script gets these lines, after which the CA is not trusted yet.
+const COPIES: &str = r#"
+    set -e
+    mount --make-rprivate /
+    for folder in /etc/ssl /usr/local/share/ca-certificates; do
+        copy=$TMPDIR/copy$folder
+        mkdir -p "$copy"
+        cp -a "$folder/." "$copy"
+    done
+    mount --bind "$TMPDIR" "$TMPDIR"
+    mount --bind "$TMPDIR/copy/etc/ssl" /etc/ssl
+    mount --bind "$TMPDIR/copy/usr/local/share/ca-certificates" /usr/local/share/ca-certificates
+    # Hooks may change more of the machine, and take long.
+    if test -d /etc/ca-certificates/update.d; then
+        mount -t tmpfs none /etc/ca-certificates/update.d
+    fi
+    mount -o remount,ro,bind /
+    if touch /etc/written 2>/dev/null; then echo "this would change the machine"; exit 9; fi
+"#;
+
+/// Runs a script behind [`COPIES`], which ends with the words "all of it".
+fn with_copies(user: &User, script: &str) {
+    let file = user.at("script.sh");
+    fs::write(&file, format!("{COPIES}{script}")).unwrap();
+    let flags: &[&str] = match rustix::process::geteuid().is_root() {
+        true => &["--mount"],
+        false => &["--mount", "--map-root-user"],
+    };
+    let mut unshare = tool("unshare", flags);
+    unshare.args(["sh", "-x"]).arg(&file).env("NAME", user.name());
+    unshare.env("HOME", user.0.path()).env("TMPDIR", user.0.path());
+    unshare.env("FLOWTAP", env!("CARGO_BIN_EXE_flowtap")).env("CERTIFICATE", user.certificate());
+    for variable in ["JAVA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "SUDO_USER"] {
+        unshare.env_remove(variable);
+    }
+    let ended = run(&mut unshare);
+    let trace = ended.stderr.clone();
+    let text = ended.text();
+    assert_eq!(ended.status, 0, "{text}\n{trace}");
+    assert!(text.ends_with("all of it\n"), "{text}");
+    let name = user.name();
+    assert!(!Path::new(&format!("/usr/local/share/ca-certificates/{name}.crt")).exists());
+}
+
 #[test]
 fn the_store_of_the_system_is_told_to_trust_and_to_forget() {
-    let user = User::new();
-    let name = user.name();
-    let script = user.at("script.sh");
-    let text = r#"
-        set -e
-        mount --make-rprivate /
-        for folder in /etc/ssl /usr/local/share/ca-certificates; do
-            copy=$TMPDIR/copy$folder
-            mkdir -p "$copy"
-            cp -a "$folder/." "$copy"
-        done
-        mount --bind "$TMPDIR" "$TMPDIR"
-        mount --bind "$TMPDIR/copy/etc/ssl" /etc/ssl
-        mount --bind "$TMPDIR/copy/usr/local/share/ca-certificates" \
-            /usr/local/share/ca-certificates
-        if test -d /etc/ca-certificates/update.d; then
-            # What hooks make of the store, as that of Java, is theirs, and takes long.
-            mount -t tmpfs none /etc/ca-certificates/update.d
-        fi
-        mount -o remount,ro,bind /
-        if touch /etc/written 2>/dev/null; then echo "this would change the machine"; exit 9; fi
+    let script = r#"
         openssl verify -CAfile /etc/ssl/certs/ca-certificates.crt "$CERTIFICATE" && exit 8
         "$FLOWTAP" ca check --system && exit 7
         "$FLOWTAP" ca install --system --yes
@@ -479,24 +560,34 @@ fn the_store_of_the_system_is_told_to_trust_and_to_forget() {
         "$FLOWTAP" ca uninstall --system | grep 'nothing to do'
         echo all of it
     "#;
-    fs::write(&script, text).unwrap();
-    let flags: &[&str] = match rustix::process::geteuid().is_root() {
-        true => &["--mount"],
-        false => &["--mount", "--map-root-user"],
-    };
-    let mut unshare = tool("unshare", flags);
-    unshare.args(["sh", "-x"]).arg(&script);
-    unshare.env("HOME", user.0.path()).env("TMPDIR", user.0.path()).env("NAME", &name);
-    unshare.env("FLOWTAP", env!("CARGO_BIN_EXE_flowtap")).env("CERTIFICATE", user.certificate());
-    for variable in ["JAVA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "SUDO_USER"] {
-        unshare.env_remove(variable);
-    }
-    let ended = run(&mut unshare);
-    let trace = ended.stderr.clone();
-    let text = ended.text();
-    assert_eq!(ended.status, 0, "{text}\n{trace}");
-    assert!(text.ends_with("all of it\n"), "{text}");
-    assert!(!Path::new(&format!("/usr/local/share/ca-certificates/{name}.crt")).exists());
+    with_copies(&User::new(), script);
+}
+
+/// Debian's hook, which this one stands for, hears what is there after `update-ca-certificates
+/// --fresh`, and not what has gone.
+#[test]
+fn what_the_system_gave_to_java_is_taken_from_it_too() {
+    let user = User::new();
+    fs::create_dir_all(user.at("jdk/lib/security")).unwrap();
+    let script = r#"
+        mkdir -p /etc/ssl/certs/java
+        rm -f /etc/ssl/certs/java/cacerts
+        ln -s /etc/ssl/certs/java/cacerts "$HOME/jdk/lib/security/cacerts"
+        export JAVA_HOME="$HOME/jdk"
+        store="-keystore /etc/ssl/certs/java/cacerts -storepass changeit"
+        # Of all that the system trusts, this certificate alone is given to Java here.
+        printf '%s\n' '#!/bin/sh' 'grep "^+.*flowtap-" | while read -r line; do' \
+            "    keytool -importcert -noprompt $store -file \"\${line#+}\" \\" \
+            '        -alias "debian:$(basename "$line")"' done \
+            > /etc/ca-certificates/update.d/java
+        chmod +x /etc/ca-certificates/update.d/java
+        "$FLOWTAP" ca install --system --yes
+        keytool -list $store -alias "debian:$NAME.pem"
+        "$FLOWTAP" ca uninstall --system --yes
+        keytool -list $store | grep -i "$NAME" && exit 8
+        echo all of it
+    "#;
+    with_copies(&user, script);
 }
 
 #[test]

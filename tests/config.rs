@@ -100,6 +100,35 @@ fn flags_win_over_the_folder_and_that_over_the_user() {
     assert_eq!(values["set"]["value"], json!(set));
 }
 
+/// Nobody else does: a CA with its key was made in a folder called `~`, in the working folder.
+#[test]
+fn the_home_folder_may_be_written_as_a_tilde() {
+    let text = "confdir = \"~/.flowtap\"\nca = \"~\"\noutput = \"~/a/~/c.zip\"\napp = \"~/x\"\n\
+                upstream-ca = [\"a~/b\", \"~c/d\", \"~/e\"]\n[export]\nhar = \"~/h.har\"\n";
+    let place = Place::new("", text);
+    let home = place.root.path().join("home");
+    let at = |path: &str| json!(home.join(path).to_str().unwrap());
+    let judge = |line: &str| {
+        let values = place.told(line)["values"].clone();
+        assert_eq!(values["confdir"]["value"], at(".flowtap"));
+        assert_eq!(values["ca"]["value"], json!(home.to_str().unwrap()));
+        assert_eq!(values["output"]["value"], at("a/~/c.zip"));
+        assert_eq!(values["app"]["value"], "~/x");
+        assert_eq!(values["upstream-ca"]["value"], json!(["a~/b", "~c/d", at("e")]));
+    };
+    judge("proxy");
+    assert_eq!(place.told("export")["values"]["har"]["value"], at("h.har"));
+    fs::write(place.work().join("named.toml"), text).unwrap();
+    judge("proxy --config named.toml");
+    let first = text.lines().next().unwrap();
+    fs::write(home.join(".config/flowtap/config.toml"), first).unwrap();
+    assert!(place.run("ca export").status.success());
+    assert!(home.join(".flowtap/flowtap-ca.pem").exists() && !place.work().join("~").exists());
+    // The working folder's own file leads nowhere else.
+    let place = Place::new("output = \"~/c.zip\"\n", "");
+    assert_eq!(place.told("")["values"]["output"]["value"], "~/c.zip");
+}
+
 #[test]
 fn an_option_on_the_command_line_wins_over_a_flag_in_a_file_that_sets_it() {
     let place = Place::new("verbose = 3\n", "");

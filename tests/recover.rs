@@ -308,6 +308,95 @@ fn a_frame_that_was_cut_short_is_no_failure() {
 }
 
 #[test]
+fn what_a_segment_lost_of_its_end_is_told() {
+    let cut = |part: u32, to: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let capture = Capture::start(9);
+        send(&capture, (1..=6).map(small).collect());
+        let folder = killed(capture, 6);
+        divide(folder.path());
+        for before in 1..3 {
+            finish(&segment(folder.path(), before));
+        }
+        let path = segment(folder.path(), part);
+        let bytes = to(fs::read(&path).unwrap());
+        fs::write(&path, bytes).unwrap();
+        let recovered = recover_in(folder.path()).unwrap();
+        assert!(recovered.failures.is_empty() && recovered.paths.len() == 3, "{recovered:?}");
+        assert!(!journal(folder.path()).exists());
+        (folder, recovered)
+    };
+    let note = "segment-0002.flj ends early, as where the disk was full or the machine crashed";
+    let zeros = |bytes: Vec<u8>| vec![0_u8; bytes.len()];
+    let nothing = |_| Vec::new();
+    let some = |bytes: Vec<u8>| bytes[..frames(&bytes)[2] + 20].to_vec();
+    let ways: [&dyn Fn(Vec<u8>) -> Vec<u8>; 3] = [&zeros, &nothing, &some];
+    for (to, rest) in ways.into_iter().zip(["1 2 5 6", "1 2 5 6", "1 2 3 5 6"]) {
+        let (_folder, recovered) = cut(2, to);
+        assert_eq!(requests(&recovered).join(" "), rest);
+        let [told] = &recovered.notes[..] else { panic!("{recovered:?}") };
+        assert!(told.starts_with(note), "{told}");
+        // A part without flows is of its capture's time.
+        let created = check(&recovered.paths[1])["manifest"]["created_at"].clone();
+        assert!(!created.as_str().unwrap().starts_with("1970"), "{created}");
+    }
+    // The last one ends where the capture was killed.
+    let (_folder, recovered) = cut(3, &some);
+    assert_eq!(requests(&recovered).join(" "), "1 2 3 4 5");
+    assert_eq!((recovered.notes.len(), recovered.under_way), (0, 1));
+    let (_folder, recovered) = cut(3, &|bytes| bytes);
+    assert_eq!((recovered.notes.len(), recovered.under_way), (0, 0));
+}
+
+/// The next segment is made before the last frame of the one before is written.
+#[test]
+fn a_kill_between_two_segments_is_nothing_to_tell_of() {
+    let capture = Capture::start(9);
+    send(&capture, (1..=4).map(small).collect());
+    let folder = killed(capture, 4);
+    divide(folder.path());
+    let path = segment(folder.path(), 2);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..frames(&bytes)[1]]).unwrap();
+    let recovered = recover_in(folder.path()).unwrap();
+    assert_eq!(requests(&recovered), ["1", "2"]);
+    assert!(recovered.notes.is_empty() && recovered.failures.is_empty(), "{recovered:?}");
+}
+
+/// Appends the last frame of a segment.
+fn finish(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let kind = flowtap::capture::frame::FrameType::SegmentEnd;
+    let number = |out: &mut Vec<u8>| flowtap::capture::entry::put_number(out, 1 << 50);
+    flowtap::capture::frame::append_frame(&mut bytes, kind, number);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn segments_of_another_capture_are_left_alone() {
+    let [mine, theirs] = [1, 21].map(|first| {
+        let capture = Capture::start(9);
+        send(&capture, (first..first + 8).map(small).collect());
+        let folder = killed(capture, first + 7);
+        divide(folder.path());
+        folder
+    });
+    let path = mine.path();
+    for part in [1, 5] {
+        fs::copy(segment(theirs.path(), 1), segment(path, part)).unwrap();
+    }
+    for _ in 0..2 {
+        let recovered = recover_in(path).unwrap();
+        assert_eq!(requests(&recovered), ["3", "4", "5", "6", "7", "8"]);
+        let told = "segment-0001.flj and 1 more are of another capture";
+        assert_eq!(recovered.failures, [told]);
+        let parts = [2, 3, 4].map(|part| format!("capture-{part:04}.zip"));
+        assert_eq!(names(path)[..3], parts);
+        assert_eq!(names(path)[3..], ["capture.zip.journal"]);
+        assert!(segment(path, 1).exists() && segment(path, 5).exists());
+    }
+}
+
+#[test]
 fn damage_costs_what_it_hits_and_keeps_the_journal() {
     let capture = Capture::start(9);
     send(&capture, (1..=4).map(small).collect());

@@ -182,6 +182,13 @@ impl Packing {
         self.part.counts()
     }
 
+    /// When the part was begun, where neither its header nor a flow tells.
+    pub(super) fn date_if_unknown(&mut self, created_us: u64) {
+        if self.header.created_us == 0 && self.read.span_us.is_none() {
+            self.header.created_us = created_us;
+        }
+    }
+
     /// Ends the part, behind the segment's end.
     pub(super) fn finish(self) -> io::Result<Finished> {
         let Packing { header, part, read, .. } = self;

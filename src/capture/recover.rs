@@ -5,12 +5,14 @@
 //! the part stands in its place, so that recovering can be cut short anywhere and begun again.
 //! Nothing that belongs to another capture is written over or removed.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::capture::bundle::{Counts, Partial, part_path, uuid};
 use crate::capture::entry::{JOURNAL_VERSION, SegmentHeader};
+use crate::capture::frame::{FileEnd, FrameType};
 use crate::capture::journal::{self, JournalFolder};
 use crate::capture::packing::{
     Beginning, Finished, Packing, SegmentRead, beginning, salvage, scan,
@@ -108,16 +110,28 @@ pub fn recover(journal: &Path, origin: &Path, output: &Path) -> Result<Recovered
     }
     let folder = JournalFolder::take_over(journal)
         .map_err(|error| Error::new(format!("cannot recover {shown}: {error}")))?;
-    let remains = Remains::of(&folder)
+    let mut remains = Remains::of(&folder)
         .map_err(|error| Error::new(format!("cannot read {shown}: {error}")))?;
-    let header = first_header(&folder, &remains, output)?;
+    let (header, foreign) = headers(&folder, &remains, output)?;
+    remains.segments.retain(|part| !foreign.contains(part));
     // What lives but for this one, which is locked too.
     let is_reserved = |output: &Path| {
         journal::journals(output).any(|path| !is_same(&path, journal) && journal::is_live(&path))
     };
     let shelf = Shelf::new(header.series.clone(), origin, output, is_reserved(output));
-    let mut recovery =
-        Recovery { folder, remains, header, shelf, open: None, recovered: Recovered::default() };
+    // Said at once: whatever fails, nothing is removed, so that another try comes to the same.
+    let failures = foreign_words(&folder, &foreign).into_iter().collect();
+    let recovered = Recovered { failures, ..Recovered::default() };
+    let mut recovery = Recovery {
+        folder,
+        remains,
+        header,
+        foreign,
+        shelf,
+        open: None,
+        ends_torn: false,
+        recovered,
+    };
     let back = recovery.put_older_back(origin, is_reserved(origin));
     back.and_then(|()| recovery.make()).map_err(|error| {
         Error::new(format!(
@@ -133,13 +147,23 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// The header of the first segment that has one, else what can be said without.
-fn first_header(folder: &JournalFolder, remains: &Remains, output: &Path) -> Result<SegmentHeader> {
-    let mut first = None;
+/// The first header of the capture that most segments name, else what can be said without; and the
+/// parts whose segments name another capture.
+fn headers(
+    folder: &JournalFolder,
+    remains: &Remains,
+    output: &Path,
+) -> Result<(SegmentHeader, BTreeSet<u32>)> {
+    let mut captures: Vec<(SegmentHeader, BTreeSet<u32>)> = Vec::new();
     for part in &remains.segments {
         let path = folder.segment(*part);
         match beginning(&path) {
-            Beginning::Header(header) => _ = first.get_or_insert(header),
+            Beginning::Header(header) => {
+                match captures.iter_mut().find(|(first, _)| first.series == header.series) {
+                    Some((_, parts)) => _ = parts.insert(*part),
+                    None => captures.push((header, BTreeSet::from([*part]))),
+                }
+            }
             Beginning::Version(version) => {
                 return Err(Error::new(format!(
                     "cannot recover {}: it is of version {version} of the journal, and this \
@@ -150,28 +174,50 @@ fn first_header(folder: &JournalFolder, remains: &Remains, output: &Path) -> Res
             Beginning::Unreadable => {}
         }
     }
-    Ok(first.unwrap_or_else(|| {
-        // The same bytes give the same series, so that a second try finds what the first has made.
-        let mut bytes = Vec::new();
-        if let Some(part) = remains.segments.first() {
-            let file = private::open(&folder.segment(*part));
-            let _ = file.and_then(|file| file.take(SERIES_BYTES).read_to_end(&mut bytes));
-        }
-        let words = [1_u8, 2, 3, 4].map(|salt| {
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&[salt]);
-            hasher.update(&bytes);
-            u128::from(hasher.finalize())
-        });
-        let number = words.iter().fold(0, |number, word| number << 32 | word);
-        SegmentHeader {
-            series: uuid(number.to_be_bytes(), 8),
-            part: 1,
-            created_us: 0,
-            app: output.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-            file_name: String::new(),
-        }
-    }))
+    // The first of those with the most segments.
+    captures.sort_by_key(|(_, parts)| std::cmp::Reverse(parts.len()));
+    let mut captures = captures.into_iter();
+    let header = captures.next().map(|(header, _)| header);
+    let foreign = captures.flat_map(|(_, parts)| parts).collect();
+    Ok((header.unwrap_or_else(|| unnamed(folder, remains, output)), foreign))
+}
+
+/// Why the segments of other captures keep the journal, if there are any.
+fn foreign_words(folder: &JournalFolder, foreign: &BTreeSet<u32>) -> Option<String> {
+    let first = segment_name(folder, *foreign.first()?);
+    Some(match foreign.len() - 1 {
+        0 => format!("{first} is of another capture"),
+        more => format!("{first} and {more} more are of another capture"),
+    })
+}
+
+fn segment_name(folder: &JournalFolder, part: u32) -> String {
+    let segment = folder.segment(part);
+    segment.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What can be said of a capture where no header does.
+fn unnamed(folder: &JournalFolder, remains: &Remains, output: &Path) -> SegmentHeader {
+    // The same bytes give the same series, so that a second try finds what the first has made.
+    let mut bytes = Vec::new();
+    if let Some(part) = remains.segments.first() {
+        let file = private::open(&folder.segment(*part));
+        let _ = file.and_then(|file| file.take(SERIES_BYTES).read_to_end(&mut bytes));
+    }
+    let words = [1_u8, 2, 3, 4].map(|salt| {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&[salt]);
+        hasher.update(&bytes);
+        u128::from(hasher.finalize())
+    });
+    let number = words.iter().fold(0, |number, word| number << 32 | word);
+    SegmentHeader {
+        series: uuid(number.to_be_bytes(), 8),
+        part: 1,
+        created_us: 0,
+        app: output.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        file_name: String::new(),
+    }
 }
 
 /// Bytes of a segment that stand for the capture where no header names it.
@@ -182,9 +228,13 @@ struct Recovery {
     remains: Remains,
     /// Of the first segment that has one.
     header: SegmentHeader,
+    /// Parts whose segments are of another capture; they are left alone.
+    foreign: BTreeSet<u32>,
     shelf: Shelf,
     /// Connections that had not ended and are in no part yet; `None` until that is known.
     open: Option<Vec<FlowId>>,
+    /// Whether the last segment ends in the middle of a frame.
+    ends_torn: bool,
     recovered: Recovered,
 }
 
@@ -292,7 +342,7 @@ impl Recovery {
                     self.open = Some(open);
                 }
                 let damaged = Bundle::open(there).map_or(0, |mut bundle| bundle.damaged());
-                self.judge(part, (read.skipped, damaged), read.lost_track);
+                self.judge(part, (read.skipped, damaged), &read);
                 self.remove_used(part, &read);
                 return Ok(());
             }
@@ -307,8 +357,10 @@ impl Recovery {
             }
             self.open = Some(open);
         }
+        // One without flows has no time of its own.
+        packing.date_if_unknown(self.header.created_us);
         let Finished { counts, file, read } = packing.finish()?;
-        self.judge(part, (read.lost(), read.damaged), read.lost_track);
+        self.judge(part, (read.lost(), read.damaged), &read);
         let is_empty = counts.traces + counts.websockets == 0;
         match found {
             // What stands there was made of the same segment.
@@ -364,9 +416,8 @@ impl Recovery {
     }
 
     /// Notes what of a segment could not be read back.
-    fn judge(&mut self, part: u32, (lost, damaged): (u64, u64), lost_track: bool) {
-        let segment = self.folder.segment(part);
-        let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    fn judge(&mut self, part: u32, (lost, damaged): (u64, u64), read: &SegmentRead) {
+        let name = segment_name(&self.folder, part);
         if lost > 0 {
             self.fail(format!("{} of {name} could not be read back", count(lost, "flow")));
         }
@@ -374,9 +425,26 @@ impl Recovery {
             let damaged = count(damaged, "flow");
             self.fail(format!("{damaged} of {name} could be read back in part only"));
         }
-        if lost_track {
+        if read.lost_track {
             self.fail(format!("{name} is damaged, and may hold more flows than could be found"));
+        } else if self.last_part() <= part && self.shelf.find(part + 1).is_none() {
+            self.ends_torn = read.end == FileEnd::Torn;
+        } else if read.ended_us.is_none()
+            && (read.end == FileEnd::Torn || !self.is_just_begun(part + 1))
+        {
+            self.recovered.notes.push(format!(
+                "{name} ends early, as where the disk was full or the machine crashed; what may \
+                 have come behind that place is not there"
+            ));
         }
+    }
+
+    /// Whether the capture was killed as it went on to this part: the segment before is finished
+    /// when there is one to go on with.
+    fn is_just_begun(&self, part: u32) -> bool {
+        let Ok(mut frames) = salvage(&self.folder.segment(part)) else { return false };
+        let has_header = matches!(frames.next_frame(), Ok(Some((FrameType::Segment, _))));
+        has_header && matches!(frames.next_frame(), Ok(None))
     }
 
     fn fail(&mut self, why: String) {
@@ -402,7 +470,9 @@ impl Recovery {
     }
 
     fn sum_up(&mut self) {
-        self.recovered.under_way += self.remains.bodies.len() as u64;
+        // The frame that was being written may be that of a flow that has such bodies.
+        let pieces = self.remains.bodies.len().max(usize::from(self.ends_torn));
+        self.recovered.under_way += pieces as u64;
         if let Some(why) = self.shelf.why_elsewhere() {
             self.recovered.notes.push(why);
         }
@@ -417,7 +487,7 @@ impl Recovery {
                 recovered.messages += stats.ws_message_count;
             } else if part > last {
                 break;
-            } else if !self.remains.segments.contains(&part) {
+            } else if !self.remains.segments.contains(&part) && !self.foreign.contains(&part) {
                 missing.push(part);
             }
         }

@@ -10,7 +10,7 @@ use crate::cli::settings::{self, CaChange, CaCheck, CaExport, CaFormat, CaShow, 
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
 use crate::net::lan::lan_address;
-use crate::tls::authority::Authority;
+use crate::tls::authority::KnownCa;
 use crate::tls::facts::CertificateFacts;
 use crate::tls::pkcs12::trust_store;
 use crate::trust::{self, CaCertificate, Direction, Machine, Store, SystemRunner, Wanted};
@@ -30,7 +30,7 @@ pub fn show(settings: &CaShow) -> Result<()> {
         return print(&(qr::page(address, qr::is_coloured(&io::stdout())) + hint));
     }
     let authority = settings.place.open()?;
-    let ca = certificate(&authority)?;
+    let ca = certificate(&authority.known())?;
     print(&show::text(&authority, &ca.facts))?;
     let machine = Machine::this(settings::home());
     // Each by itself: where the store of Java is made of the system's, both are of interest.
@@ -97,7 +97,8 @@ pub fn export(settings: &CaExport) -> Result<()> {
 }
 
 /// All stores.
-const ALL: Wanted<'_> = Wanted { system: true, nss: true, java: true, java_homes: &[] };
+const ALL: Wanted<'_> =
+    Wanted { system: true, nss: true, java: true, java_homes: &[], made_by_system: false };
 
 /// The stores that a command is about: all, where none is named.
 fn wanted(stores: &CaStores) -> Wanted<'_> {
@@ -105,20 +106,19 @@ fn wanted(stores: &CaStores) -> Wanted<'_> {
         return ALL;
     }
     let CaStores { system, nss, java, java_homes } = stores;
-    Wanted { system: *system, nss: *nss, java: *java, java_homes }
+    Wanted { system: *system, nss: *nss, java: *java, java_homes, ..Wanted::default() }
 }
 
 /// What is to be trusted, without its key.
-fn certificate(authority: &Authority) -> Result<CaCertificate> {
-    let der = authority.certificate_der();
-    let facts = CertificateFacts::read(der)
+fn certificate(known: &KnownCa) -> Result<CaCertificate> {
+    let facts = CertificateFacts::read(&known.certificate)
         .ok_or_else(|| Error::new("the CA's certificate cannot be read"))?;
     // Where there is no file with the certificate alone, it is the CA's own, which has the key.
-    let file = Some(authority.certificate_path()).filter(|file| file != authority.path());
+    let file = Some(known.certificate_path()).filter(|file| *file != known.path);
     let absolute = |file: PathBuf| std::path::absolute(&file).unwrap_or(file);
     Ok(CaCertificate {
-        der: der.to_vec(),
-        pem: authority.certificate_pem(),
+        der: known.certificate.clone(),
+        pem: known.certificate_pem(),
         facts,
         file: file.map(absolute),
     })

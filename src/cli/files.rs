@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::flags::{Command, Flag, Id};
+use super::flags::{Command, Flag, Id, Values};
 use super::settings::{Flags, TOKEN_VARIABLE, home};
 use crate::error::{Error, Result};
 
@@ -97,7 +97,12 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
         if owner == Owner::Folder {
             keys.iter().try_for_each(folder::judge).map_err(|fault| fault.of(&path))?;
         }
-        levels.extend(levels_of(command, &path, &keys));
+        let mut own = levels_of(command, &path, &keys);
+        // What leads out of the working folder is not for its file to say.
+        if let (true, Some(home)) = (owner != Owner::Folder, home()) {
+            own.iter_mut().flatten().for_each(|layer| layer.begin_at(command, &home));
+        }
+        levels.extend(own);
     }
     Ok(settle(command, levels, values, arguments, files))
 }
@@ -133,6 +138,24 @@ pub(super) fn user_file() -> Option<PathBuf> {
 struct Layer {
     id: Id,
     values: Vec<Value>,
+}
+
+impl Layer {
+    /// Puts the home folder in the place of `~` at the beginning of paths: there is no shell
+    /// between a file and flowtap that does.
+    fn begin_at(&mut self, command: Command, home: &Path) {
+        let is_path = |flag: &Flag| matches!(flag.values, Values::Files | Values::Folders);
+        if !command.flags().any(|flag| flag.id == self.id && is_path(flag)) {
+            return;
+        }
+        for Value { value, .. } in &mut self.values {
+            if let Ok(below) = Path::new(value).strip_prefix("~") {
+                // Joining an empty path would add a slash.
+                let is_all = below.as_os_str().is_empty();
+                *value = if is_all { home.into() } else { home.join(below).into() };
+            }
+        }
+    }
 }
 
 /// What a file says for a command: its general keys, and the stronger ones of the command's own

@@ -24,6 +24,10 @@ use super::pkcs12::{certificate_only, sha256};
 use super::provider::provider;
 use super::session::TlsError;
 
+mod known;
+
+pub use known::KnownCa;
+
 /// Key and certificate; the only file that is read back.
 const CA_FILE: &str = "flowtap-ca.pem";
 const CERTIFICATE_PEM_FILE: &str = "flowtap-ca-cert.pem";
@@ -198,13 +202,16 @@ impl Authority {
     /// The file to give to clients that are to trust the CA: one with the certificate alone, where
     /// there is one.
     pub fn certificate_path(&self) -> PathBuf {
-        let name = match self.origin {
-            Origin::Created | Origin::Loaded => CERTIFICATE_PEM_FILE,
-            Origin::Mitmproxy => "mitmproxy-ca-cert.pem",
-            Origin::Named => return self.path.clone(),
-        };
-        let beside = self.path.with_file_name(name);
-        if is_there(&beside) { beside } else { self.path.clone() }
+        certificate_path(&self.path, self.origin)
+    }
+
+    /// The same CA without its key.
+    pub fn known(&self) -> KnownCa {
+        KnownCa {
+            path: self.path.clone(),
+            origin: self.origin,
+            certificate: self.certificate_der().to_vec(),
+        }
     }
 
     /// Who else can read the key, in words with the command that ends that. Only of a file that the
@@ -287,6 +294,17 @@ impl Authority {
         let chain = std::iter::once(CertificateDer::from(leaf)).chain(self.chain.iter().cloned());
         Ok(Arc::new(CertifiedKey::new(chain.collect(), Arc::clone(&self.leaf_key))))
     }
+}
+
+/// The file with the certificate of a CA alone, where there is one.
+fn certificate_path(path: &Path, origin: Origin) -> PathBuf {
+    let name = match origin {
+        Origin::Created | Origin::Loaded => CERTIFICATE_PEM_FILE,
+        Origin::Mitmproxy => "mitmproxy-ca-cert.pem",
+        Origin::Named => return path.to_owned(),
+    };
+    let beside = path.with_file_name(name);
+    if is_there(&beside) { beside } else { path.to_owned() }
 }
 
 /// How long a leaf is used after it was minted.

@@ -41,6 +41,24 @@ pub(crate) struct CaFile {
 
 /// Reads and checks a CA file that was opened. The error says what is wrong, without the path.
 pub(crate) fn read(file: &File, now: OffsetDateTime) -> Result<CaFile, String> {
+    with_text(file, |text| parse(text, now))
+}
+
+/// Reads the first certificate of a file that was opened, which has to be a CA's, and nothing else
+/// of it.
+pub(crate) fn read_certificate(file: &File) -> Result<CertificateDer<'static>, String> {
+    with_text(file, |text| {
+        let mut certificates = CertificateDer::pem_slice_iter(text).filter_map(Result::ok);
+        let first = certificates.next().ok_or("it holds no certificate")?;
+        let (_, certificate) = X509Certificate::from_der(&first)
+            .map_err(|e| format!("its certificate cannot be parsed: {e}"))?;
+        check_authority(&certificate)?;
+        Ok(first)
+    })
+}
+
+/// What is made of the text of a CA file.
+fn with_text<T>(file: &File, make: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, String> {
     // With room for all of it, so that no copy stays behind where a buffer was outgrown.
     let mut text = Vec::with_capacity(usize::try_from(CA_FILE_BYTES + 2).unwrap_or_default());
     file.take(CA_FILE_BYTES + 1)
@@ -49,9 +67,9 @@ pub(crate) fn read(file: &File, now: OffsetDateTime) -> Result<CaFile, String> {
     if text.len() as u64 > CA_FILE_BYTES {
         return Err(format!("it is longer than {CA_FILE_BYTES} bytes"));
     }
-    let parsed = parse(&text, now);
+    let made = make(&text);
     wipe(&mut text);
-    parsed
+    made
 }
 
 /// Overwrites what held a key, before its memory is used for something else.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::machine::folders;
 use super::{CaCertificate, CommandLine, Direction, Machine, Plan, Runner, State, Step};
 
 /// A key store of trusted roots.
@@ -12,6 +13,8 @@ pub struct KeyStore {
     keytool: Option<PathBuf>,
     /// Whether the system makes it of its own store, as Debian does.
     of_system: bool,
+    /// Whether what is done to the system's store is done to this one as well.
+    with_system: bool,
     owned: bool,
 }
 
@@ -40,6 +43,17 @@ pub(super) fn find(
     (found, notes)
 }
 
+/// The key store that the system makes of its own, where there is a JDK that uses it, to be changed
+/// with the system's.
+pub(super) fn made_by_system(machine: &Machine) -> Option<KeyStore> {
+    let homes = machine.java_home.clone().into_iter().chain(home_on_path(machine));
+    let mut stores = homes
+        .chain(folders(&machine.at("/usr/lib/jvm")))
+        .filter_map(|home| open(machine, &home))
+        .filter(|store| store.of_system && store.keytool.is_some());
+    stores.next().map(|store| KeyStore { with_system: true, ..store })
+}
+
 fn home_on_path(machine: &Machine) -> Option<PathBuf> {
     // Distributions link it from PATH by way of a folder of alternatives.
     let keytool = machine.command("keytool")?.canonicalize().ok()?;
@@ -54,7 +68,8 @@ fn open(machine: &Machine, home: &Path) -> Option<KeyStore> {
     let of_system = machine.at("/etc/ssl/certs/java/cacerts");
     let of_system = of_system.canonicalize().is_ok_and(|theirs| theirs == cacerts);
     let owned = is_owned(&cacerts);
-    Some(KeyStore { home: home.to_owned(), cacerts, keytool, of_system, owned })
+    let home = home.to_owned();
+    Some(KeyStore { home, cacerts, keytool, of_system, with_system: false, owned })
 }
 
 fn is_owned(path: &Path) -> bool {
@@ -79,6 +94,11 @@ impl KeyStore {
     /// Whether it is made of the system's store, and so changes with that.
     pub(super) fn follows_system(&self) -> bool {
         self.of_system
+    }
+
+    /// Whether it is to be changed with the system's.
+    pub(super) fn goes_with_system(&self) -> bool {
+        self.with_system
     }
 
     /// The store is named by its path: another `keytool` than the JDK's own then changes this
@@ -125,10 +145,12 @@ impl KeyStore {
         }
     }
 
+    /// What is to be done. Where `is_kept`, what came from the system's store stays.
     pub(super) fn plan(
         &self,
         direction: Direction,
         ca: &CaCertificate,
+        is_kept: bool,
         runner: &mut dyn Runner,
     ) -> Plan {
         let Some(keytool) = &self.keytool else {
@@ -149,7 +171,7 @@ impl KeyStore {
             }
             Direction::Uninstall => {
                 let (theirs, own): (Vec<_>, _) =
-                    aliases.into_iter().partition(|alias| alias.starts_with("debian:"));
+                    aliases.into_iter().partition(|alias| is_kept && alias.starts_with("debian:"));
                 if !theirs.is_empty() {
                     notes.push("it comes from the system's store, and goes with it".to_owned());
                 }

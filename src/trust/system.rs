@@ -81,7 +81,8 @@ const FAMILIES: &[Family] = &[
         folder: "/usr/local/share/ca-certificates",
         command: "update-ca-certificates",
         update: &[],
-        // Without it links to what is gone stay, and hooks, as that of Java, are not told.
+        // Without it links to what is gone stay. Hooks, as that of Java, hear of what is there, and
+        // in neither case of what has gone.
         forget: &["--fresh"],
     },
 ];

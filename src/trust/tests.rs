@@ -57,7 +57,7 @@ impl Made {
         direction: Direction,
         runner: &mut Recorded,
     ) -> Vec<(String, Plan, Vec<String>)> {
-        let wanted = Wanted { system: true, nss: true, java: true, java_homes: &[] };
+        let wanted = Wanted { system: true, nss: true, java: true, ..Wanted::default() };
         let (stores, _) = find(&self.machine, wanted);
         let short = |text: String| text.replace(self.root.path().to_str().unwrap(), "");
         let plan = |store: &Store| {
@@ -422,11 +422,29 @@ fn the_store_that_the_system_makes_for_java_is_changed_by_the_system() {
     let linked = made.at("/jdk/lib/security/cacerts");
     std::os::unix::fs::symlink(made.at("/etc/ssl/certs/java/cacerts"), linked).unwrap();
     made.machine.java_home = Some(made.at("/jdk"));
-    let all = Wanted { system: true, nss: false, java: true, java_homes: &[] };
+    let all = Wanted { system: true, java: true, ..Wanted::default() };
     let (stores, notes) = find(&made.machine, all);
     assert!(stores.len() == 1 && notes[0].contains("follows"), "{notes:?}");
     let java = Wanted { java: true, ..Wanted::default() };
     assert_eq!(find(&made.machine, java).0.len(), 1);
+    // Debian puts certificates into it, and does not take them out again.
+    let listed = format!("Alias name: debian:x.pem\n{}\n", made.ca.pem);
+    let mut runner = Recorded::answering(vec![("-list", &listed)]);
+    let mut steps = |wanted: Wanted<'_>| {
+        let (mut stores, _) = find(&made.machine, wanted);
+        let plan = |it: Store| it.plan(Direction::Uninstall, &made.ca, &made.machine, &mut runner);
+        stores.pop().map(plan).unwrap().steps.len()
+    };
+    let bundle = made.at("/etc/ssl/certs/ca-certificates.crt");
+    write(&bundle, made.ca.pem.as_bytes());
+    write(&made.at("/etc/ca-certificates.conf"), b"");
+    write(&made.at("/bin/update-ca-certificates"), b"");
+    let with_system = Wanted { system: true, made_by_system: true, ..Wanted::default() };
+    assert_eq!(steps(with_system), 1);
+    assert_eq!(steps(Wanted { java: true, ..with_system }), 1);
+    assert_eq!(steps(java), 0, "it would come back, since the system has it");
+    fs::remove_file(bundle).unwrap();
+    assert_eq!(steps(java), 1);
 }
 
 #[test]

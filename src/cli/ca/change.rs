@@ -10,10 +10,10 @@ use super::{about, certificate, print, wanted};
 use crate::cli::settings::{self, CaChange, CaPlace};
 use crate::cli::words::visible;
 use crate::error::{Error, Result};
-use crate::tls::authority::{Authority, Origin};
+use crate::tls::authority::{KnownCa, Origin};
 use crate::tls::facts::fingerprint;
 use crate::trust::{
-    self, CaCertificate, CommandLine, Direction, Machine, Plan, State, Store, SystemRunner,
+    self, CaCertificate, CommandLine, Direction, Machine, Plan, State, Store, SystemRunner, Wanted,
 };
 
 /// Says what is to be done, asks, does it, and tells of each step.
@@ -27,9 +27,14 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
         )));
     }
     refuse_wrong_user(&settings.place, machine.is_root)?;
-    let authority = settings.place.open()?;
-    let ca = certificate(&authority)?;
-    let (stores, notes) = trust::find(&machine, wanted(&settings.stores));
+    let known = match direction {
+        Direction::Install => settings.place.open()?.known(),
+        Direction::Uninstall => settings.place.known()?,
+    };
+    let ca = certificate(&known)?;
+    let made_by_system = direction == Direction::Uninstall;
+    let wanted = Wanted { made_by_system, ..wanted(&settings.stores) };
+    let (stores, notes) = trust::find(&machine, wanted);
     let planned: Vec<_> = stores
         .into_iter()
         .map(|store| {
@@ -37,11 +42,11 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
             (store, plan)
         })
         .collect();
-    let sudo = sudo_line(direction, &authority, &planned)?;
+    let sudo = sudo_line(direction, &known, &planned)?;
     let verb = if direction == Direction::Install { "install" } else { "uninstall" };
     print(&format!(
         "flowtap ca {verb}: {}\n{:<17} sha256 {}\n",
-        visible(&authority.path().display().to_string()),
+        visible(&known.path.display().to_string()),
         "",
         fingerprint(&ca.facts.sha256)
     ))?;
@@ -63,12 +68,7 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
     if own || with_sudo.is_some() {
         ask(settings.yes)?;
     }
-    let mut failures = Vec::new();
-    for (store, plan) in planned.iter().filter(|(_, plan)| is_ours(plan)) {
-        if let Err(why) = carry_out(direction, store, plan, &ca) {
-            failures.push(format!("{}: {why}", store.label()));
-        }
-    }
+    let mut failures = carry_out_all(direction, &planned, &ca, &machine);
     match (with_sudo, &sudo) {
         (Some(line), _) => failures.extend(by_sudo(line)),
         (None, Some(line)) => failures.push(format!("root is needed: {}", line.text(None))),
@@ -79,6 +79,25 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new(visible(&failures.join("; ")))),
     }
+}
+
+/// Does what this process does itself; gives what failed.
+fn carry_out_all(
+    direction: Direction,
+    planned: &[(Store, Plan)],
+    ca: &CaCertificate,
+    machine: &Machine,
+) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (store, plan) in planned.iter().filter(|(_, plan)| is_ours(plan)) {
+        // The system may have taken it out of that one just now.
+        let anew = store.goes_with_system();
+        let anew = anew.then(|| store.plan(direction, ca, machine, &mut SystemRunner));
+        if let Err(why) = carry_out(direction, store, anew.as_ref().unwrap_or(plan), ca) {
+            failures.push(format!("{}: {why}", store.label()));
+        }
+    }
+    failures
 }
 
 /// Whether the plan has steps that this process takes itself.
@@ -215,7 +234,7 @@ fn apply(
 /// The command that does as root what needs it; `None` where nothing does.
 fn sudo_line(
     direction: Direction,
-    authority: &Authority,
+    known: &KnownCa,
     planned: &[(Store, Plan)],
 ) -> Result<Option<CommandLine>> {
     let stores: Vec<OsString> = planned
@@ -232,8 +251,8 @@ fn sudo_line(
     let mut words: Vec<OsString> = vec![program.into(), "ca".into(), verb.into()];
     words.extend(stores);
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let path: PathBuf = absolute(authority.path());
-    match (authority.origin(), path.parent()) {
+    let path: PathBuf = absolute(&known.path);
+    match (known.origin, path.parent()) {
         (Origin::Created | Origin::Loaded, Some(confdir)) => {
             words.extend(["--confdir".into(), confdir.into()]);
         }
@@ -254,27 +273,35 @@ fn by_sudo(line: &CommandLine) -> Option<String> {
     }
 }
 
-/// What was asked for and cannot be done: what the user named, or all there is.
+/// What was asked for and cannot be done: what the user named, or all there is, or what goes on to
+/// trust a CA that nobody was to trust any more.
 fn left_undone(
     direction: Direction,
     settings: &CaChange,
     planned: &[(Store, Plan)],
 ) -> Vec<String> {
-    let blocked = planned.iter().filter_map(|(store, plan)| {
+    let named = !settings.stores.none_named();
+    let all = planned.iter().all(|(_, plan)| plan.blocked.is_some());
+    let none = named && planned.is_empty() && direction == Direction::Install;
+    let counts = |plan: &Plan| match direction {
+        _ if named => true,
+        Direction::Install => all,
+        // What cannot be looked into, as without certutil, may well never have had it.
+        Direction::Uninstall => plan.state == State::Trusted,
+    };
+    let blocked = planned.iter().filter(|(_, plan)| counts(plan)).filter_map(|(store, plan)| {
         plan.blocked.as_ref().map(|why| format!("{}: {why}", store.label()))
     });
-    if !settings.stores.none_named() {
-        let none = planned.is_empty() && direction == Direction::Install;
-        let none = none.then(|| "there is no such trust store here".to_owned());
-        return none.into_iter().chain(blocked).collect();
-    }
-    let all = planned.iter().all(|(_, plan)| plan.blocked.is_some());
-    if all && direction == Direction::Install { blocked.collect() } else { Vec::new() }
+    none.then(|| "there is no such trust store here".to_owned())
+        .into_iter()
+        .chain(blocked)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::settings::CaStores;
 
     #[test]
     fn root_makes_no_ca_in_the_folder_of_another_user() {
@@ -290,5 +317,25 @@ mod tests {
         refuse_wrong_user(&place, false).unwrap();
         std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
         refuse_wrong_user(&place, true).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_goes_on_to_trust_the_ca_is_a_failure() {
+        let stores = CaStores { system: false, nss: false, java: false, java_homes: Vec::new() };
+        let place = CaPlace { confdir: "c".into(), confdir_given: true, file: None };
+        let settings = CaChange { place, stores, yes: true, dry_run: false, sudo: false };
+        let planned = |state| {
+            let wanted = Wanted { system: true, ..Wanted::default() };
+            let store = trust::find(&Machine::this(None), wanted).0.remove(0);
+            let blocked = Some("by hand".to_owned());
+            let (steps, notes) = (Vec::new(), Vec::new());
+            [(store, Plan { state, steps, blocked, needs_root: false, notes })]
+        };
+        let undone = |state| left_undone(Direction::Uninstall, &settings, &planned(state)).len();
+        assert_eq!(undone(State::Trusted), 1);
+        assert_eq!(undone(State::Absent), 0);
+        assert_eq!(undone(State::Unknown("no certutil".to_owned())), 0);
+        let nowhere = left_undone(Direction::Install, &settings, &planned(State::Absent));
+        assert_eq!(nowhere.len(), 1);
     }
 }

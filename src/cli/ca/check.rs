@@ -31,7 +31,7 @@ const OWN_HOST: &str = "mitm.it";
 /// Asks through a proxy, and tells of each store whether it trusts what came.
 pub(super) fn run(settings: &CaCheck) -> Result<()> {
     let authority = Arc::new(settings.place.open()?);
-    let ca = certificate(&authority)?;
+    let ca = certificate(&authority.known())?;
     let (host, port) =
         settings.host.as_ref().map_or((OWN_HOST, 443), |(host, port)| (host.as_str(), *port));
     let (through, probed) = match &settings.proxy {

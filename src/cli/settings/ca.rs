@@ -1,12 +1,12 @@
 //! The settings of `ca` and of the commands below it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Flags, STANDARD_OUTPUT, home, none_left, number, path, text};
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
-use crate::tls::authority::{Authority, AuthoritySource};
+use crate::tls::authority::{Authority, AuthoritySource, KnownCa};
 
 /// Where the CA is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +25,24 @@ impl CaPlace {
     /// # Errors
     /// Those of [`Authority::open`].
     pub fn open(&self) -> Result<Authority> {
-        let home = home();
-        Authority::open(&AuthoritySource {
+        Authority::open(&self.source(home().as_deref()))
+    }
+
+    /// Finds the certificate of a CA whose trust is to be taken back, and makes none.
+    ///
+    /// # Errors
+    /// Those of [`KnownCa::find`].
+    pub fn known(&self) -> Result<KnownCa> {
+        KnownCa::find(&self.source(home().as_deref()))
+    }
+
+    fn source<'a>(&'a self, home: Option<&'a Path>) -> AuthoritySource<'a> {
+        AuthoritySource {
             confdir: &self.confdir,
             confdir_given: self.confdir_given,
             file: self.file.as_deref(),
-            home: home.as_deref(),
-        })
+            home,
+        }
     }
 }
 
