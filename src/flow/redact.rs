@@ -62,10 +62,26 @@ impl Redactor {
     /// # Errors
     /// When a pattern cannot be compiled: which, where and why.
     pub fn new(extra: &[String]) -> Result<Self, String> {
-        let compile = |pattern: &String| {
-            Regex::new(pattern).map_err(|error| format!("the pattern '{pattern}': {error}"))
+        Redactor::off().with(extra)
+    }
+
+    /// One that masks what these patterns match, and is on. A pattern that stands in its place here
+    /// is not compiled again.
+    ///
+    /// # Errors
+    /// Those of [`Redactor::new`].
+    pub fn with(&self, extra: &[String]) -> Result<Self, String> {
+        let known = self.extra.as_deref().unwrap_or_default();
+        let compile = |(index, pattern): (usize, &String)| match known
+            .get(index)
+            .filter(|known| known.as_str() == pattern)
+        {
+            Some(same) => Ok(same.clone()),
+            None => {
+                Regex::new(pattern).map_err(|error| format!("the pattern '{pattern}': {error}"))
+            }
         };
-        let compiled = extra.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+        let compiled = extra.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
         Ok(Redactor { extra: Some(compiled.into()) })
     }
 

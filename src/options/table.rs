@@ -111,7 +111,10 @@ const OPTIONS: &[Spec] = &[
                 and -e; the rest passes through untouched",
         usual: true,
         show: |it| it.allow_hosts.iter().map(HostRegex::text).collect(),
-        write: |it, value| list(value, HostRegex::new).map(|hosts| it.allow_hosts = hosts),
+        write: |it, value| {
+            it.allow_hosts = list(value, &it.allow_hosts, HostRegex::text, HostRegex::new)?;
+            Ok(())
+        },
     },
     Spec {
         name: "ignore_hosts",
@@ -119,7 +122,10 @@ const OPTIONS: &[Spec] = &[
         about: "Pass what one of them is found in through untouched; wins over allow_hosts",
         usual: true,
         show: |it| it.ignore_hosts.iter().map(HostRegex::text).collect(),
-        write: |it, value| list(value, HostRegex::new).map(|hosts| it.ignore_hosts = hosts),
+        write: |it, value| {
+            it.ignore_hosts = list(value, &it.ignore_hosts, HostRegex::text, HostRegex::new)?;
+            Ok(())
+        },
     },
     Spec {
         name: "block_list",
@@ -128,7 +134,10 @@ const OPTIONS: &[Spec] = &[
                 connection; the first character of a rule is its separator",
         usual: true,
         show: |it| it.block_list.iter().map(|rule| rule.text.as_str()).collect(),
-        write: |it, value| list(value, BlockRule::parse).map(|rules| it.block_list = rules),
+        write: |it, value| {
+            it.block_list = list(value, &it.block_list, |rule| &rule.text, BlockRule::parse)?;
+            Ok(())
+        },
     },
     Spec {
         name: "connection_strategy",
@@ -310,8 +319,9 @@ const OPTIONS: &[Spec] = &[
         usual: false,
         show: |it| it.redact_patterns.clone().into(),
         write: |it, value| {
-            let patterns = list(value, |text| Ok(text.to_owned()))?;
-            let redactor = Redactor::new(&patterns).map_err(Reason::Because)?;
+            let patterns =
+                list(value, &it.redact_patterns, String::as_str, |text| Ok(text.to_owned()))?;
+            let redactor = it.redactor.with(&patterns).map_err(Reason::Because)?;
             if it.redactor.is_on() {
                 it.redactor = redactor;
             }

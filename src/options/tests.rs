@@ -245,6 +245,40 @@ fn a_command_line_gives_text() {
     }
 }
 
+#[test]
+fn a_list_that_grows_by_an_item_reads_that_alone() {
+    let mut known: Vec<String> = Vec::new();
+    for items in [json!(["a"]), json!(["a", "b"]), json!(["a", "b", "c"]), json!(["b", "c"])] {
+        let reads = std::cell::Cell::new(0);
+        let item = |text: &str| {
+            reads.set(reads.get() + 1);
+            Ok(text.to_owned())
+        };
+        let moved = items.as_array().unwrap().len() < known.len();
+        known = value::list(&items, &known, String::as_str, item).unwrap();
+        assert_eq!(json!(known), items);
+        assert_eq!(reads.get(), if moved { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn items_that_stay_do_what_they_did() {
+    let mut options = Options::default();
+    for count in 1..=20 {
+        let host = format!("host{count}");
+        options.set_text("block_list", &format!("/~d {host}/404")).unwrap();
+        options.set_text("ignore_hosts", &format!("^{host}:")).unwrap();
+        options.set_text("redact_patterns", &format!("s{count}x")).unwrap();
+    }
+    assert!(options.set_text("block_list", "/~d more/404").is_err());
+    assert_eq!(
+        (options.block_list.len(), options.ignore_hosts.len()),
+        (OPTION_ITEMS, OPTION_ITEMS)
+    );
+    assert!(!options.intercepts("host1", 443, None) && options.intercepts("host0", 443, None));
+    assert_eq!(options.redactor.text("", "s1x s20x s0x"), "*** *** s0x");
+}
+
 fn host_options(allow: &[&str], ignore: &[&str]) -> Options {
     let mut options = Options::default();
     options.set("allow_hosts", &json!(allow)).unwrap();

@@ -226,21 +226,28 @@ pub(super) fn credentials(value: &Value) -> Result<Option<String>, Reason> {
     }
 }
 
-/// Reads a list, of which `item` reads each text.
-pub(super) fn list<T>(
+/// Reads a list, of which `item` reads each text. What stands in its place among those that are
+/// `known`, by their texts, is taken over: lists grow by one item at a time, and patterns take long
+/// to compile.
+pub(super) fn list<T: Clone>(
     value: &Value,
+    known: &[T],
+    text_of: impl Fn(&T) -> &str,
     item: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, Reason> {
     let Value::Array(values) = value else { return Err(Reason::type_of(value)) };
     if values.len() > OPTION_ITEMS {
         return Err(Reason::because(format!("more than {OPTION_ITEMS} of them are not taken")));
     }
-    let read = |value: &Value| {
+    let read = |(index, value): (usize, &Value)| {
         let Value::String(text) = value else { return Err(Reason::type_of(value)) };
+        if let Some(same) = known.get(index).filter(|known| text_of(known) == text) {
+            return Ok(same.clone());
+        }
         let read = bounded(text).and_then(&item);
         read.map_err(|reason| Reason::because(format!("'{}': {reason}", short(text))))
     };
-    values.iter().map(read).collect()
+    values.iter().enumerate().map(read).collect()
 }
 
 fn bounded(text: &str) -> Result<&str, String> {
