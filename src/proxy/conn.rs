@@ -312,7 +312,7 @@ impl Conn {
             Phase::Handshake(_) => (self.since, options.handshake_timeout),
             Phase::Relaying(_) => (self.activity, options.tunnel_timeout),
             // What is still to be sent has the time of any body.
-            Phase::Lingering if self.client.output.is_empty() => {
+            Phase::Lingering if self.client.is_sent() => {
                 (self.since.max(self.activity), LINGER_TIMEOUT)
             }
             Phase::Lingering => (self.since.max(self.activity), options.body_timeout),
