@@ -62,9 +62,15 @@ impl Conn {
         }
         let authority = sniffing.authority.clone();
         let given_up = sniffing.waits > 1;
-        if !self.upstream.input.is_empty() || self.upstream.end.is_some() {
-            // The server has spoken first, or has left: nothing here is for us to read.
+        if !self.upstream.input.is_empty() {
+            // The server has spoken first: nothing here is for us to read.
             return self.pass_unknown(&authority, cx);
+        }
+        if self.upstream.end.is_some() {
+            // It was of no use to anybody, and whoever speaks later gets another.
+            self.drop_upstream(cx);
+            let reason = "the server closed the connection before anything was said".to_owned();
+            self.opening_failed(DialError { status: 502, reason }, cx);
         }
         match sniff(self.client.input.bytes()) {
             Sniffed::Silence if self.client.end.is_none() => false,

@@ -248,19 +248,21 @@ fn the_net_below_a_dial_hangs_lower_than_its_own_limits() {
 fn a_client_that_is_slow_to_speak_is_told_that_its_server_cannot_be_reached() {
     let connect = "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n";
     let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    for begun in [0, 8] {
+    for (begun, leaves) in [(0, false), (8, false), (0, true), (8, true)] {
+        let left: Script = Box::new(|_| Reply { sent: Vec::new(), ends: Some(End::Clean) });
+        let servers = if leaves { vec![left] } else { Vec::new() };
         let (before, behind) = request.split_at(begun);
-        let mut world = World::new(1, format!("{connect}{before}").as_bytes(), Vec::new());
+        let mut world = World::new(1, format!("{connect}{before}").as_bytes(), servers);
         world.settle();
         // It is silent for as long as one that waits for its server to speak.
         world.advance_clock(world.now.instant + SILENT_CLIENT);
         world.with(|conn, cx| conn.time_out(cx));
         world.settle();
-        assert_eq!((world.dials, &world.client_closed), (1, &None), "begun: {begun}");
+        assert_eq!((world.dials, &world.client_closed), (1, &None), "{begun} {leaves}");
         world.conn.client.input.push(behind.as_bytes());
         world.with(|_, _| ());
         world.settle();
-        assert_eq!(world.dials, 2);
+        assert_eq!(world.dials, 2, "{begun} {leaves}");
         let got = world.text();
         assert!(got.contains("HTTP/1.1 502 ") && got.contains("cannot connect"), "{got}");
     }
