@@ -145,7 +145,8 @@ pub const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// first, as with SMTP and SSH; then the server is dialled.
 pub const SILENT_CLIENT: Duration = Duration::from_millis(100);
 /// First bytes in a tunnel that could still become TLS or HTTP are waited for so long; then the
-/// tunnel is relayed unread.
+/// tunnel is relayed unread. A client whose server cannot be reached has as long to say its first
+/// ones; then it was waiting for the server.
 pub const UNDECIDED_CLIENT: Duration = Duration::from_secs(2);
 /// How long a flow is held for an agent before it goes on by itself, so that an agent that has
 /// gone does not hang somebody's browser.

@@ -402,7 +402,9 @@ impl EventLoop {
             output.clear();
             return unsent;
         };
-        match flush(&mut socket.socket, &mut self.scratch, output, entry.shut_client) {
+        let flushed = flush(&mut socket.socket, &mut self.scratch, output, entry.shut_client);
+        entry.conn.client.waits_in_tls = flushed.is_ok() && socket.socket.has_output();
+        match flushed {
             Ok(0) => 0,
             Ok(written) => {
                 entry.conn.touch(self.desk.now);
@@ -421,7 +423,9 @@ impl EventLoop {
             return 0;
         };
         let output = &mut entry.conn.upstream.output;
-        match flush(&mut socket.socket, &mut self.scratch, output, entry.shut_upstream) {
+        let flushed = flush(&mut socket.socket, &mut self.scratch, output, entry.shut_upstream);
+        entry.conn.upstream.waits_in_tls = flushed.is_ok() && socket.socket.has_output();
+        match flushed {
             Ok(0) => 0,
             Ok(written) => {
                 entry.conn.touch(self.desk.now);

@@ -52,6 +52,9 @@ pub(super) struct Sniffing {
     pub(super) waits: u8,
     /// The client has begun to speak.
     pub(super) begun: bool,
+    /// Why the server cannot be reached that was dialled because the client is silent. A client
+    /// that is only slow is told by the answer to its first request.
+    pub(super) unreachable: Option<String>,
 }
 
 /// The upstream connection at hand.
@@ -308,11 +311,14 @@ impl Conn {
             Phase::Sniffing(Sniffing { begun: true, .. }) => {
                 (self.since, options.handshake_timeout)
             }
+            Phase::Sniffing(Sniffing { unreachable: Some(_), .. }) => {
+                (self.activity, UNDECIDED_CLIENT)
+            }
             Phase::Sniffing(_) => (self.activity, options.tunnel_timeout),
             Phase::Handshake(_) => (self.since, options.handshake_timeout),
             Phase::Relaying(_) => (self.activity, options.tunnel_timeout),
             // What is still to be sent has the time of any body.
-            Phase::Lingering if self.client.output.is_empty() => {
+            Phase::Lingering if self.client.is_sent() => {
                 (self.since.max(self.activity), LINGER_TIMEOUT)
             }
             Phase::Lingering => (self.since.max(self.activity), options.body_timeout),
@@ -336,6 +342,7 @@ impl Conn {
                 self.dial_ahead(cx);
             }
             Phase::Sniffing(sniffing) if sniffing.begun => sniffing.waits = 2,
+            Phase::Sniffing(Sniffing { unreachable: Some(_), .. }) => self.give_silence_up(cx),
             Phase::Relaying(_) => {
                 let wait = cx.options.tunnel_timeout.as_secs_f64();
                 self.relay_cut(format!("nothing was said for {wait} s (tunnel_timeout)"), cx);

@@ -37,6 +37,8 @@ pub struct Link {
     pub end: Option<End>,
     /// Set when the peer takes nothing more: output goes nowhere.
     pub broken: bool,
+    /// Set while bytes that have left `output` wait in TLS for the socket to take them.
+    pub waits_in_tls: bool,
 }
 
 impl Link {
@@ -48,6 +50,11 @@ impl Link {
     /// Whether more output may be queued.
     pub fn has_room(&self) -> bool {
         self.output.len() < BUFFER_HIGH_BYTES
+    }
+
+    /// Whether the socket has taken all output.
+    pub fn is_sent(&self) -> bool {
+        self.output.is_empty() && !self.waits_in_tls
     }
 
     /// Whether the peer has ended and everything it sent was taken.
@@ -79,6 +86,7 @@ impl Link {
         self.output.clear();
         self.end = None;
         self.broken = false;
+        self.waits_in_tls = false;
     }
 }
 

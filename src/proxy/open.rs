@@ -32,7 +32,8 @@ impl Conn {
         let intercepts = cx.intercepts(&authority, None);
         if by_name || intercepts {
             self.client.send(reply::CONNECTION_ESTABLISHED);
-            self.phase = Phase::Sniffing(Sniffing { authority, waits: 0, begun: false });
+            let (waits, begun, unreachable) = Default::default();
+            self.phase = Phase::Sniffing(Sniffing { authority, waits, begun, unreachable });
             if intercepts && cx.options.connection_strategy == ConnectionStrategy::Eager {
                 self.dial_ahead(cx);
             }
@@ -61,9 +62,15 @@ impl Conn {
         }
         let authority = sniffing.authority.clone();
         let given_up = sniffing.waits > 1;
-        if !self.upstream.input.is_empty() || self.upstream.end.is_some() {
-            // The server has spoken first, or has left: nothing here is for us to read.
+        if !self.upstream.input.is_empty() {
+            // The server has spoken first: nothing here is for us to read.
             return self.pass_unknown(&authority, cx);
+        }
+        if self.upstream.end.is_some() {
+            // It was of no use to anybody, and whoever speaks later gets another.
+            self.drop_upstream(cx);
+            let reason = "the server closed the connection before anything was said".to_owned();
+            self.opening_failed(DialError { status: 502, reason }, cx);
         }
         match sniff(self.client.input.bytes()) {
             Sniffed::Silence if self.client.end.is_none() => false,
@@ -88,7 +95,7 @@ impl Conn {
             return true;
         }
         cx.shared.notices.give(Notice::ExchangeFailed {
-            what: format!("CONNECT {}", display(&authority.host, authority.port, 0)),
+            what: connect_to(authority),
             reason: "it carries neither TLS nor HTTP, and the option rawtcp is off".to_owned(),
         });
         self.close(cx);
@@ -219,22 +226,13 @@ impl Conn {
 
     /// The server of a tunnel cannot be reached.
     pub(super) fn opening_failed(&mut self, error: DialError, cx: &mut Context<'_>) {
-        if let Phase::Sniffing(Sniffing { waits: 0, .. }) = self.phase {
-            // Nobody waits for it yet: the first request finds out, and is told the reason.
-            return;
-        }
-        let what = match &self.phase {
+        match &mut self.phase {
+            Phase::Sniffing(sniffing) if sniffing.waits > 0 && !sniffing.begun => {
+                sniffing.unreachable = Some(error.reason);
+                self.touch(cx.now);
+            }
             Phase::Dialling(authority) => {
-                format!("CONNECT {}", display(&authority.host, authority.port, 0))
-            }
-            Phase::Sniffing(sniffing) => {
-                let authority = &sniffing.authority;
-                format!("CONNECT {}", display(&authority.host, authority.port, 0))
-            }
-            _ => "a tunnel".to_owned(),
-        };
-        match self.phase {
-            Phase::Dialling(_) => {
+                let what = connect_to(authority);
                 let output = self.client.output.storage();
                 reply::write_error(
                     output,
@@ -244,11 +242,26 @@ impl Conn {
                     false,
                 );
                 self.linger(cx);
+                cx.shared.notices.give(Notice::ExchangeFailed { what, reason: error.reason });
             }
-            Phase::Sniffing(_) | Phase::Relaying(_) => self.close(cx),
-            _ => return,
+            Phase::Relaying(_) => {
+                self.close(cx);
+                let what = "a tunnel".to_owned();
+                cx.shared.notices.give(Notice::ExchangeFailed { what, reason: error.reason });
+            }
+            // Nobody waits for it yet: the first request finds out, and is told the reason.
+            _ => {}
         }
-        cx.shared.notices.give(Notice::ExchangeFailed { what, reason: error.reason });
+    }
+
+    /// A client has stayed silent whose server cannot be reached: it was that server's turn.
+    pub(super) fn give_silence_up(&mut self, cx: &mut Context<'_>) {
+        if let Phase::Sniffing(Sniffing { authority, unreachable, .. }) = &mut self.phase {
+            let reason = unreachable.take().unwrap_or_default();
+            let what = connect_to(authority);
+            cx.shared.notices.give(Notice::ExchangeFailed { what, reason });
+        }
+        self.close(cx);
     }
 
     /// Relays what can be relayed. Returns whether anything was done, or `None` when this
@@ -337,6 +350,11 @@ fn agreed_websocket(
     let name = "Sec-WebSocket-Extensions";
     has_token(answered, response, FieldKind::Upgrade, "websocket")
         .then(|| deflate_parameters(values(asked, request, name), values(answered, response, name)))
+}
+
+/// The request for a tunnel, for the user.
+fn connect_to(authority: &Authority) -> String {
+    format!("CONNECT {}", display(&authority.host, authority.port, 0))
 }
 
 /// The host that a route leads to, as `discover` shows it.

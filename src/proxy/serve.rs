@@ -249,9 +249,8 @@ impl Conn {
             return false;
         }
         let request_taken = exchange.request_is_taken();
-        let request_sent = exchange.request_is_passed_on()
-            && self.upstream.output.is_empty()
-            && !self.upstream.broken;
+        let request_sent =
+            exchange.request_is_passed_on() && self.upstream.is_sent() && !self.upstream.broken;
         let upload_over = self.upstream.end.is_some() || self.upstream.broken;
         let no_more = exchange.rest_is_unwanted() || self.client.is_exhausted();
         if !request_sent && !upload_over && (request_taken || !no_more) {
@@ -263,7 +262,7 @@ impl Conn {
         let clean = self.upstream.input.is_empty()
             && self.upstream.end.is_none()
             && !self.upstream.broken
-            && self.upstream.output.is_empty();
+            && self.upstream.is_sent();
         let used = matches!(self.upstream_state, UpstreamState::InUse);
         let upstream_stays = used && exchange.upstream_stays() && clean;
         let stated = exchange.upstream_idle();
@@ -467,9 +466,9 @@ impl Conn {
             let wait = response_timeout.as_secs_f64();
             return (504, format!("the server did not answer within {wait} s (response_timeout)"));
         }
-        let (status, what) = if exchange.is_answered() && !self.client.output.is_empty() {
+        let (status, what) = if exchange.is_answered() && !self.client.is_sent() {
             (504, "the client did not read the response's body on")
-        } else if !self.upstream.output.is_empty() {
+        } else if !self.upstream.is_sent() {
             (504, "the server did not read the request's body on")
         } else if !exchange.request_is_taken() {
             (408, "the request's body did not go on")

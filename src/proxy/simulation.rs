@@ -78,11 +78,15 @@ pub(super) struct World {
     /// Whether what is sent to them is taken.
     client_reads: bool,
     server_reads: bool,
+    /// What TLS has taken and the server's socket has not.
+    sealed: Option<Buffer>,
     patience: Duration,
     pub(super) client_got: Vec<u8>,
     pub(super) client_closed: Option<Command>,
     servers: Vec<Script>,
     peer: Option<Peer>,
+    /// All that servers have got, of all connections.
+    pub(super) servers_got: Vec<u8>,
     idle: Option<Peer>,
     pub(super) dials: usize,
     /// The host that was asked for last.
@@ -133,11 +137,13 @@ impl World {
             server_splits: true,
             client_reads: true,
             server_reads: true,
+            sealed: None,
             patience: Duration::from_secs(60),
             client_got: Vec::new(),
             client_closed: None,
             servers: servers.into_iter().rev().collect(),
             peer: None,
+            servers_got: Vec::new(),
             idle: None,
             dials: 0,
             asked_for: String::new(),
@@ -184,6 +190,12 @@ impl World {
     /// What the server has to say comes at once.
     pub(super) fn server_at_once(mut self) -> Self {
         self.server_splits = false;
+        self
+    }
+
+    /// What servers are sent waits in TLS before their sockets take it.
+    pub(super) fn sealing(mut self) -> Self {
+        self.sealed = Some(Buffer::default());
         self
     }
 
@@ -296,13 +308,27 @@ impl World {
 
     fn server_takes(&mut self) -> bool {
         let Some(peer) = self.peer.as_mut().filter(|_| self.server_reads) else { return false };
-        let output = &mut self.conn.upstream.output;
-        let count = match output.len() {
+        let upstream = &mut self.conn.upstream;
+        let taken = match &mut self.sealed {
+            None => &mut upstream.output,
+            Some(sealed) if sealed.is_empty() && !upstream.output.is_empty() => {
+                sealed.append(&mut upstream.output);
+                upstream.waits_in_tls = true;
+                self.with(|_, _| ());
+                return true;
+            }
+            Some(sealed) => sealed,
+        };
+        let count = match taken.len() {
             0 => 0,
             len => 1 + self.random.below(len),
         };
-        peer.got.extend_from_slice(&output.bytes()[..count]);
-        output.consume(count);
+        peer.got.extend_from_slice(&taken.bytes()[..count]);
+        self.servers_got.extend_from_slice(&taken.bytes()[..count]);
+        taken.consume(count);
+        if self.sealed.as_ref().is_some_and(Buffer::is_empty) {
+            upstream.waits_in_tls = false;
+        }
         if count > 0 {
             self.conn.touch(self.now);
         }
@@ -389,12 +415,14 @@ impl World {
             Command::Hold(flow) => self.held = Some(flow),
             Command::Release(flow) => assert_eq!(self.held.take(), Some(flow)),
             Command::KeepUpstream { .. } => {
+                assert!(self.sealed.as_ref().is_none_or(Buffer::is_empty), "not all is sent");
                 self.idle = self.peer.take();
                 assert!(self.idle.is_some(), "nothing to keep");
             }
             Command::DropUpstream { .. } => {
                 self.peer = None;
                 self.pending_dial = None;
+                self.sealed.iter_mut().for_each(Buffer::clear);
             }
             Command::StartClientTls { .. } => {
                 let facts = TlsFacts {

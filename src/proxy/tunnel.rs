@@ -81,7 +81,7 @@ impl Tunnel {
             let announced = upstream.end == Some(End::Clean);
             cx.commands.push(Command::ShutdownClient { announced });
         }
-        let out = client.output.is_empty() && upstream.output.is_empty();
+        let out = client.is_sent() && upstream.is_sent();
         let over = self.client_ended && self.upstream_ended && out;
         // Nobody is left to hear the rest once the other side takes nothing more.
         let deaf = self.client_ended && client.broken || self.upstream_ended && upstream.broken;

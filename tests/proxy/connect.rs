@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::support::DEADLINE;
 use crate::support::client::Client;
@@ -124,6 +125,20 @@ fn a_tunnel_to_nowhere_is_closed_or_refused() {
     client.send(format!("CONNECT {gone} HTTP/1.1\r\nHost: {gone}\r\n\r\n"));
     let got = client.rest();
     assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
+}
+
+#[test]
+fn a_client_that_is_slow_to_speak_in_a_tunnel_to_nowhere_is_told_why() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let tap = Flowtap::start(&[]);
+    let mut client = Client::tunnel(tap.addr, gone);
+    // Three times as long as one may be silent that does not wait for its server to speak.
+    assert!(!client.hears_within(Duration::from_millis(300)));
+    client.send(format!("GET /slow HTTP/1.1\r\nHost: {gone}\r\n\r\n"));
+    let (head, _) = client.response();
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    let trace = tap.stop().bundle.trace_of("/slow");
+    assert!(trace["error"].as_str().unwrap().contains("connection refused"), "{trace}");
 }
 
 #[test]

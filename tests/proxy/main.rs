@@ -12,6 +12,7 @@ mod discover;
 // Other systems change the limits of no process but their own.
 #[cfg(target_os = "linux")]
 mod disk;
+mod early;
 mod edges;
 mod ends;
 #[path = "../support/frame.rs"]

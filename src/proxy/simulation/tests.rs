@@ -381,3 +381,23 @@ fn empty_lines_between_requests_are_nobodys_request() {
         assert!(exchanges(&world)[1].error.as_ref().unwrap().contains("empty lines"));
     }
 }
+
+#[test]
+fn what_waits_in_tls_is_sent_before_the_connection_is_given_up() {
+    let ok: &[&str] = &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"];
+    let last: &[&str] = &["HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"];
+    let post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nthe upload";
+    let tunnel = "CONNECT h:7 HTTP/1.1\r\nHost: h:7\r\n\r\n\0the upload";
+    for seed in 0..SEEDS {
+        for (client, server) in [
+            (post, answers(ok, None)),
+            (post, answers(last, None)),
+            (tunnel, Box::new(|_: &[u8]| Reply { sent: Vec::new(), ends: Some(End::Clean) })),
+        ] {
+            let world = World::new(seed, client.as_bytes(), vec![server]).client_ends();
+            let world = world.sealing().run();
+            let got = String::from_utf8_lossy(&world.servers_got);
+            assert!(got.ends_with("the upload"), "seed {seed}: {got:?}");
+        }
+    }
+}

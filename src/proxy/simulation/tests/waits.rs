@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{World, answers, exchanges, get};
-use crate::limits::LINGER_TIMEOUT;
+use crate::limits::{LINGER_TIMEOUT, SILENT_CLIENT, UNDECIDED_CLIENT};
 use crate::options::Options;
 use crate::proxy::context::Command;
 use crate::proxy::link::End;
@@ -242,4 +242,33 @@ fn the_net_below_a_dial_hangs_lower_than_its_own_limits() {
     world.with(|_, _| ());
     assert!(world.pending_dial.is_some());
     assert!(world.conn.deadline(&world.options) > now.instant + SECOND * 1_000);
+}
+
+#[test]
+fn a_client_that_is_slow_to_speak_is_told_that_its_server_cannot_be_reached() {
+    let connect = "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (begun, leaves) in [(0, false), (8, false), (0, true), (8, true)] {
+        let left: Script = Box::new(|_| Reply { sent: Vec::new(), ends: Some(End::Clean) });
+        let servers = if leaves { vec![left] } else { Vec::new() };
+        let (before, behind) = request.split_at(begun);
+        let mut world = World::new(1, format!("{connect}{before}").as_bytes(), servers);
+        world.settle();
+        // It is silent for as long as one that waits for its server to speak.
+        world.advance_clock(world.now.instant + SILENT_CLIENT);
+        world.with(|conn, cx| conn.time_out(cx));
+        world.settle();
+        assert_eq!((world.dials, &world.client_closed), (1, &None), "{begun} {leaves}");
+        world.conn.client.input.push(behind.as_bytes());
+        world.with(|_, _| ());
+        world.settle();
+        assert_eq!(world.dials, 2, "{begun} {leaves}");
+        let got = world.text();
+        assert!(got.contains("HTTP/1.1 502 ") && got.contains("cannot connect"), "{got}");
+    }
+    // One that stays silent was waiting for it.
+    let mut world = World::new(1, connect.as_bytes(), Vec::new());
+    let seconds = world.trickle(Who::Nobody, b"");
+    assert!(seconds <= Some(UNDECIDED_CLIENT.as_secs() + 1), "{seconds:?}");
+    assert_eq!(world.client_closed, Some(Command::CloseClient));
 }
