@@ -77,6 +77,36 @@ fn messages_keep_their_numbers_when_older_ones_go() {
 }
 
 #[test]
+fn pages_leave_no_message_out_when_older_ones_go_between_them() {
+    let bench = Bench::new();
+    bench.tell(websocket(1, "/many"));
+    let send = |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let text = format!("{number} {}", if number % 2 == 0 { "even" } else { "odd" });
+            bench.tell(websocket_message(1, Direction::Send, Opcode::Text, text));
+        }
+    };
+    send(0..1_000);
+    let all = bench.call("get_websocket_messages", json!({"flow_id": 1, "limit": 20}));
+    let arguments = json!({"flow_id": 1, "limit": 20, "pattern": "even"});
+    let even = bench.call("get_websocket_messages", arguments);
+    assert_eq!(even["messages"][19]["n"], 38);
+    send(1_000..1_010);
+    // Of those after the page nothing has gone yet.
+    let page = bench.follow(&all["next"]);
+    assert_eq!((&page["messages"][0]["n"], &page["left_out"]), (&json!(20), &json!(970)));
+    let page = bench.follow(&page["next"]);
+    assert_eq!(page["messages"][0]["n"], 40);
+    send(1_010..1_100);
+    let page = bench.follow(&page["next"]);
+    assert_eq!((&page["messages"][0]["n"], &page["left_out"]), (&json!(100), &json!(980)));
+    assert_eq!(bench.follow(&page["next"])["messages"][0]["n"], 120);
+    // Which of those that have gone did match is not known: none that did is left out.
+    let page = bench.follow(&even["next"]);
+    assert_eq!((&page["messages"][0]["n"], &page["matching"]), (&json!(100), &json!(500)));
+}
+
+#[test]
 fn a_flow_that_is_no_stream_is_refused() {
     let bench = chat();
     bench.end(exchange(2, "GET", "https://a.example/", 200, "text/html", "<p>"));

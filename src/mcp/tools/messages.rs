@@ -34,8 +34,10 @@ pub(super) fn get_websocket_messages(work: &Work<'_>) -> Outcome {
     };
     let wanted = Wanted::read(work)?;
     let redactor = &work.options.redactor;
-    let mut page = wanted.page();
-    // Messages that are kept no more count, so that a message keeps its number.
+    // Messages that are kept no more count, so that a message keeps its number, and a page that is
+    // gone on with leaves none out.
+    let gone = usize::try_from(socket.left_out).unwrap_or(usize::MAX);
+    let mut page = wanted.page_behind(gone);
     for (number, message) in (socket.left_out..).zip(&socket.messages) {
         if from.is_some_and(|from| from != message.direction) {
             continue;
@@ -52,7 +54,8 @@ pub(super) fn get_websocket_messages(work: &Work<'_>) -> Outcome {
         });
     }
     let mut reply = Reply::default();
-    let (selected, is_filtered) = (page.seen, from.is_some() || wanted.pattern.is_some());
+    let selected = page.seen.saturating_sub(gone);
+    let is_filtered = from.is_some() || wanted.pattern.is_some();
     reply.put("total", socket.messages.len() as u64 + socket.left_out);
     if is_filtered {
         reply.put("matching", selected);
@@ -91,13 +94,21 @@ impl Wanted {
     }
 
     pub(super) fn page(&self) -> ListPage<'_> {
-        ListPage { wanted: self, items: Vec::new(), seen: 0, chars: 0, is_full: false }
+        self.page_behind(0)
+    }
+
+    /// A page of a list from which so many items have gone, which count as skipped.
+    fn page_behind(&self, gone: usize) -> ListPage<'_> {
+        let start = self.offset.max(gone);
+        ListPage { wanted: self, start, items: Vec::new(), seen: gone, chars: 0, is_full: false }
     }
 }
 
 /// A part of a long list.
 pub(super) struct ListPage<'a> {
     wanted: &'a Wanted,
+    /// Items before it.
+    start: usize,
     items: Vec<Value>,
     pub(super) seen: usize,
     chars: usize,
@@ -107,7 +118,7 @@ pub(super) struct ListPage<'a> {
 impl ListPage<'_> {
     pub(super) fn add(&mut self, item: impl FnOnce() -> Value) {
         self.seen += 1;
-        if self.seen <= self.wanted.offset || self.is_full {
+        if self.seen <= self.start || self.is_full {
             return;
         }
         let item = item();
@@ -120,7 +131,7 @@ impl ListPage<'_> {
     }
 
     pub(super) fn put(self, work: &Work<'_>, name: &str, reply: &mut Reply) {
-        let end = self.wanted.offset + self.items.len();
+        let end = self.start.saturating_add(self.items.len());
         reply.put("count", self.items.len());
         reply.put(name, self.items);
         reply.untrusted(name);
