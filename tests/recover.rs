@@ -437,6 +437,57 @@ fn a_body_that_was_cut_short_is_marked_and_keeps_the_journal() {
 }
 
 #[test]
+fn an_open_connection_whose_file_is_damaged_keeps_the_journal() {
+    let capture = Capture::start(9);
+    let mut open = websocket(30, &["one", "two", "three"]);
+    open.pop();
+    send(&capture, open);
+    send(&capture, vec![small(1)]);
+    let path = journal(capture.folder.path()).join("flow-30.ws");
+    wait("the messages are written", || holds(&path, b"three"));
+    let folder = killed(capture, 1);
+    let path = journal(folder.path()).join("flow-30.ws");
+    let bytes = fs::read(&path).unwrap();
+    let starts = frames(&bytes);
+    // A bit in the handshake, in the second message, in a length, and one file cut in a message.
+    let cases = [
+        (starts[0] + 20, 0, "may hold messages"),
+        (starts[2] + 12, 1, "may hold more messages"),
+        (starts[2] + 4, 1, "may hold more messages"),
+        (bytes.len(), 2, ""),
+    ];
+    for (place, messages, failure) in cases {
+        let whole = tempfile::tempdir().unwrap();
+        copy(folder.path(), whole.path());
+        let path = journal(whole.path()).join("flow-30.ws");
+        let mut damaged = bytes.clone();
+        match damaged.get_mut(place) {
+            Some(byte) => *byte ^= 1,
+            None => damaged.truncate(place - 2),
+        }
+        fs::write(&path, &damaged).unwrap();
+        // A second try finds the part in its place, and says the same.
+        for _ in 0..2 {
+            let recovered = recover_in(whole.path()).unwrap();
+            assert_eq!(recovered.messages, messages, "{place}: {recovered:?}");
+            let failures = recovered.failures.join("; ");
+            if failure.is_empty() {
+                assert_eq!((&*failures, path.exists()), ("", false));
+                break;
+            }
+            assert!(failures.contains("flow-30.ws is damaged"), "{place}: {recovered:?}");
+            assert!(failures.contains(failure), "{place}: {failures}");
+            assert!(fs::read(&path).unwrap() == damaged);
+            if messages > 0 {
+                let socket = &check(&recovered.paths[0])["websockets"][0];
+                let error = socket["error"].as_str().unwrap();
+                assert!(error.contains("is damaged; messages are missing"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_and_strange_files_do_not_keep_the_rest_from_being_recovered() {
     let capture = Capture::start(2);
     send(&capture, (1..=3).map(small).collect());

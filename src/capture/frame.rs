@@ -131,6 +131,8 @@ pub struct FrameReader<R> {
     skipped: u64,
     /// Whether the length of a frame is one that no frame has.
     lost_track: bool,
+    /// Whether reading ended at a frame that is all there, and wrong.
+    ended_at_wrong: bool,
 }
 
 impl<R: Read> FrameReader<R> {
@@ -145,6 +147,7 @@ impl<R: Read> FrameReader<R> {
             passed_over: 0,
             skipped: 0,
             lost_track: false,
+            ended_at_wrong: false,
         }
     }
 
@@ -189,7 +192,10 @@ impl<R: Read> FrameReader<R> {
                     self.position = behind;
                     self.passed_over += 1;
                 }
-                _ => return Ok(self.torn()),
+                _ => {
+                    self.ended_at_wrong = true;
+                    return Ok(self.torn());
+                }
             }
         }
     }
@@ -213,6 +219,12 @@ impl<R: Read> FrameReader<R> {
     /// that was cut, it has bytes that lead nowhere.
     pub fn has_lost_track(&self) -> bool {
         self.lost_track
+    }
+
+    /// Whether reading ended at bytes that no writer leaves behind that is killed, which cuts a file
+    /// short and does no more.
+    pub fn has_met_damage(&self) -> bool {
+        self.lost_track || self.ended_at_wrong
     }
 
     fn torn<T>(&mut self) -> Option<T> {
@@ -273,6 +285,7 @@ mod tests {
             let (frames, end) = read(&bytes[..cut]);
             assert_eq!(frames, all[..whole], "cut at {cut}");
             assert_eq!(end == FileEnd::Whole, cut == 0 || ends.contains(&cut));
+            assert!(!has_met_damage(&bytes[..cut]), "cut at {cut}");
         }
     }
 
@@ -285,7 +298,17 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             let before = ends.iter().filter(|end| **end <= bit / 8).count();
             assert_eq!(read(&damaged), (all[..before].to_vec(), FileEnd::Torn), "bit {bit}");
+            // A length that points behind the end looks like a file that was cut.
+            let start = if before == 0 { 0 } else { ends[before - 1] };
+            let in_length = (1..5).contains(&(bit / 8 - start));
+            assert!(in_length || has_met_damage(&damaged), "bit {bit}");
         }
+    }
+
+    fn has_met_damage(bytes: &[u8]) -> bool {
+        let mut reader = FrameReader::new(bytes);
+        while reader.next_frame().unwrap().is_some() {}
+        reader.has_met_damage()
     }
 
     #[test]

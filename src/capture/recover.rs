@@ -21,7 +21,7 @@ use crate::capture::private;
 use crate::capture::read::{Bundle, ManifestStats};
 use crate::capture::remains::{self, Remains};
 use crate::capture::shelf::{Shelf, put_back, sync_folder};
-use crate::capture::websocket::has_handshake;
+use crate::capture::websocket::look_through;
 use crate::error::{Error, Result};
 use crate::flow::record::FlowId;
 use crate::limits::{PART_MESSAGES, PART_TRACES};
@@ -302,10 +302,21 @@ impl Recovery {
         if let Some(open) = self.open.take() {
             return open;
         }
-        let folder = &self.folder;
-        let flows = self.remains.websockets.iter();
-        let (open, empty): (Vec<_>, Vec<_>) = flows.partition(|flow| has_handshake(folder, **flow));
-        self.recovered.under_way += empty.len() as u64;
+        let mut open = Vec::new();
+        for flow in self.remains.websockets.clone() {
+            let found = look_through(&self.folder, flow);
+            if found.damaged {
+                let path = self.folder.websocket(flow);
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let what = if found.handshake { "more messages" } else { "messages" };
+                self.fail(format!("{name} is damaged, and may hold {what} that could not be read"));
+            }
+            match found.handshake {
+                true => open.push(flow),
+                // The handshake was being written.
+                false => self.recovered.under_way += u64::from(!found.damaged),
+            }
+        }
         self.recovered.open_websockets = open.len() as u64;
         open
     }

@@ -34,15 +34,33 @@ pub(super) enum Ended {
     Killed,
 }
 
-/// Whether the file of a connection has its handshake, without which the connection is lost.
-pub(super) fn has_handshake(folder: &JournalFolder, flow: FlowId) -> bool {
-    private::open(&folder.websocket(flow)).is_ok_and(|file| {
-        let mut frames = FrameReader::new(BufReader::new(file));
-        match frames.next_frame() {
-            Ok(Some((FrameType::WebSocketOpen, payload))) => take_open(payload).is_some(),
-            _ => false,
+/// What there is in the file of a connection that no segment names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Whether it has the handshake, without which the connection is lost.
+    pub(super) handshake: bool,
+    /// Whether messages may stand where nothing can be read; a kill leaves no such place.
+    pub(super) damaged: bool,
+}
+
+/// Looks through the file of a connection that no segment names.
+pub(super) fn look_through(folder: &JournalFolder, flow: FlowId) -> Found {
+    let Ok(file) = private::open(&folder.websocket(flow)) else { return Found::default() };
+    let mut frames = FrameReader::new(BufReader::with_capacity(JOURNAL_FRAME_BYTES / 8, file));
+    let mut found = Found::default();
+    let mut is_first = true;
+    while let Some(frame) = frames.next_frame().transpose() {
+        let Ok((kind, payload)) = frame else {
+            found.damaged = true;
+            break;
+        };
+        if std::mem::take(&mut is_first) {
+            found.handshake = kind == FrameType::WebSocketOpen && take_open(payload).is_some();
+            found.damaged = !found.handshake;
         }
-    })
+    }
+    found.damaged |= frames.has_met_damage();
+    found
 }
 
 /// Writes a connection into the part; one whose file cannot be read or has no handshake is lost.
@@ -91,6 +109,7 @@ pub(super) fn write_websocket(
     let damage = match (cut, ended) {
         (false, _) => None,
         (true, Ended::Named) => Some(DAMAGED),
+        (true, Ended::Killed) if frames.end().is_none() || frames.has_met_damage() => Some(DAMAGED),
         (true, Ended::Killed) => Some(KILLED),
     };
     let last_us = close.as_ref().map_or(last_us, |close| close.time_us.max(last_us));
