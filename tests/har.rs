@@ -58,7 +58,7 @@ fn stored(request: (&str, &[u8]), response: (&str, &[u8])) -> StoredFlow {
         },
         error: None,
         intervention: Intervention::default(),
-        held_until_us: 0,
+        held_since_us: 0,
         websocket: None,
     }
 }

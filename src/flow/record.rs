@@ -221,8 +221,9 @@ pub struct Held {
     pub side: Side,
     /// What is held, with the whole body in its tail as far as it came.
     pub message: Message,
-    /// When it goes on by itself, in microseconds since the Unix epoch.
-    pub until_us: u64,
+    /// Since when it waits for a decision, in microseconds since the Unix epoch. The option
+    /// `intercept_timeout` tells how long it does.
+    pub since_us: u64,
 }
 
 /// A flow that goes on.

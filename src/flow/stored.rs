@@ -51,8 +51,8 @@ pub struct StoredFlow {
     pub error: Option<String>,
     /// What tools have done to it.
     pub intervention: Intervention,
-    /// When a held flow goes on by itself, in microseconds since the Unix epoch.
-    pub held_until_us: u64,
+    /// Since when a held flow waits for a decision, in microseconds since the Unix epoch.
+    pub held_since_us: u64,
     /// Set on WebSocket connections.
     pub websocket: Option<Arc<StoredWebSocket>>,
 }

@@ -250,9 +250,8 @@ impl Conn {
     fn pause(&mut self, cx: &mut Context<'_>) {
         let tls = self.client_tls.clone();
         let Some(exchange) = &mut self.exchange else { return };
-        let wait = u64::try_from(cx.options.intercept_timeout.as_micros()).unwrap_or(u64::MAX);
         exchange.announce(tls.as_ref(), cx);
-        exchange.pause(cx.now.epoch_us.saturating_add(wait), cx);
+        exchange.pause(cx);
         cx.commands.push(Command::Hold(exchange.id()));
     }
 

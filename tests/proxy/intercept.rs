@@ -312,6 +312,26 @@ fn a_held_flow_goes_on_by_itself_in_the_end() {
 }
 
 #[test]
+fn a_wait_that_is_changed_is_the_one_that_is_told_of() {
+    let origin = Origin::answers(OK);
+    let (tap, mut agent) = holding("~q");
+    let mut client = Client::connect(tap.addr);
+    client.send(get(origin.addr, "/"));
+    only_held(&mut agent);
+    let option = json!({"key": "intercept_timeout", "value": 5_000});
+    let message = agent.call("set_option", option)["message"].to_string();
+    assert!(message.contains("for what waits already"), "{message}");
+    let held = agent.call("get_intercepted_flows", json!({}))["flows"][0].clone();
+    let left_s = held["resumes_by_itself_in_s"].as_u64().unwrap();
+    assert!((4_000..=5_000).contains(&left_s), "{held}");
+    let shown = agent.call("get_flow_by_id", json!({"flow_id": held["id"]}));
+    let wait_s = shown["held_until"].as_f64().unwrap() - shown["timestamp_start"].as_f64().unwrap();
+    assert!((5_000.0..5_100.0).contains(&wait_s), "{shown}");
+    agent.call("set_option", json!({"key": "intercept_timeout", "value": 0.1}));
+    assert_eq!(client.response().1, b"ok");
+}
+
+#[test]
 fn a_body_that_decides_is_gathered_and_others_are_not() {
     let origin = Origin::start(|_, stream| {
         crate::support::read_head(stream);

@@ -107,8 +107,8 @@ impl Bench {
             Side::Request => exchange.request.clone(),
             Side::Response => exchange.response.clone().unwrap(),
         };
-        let until_us = (BEGAN_S + 1_000_000_000) * 1_000_000;
-        let held = Held { flow: id, begun, side, message, until_us };
+        let since_us = (BEGAN_S + 1_000_000_000) * 1_000_000;
+        let held = Held { flow: id, begun, side, message, since_us };
         self.tell(FlowEvent::Held(Arc::new(held)));
         self.control.held.lock().unwrap().push(id);
     }

@@ -29,7 +29,7 @@ fn flow(request: &str, response: Option<StoredMessage>) -> StoredFlow {
         timing: Timing { total_us: 34_000, ..Timing::default() },
         error: None,
         intervention: Intervention::default(),
-        held_until_us: 0,
+        held_since_us: 0,
         websocket: None,
     }
 }

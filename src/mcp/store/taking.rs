@@ -68,7 +68,7 @@ impl Inner {
             timing: Timing { began_us: begun.began_us, ..Timing::default() },
             error: None,
             intervention: begun.intervention,
-            held_until_us: 0,
+            held_since_us: 0,
             websocket: None,
         }
     }
@@ -103,7 +103,7 @@ impl Inner {
                 Side::Response => flow.response = Some(message),
             }
             flow.state = FlowState::Paused(held.side);
-            flow.held_until_us = held.until_us;
+            flow.held_since_us = held.since_us;
         });
     }
 
@@ -113,7 +113,7 @@ impl Inner {
             if flow.state != FlowState::Ended {
                 flow.state = FlowState::UnderWay;
             }
-            flow.held_until_us = 0;
+            flow.held_since_us = 0;
         });
     }
 
@@ -136,7 +136,7 @@ impl Inner {
             timing: Timing { began_us: open.began_us, ..Timing::default() },
             error: None,
             intervention: Default::default(),
-            held_until_us: 0,
+            held_since_us: 0,
             websocket: Some(Arc::new(StoredWebSocket::default())),
         };
         if let Some(Slot { kept: Kept::Flow(begun), .. }) = self.slots.get(&open.id) {
@@ -210,7 +210,7 @@ pub(super) fn stored(ended: &EndedExchange, bodies: Bodies, body_bytes: usize) -
         timing: exchange.timing,
         error: exchange.error,
         intervention: exchange.intervention,
-        held_until_us: 0,
+        held_since_us: 0,
         websocket: None,
     }
 }
@@ -230,7 +230,7 @@ fn unreadable(id: FlowId) -> StoredFlow {
         timing: Timing::default(),
         error: Some("the record of this flow was too long to be kept".to_owned()),
         intervention: Intervention::default(),
-        held_until_us: 0,
+        held_since_us: 0,
         websocket: None,
     }
 }

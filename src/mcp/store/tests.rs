@@ -85,7 +85,7 @@ fn begins(id: u64) -> Arc<Begun> {
 
 fn held(id: u64, side: Side) -> FlowEvent {
     let message = message("HELD", "held body");
-    let held = Held { flow: FlowId(id), begun: begins(id), side, message, until_us: 99 };
+    let held = Held { flow: FlowId(id), begun: begins(id), side, message, since_us: 99 };
     FlowEvent::Held(Arc::new(held))
 }
 
@@ -203,7 +203,7 @@ fn a_held_flow_is_never_evicted_or_cleared() {
     bench.tell(held(1, Side::Request));
     (2..=6).for_each(|id| bench.end(id));
     let flow = bench.found(1);
-    assert_eq!((flow.state, flow.held_until_us), (FlowState::Paused(Side::Request), 99));
+    assert_eq!((flow.state, flow.held_since_us), (FlowState::Paused(Side::Request), 99));
     assert_eq!(bytes_of(&flow.request.body), b"held body");
     assert_eq!(bench.ids(), [6, 5, 1]);
     assert_eq!(bench.store.clear(), 2);

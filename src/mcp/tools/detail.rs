@@ -7,6 +7,7 @@ use crate::flow::record::{FlowId, Side};
 use crate::flow::stored::{FlowState, StoredFlow, StoredMessage};
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::{ShownBody, Window};
+use crate::mcp::tools::intercept::goes_on_us;
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
 use crate::mcp::tools::shown::{Headers, Shown, held_words, mask_fields, message, seconds};
 
@@ -28,7 +29,7 @@ pub(super) fn get_flow_by_id(work: &Work<'_>) -> Outcome {
     reply.put("request", request);
     let response = page.message(&shown, Side::Response, &mut reply);
     reply.put("response", response);
-    put_facts(&flow, &mut reply);
+    put_facts(work, &flow, &mut reply);
     reply.untrusted("request response error");
     Ok(reply)
 }
@@ -80,7 +81,7 @@ fn ended(flow: &StoredFlow) -> Option<u64> {
 }
 
 /// What a flow has beside its messages, where it is worth a word.
-fn put_facts(flow: &StoredFlow, reply: &mut Reply) {
+fn put_facts(work: &Work<'_>, flow: &StoredFlow, reply: &mut Reply) {
     match flow.state {
         FlowState::Ended => {
             let timing = &flow.timing;
@@ -103,7 +104,7 @@ fn put_facts(flow: &StoredFlow, reply: &mut Reply) {
         FlowState::UnderWay => reply.put("state", "under way"),
         FlowState::Paused(side) => {
             reply.put("state", held_words(side));
-            reply.put("held_until", seconds(flow.held_until_us));
+            reply.put("held_until", seconds(goes_on_us(flow, &work.options)));
             reply.put("next", next_call("resume_flow", flow.id));
         }
     }

@@ -18,6 +18,7 @@ use crate::mcp::tools::replay::{checked_method, checked_url};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, json_chars, next_call, shorten};
 use crate::mcp::tools::select::parse_filter;
 use crate::mcp::tools::shown::{Brief, held_words, message, method, url, words};
+use crate::options::Options;
 
 pub(super) fn set_intercept_filter(work: &Work<'_>) -> Outcome {
     let text = work.arguments.text("filter")?.unwrap_or_default();
@@ -51,6 +52,13 @@ pub(super) fn set_intercept_filter(work: &Work<'_>) -> Outcome {
     Ok(reply)
 }
 
+/// When a held flow goes on by itself, in microseconds since the Unix epoch. The option holds for
+/// the waits under way too.
+pub(super) fn goes_on_us(flow: &StoredFlow, options: &Options) -> u64 {
+    let wait_us = u64::try_from(options.intercept_timeout.as_micros()).unwrap_or(u64::MAX);
+    flow.held_since_us.saturating_add(wait_us)
+}
+
 fn in_force(work: &Work<'_>, filter: Option<&Filter>) -> String {
     match filter {
         Some(filter) => {
@@ -70,7 +78,7 @@ pub(super) fn get_intercepted_flows(work: &Work<'_>) -> Outcome {
     let lines = held.iter().map(|flow| {
         let mut line = Brief::new(flow, &work.options).summary();
         line.insert("intercepted".to_owned(), true.into());
-        let left_s = flow.held_until_us.saturating_sub(now_us) / 1_000_000;
+        let left_s = goes_on_us(flow, &work.options).saturating_sub(now_us) / 1_000_000;
         line.insert("resumes_by_itself_in_s".to_owned(), left_s.into());
         Value::Object(line)
     });

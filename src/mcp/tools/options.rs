@@ -22,7 +22,13 @@ pub(super) fn set_option(work: &Work<'_>) -> Outcome {
     let mut reply = Reply::default();
     reply.put("status", "success");
     reply.put("key", key);
-    reply.put("message", format!("{key} is set; it holds for what begins from now on"));
+    let reach = match key {
+        // What is being connected to keeps its own.
+        "connect_timeout" | "handshake_timeout" => "for what begins from now on",
+        key if key.ends_with("_timeout") => "for what waits already, too",
+        _ => "for what begins from now on",
+    };
+    reply.put("message", format!("{key} is set; it holds {reach}"));
     reply.put("value", now);
     Ok(reply)
 }

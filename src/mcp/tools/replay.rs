@@ -108,7 +108,7 @@ pub(super) fn duplicate_flow(work: &Work<'_>) -> Outcome {
         id,
         // What becomes of the original does not become of it.
         state: FlowState::Ended,
-        held_until_us: 0,
+        held_since_us: 0,
         intervention,
         ..StoredFlow::clone(&original)
     };

@@ -158,7 +158,7 @@ impl Exchange {
     }
 
     /// From now on somebody has to decide: tells of what is held.
-    pub fn pause(&mut self, until_us: u64, cx: &mut Context<'_>) {
+    pub fn pause(&mut self, cx: &mut Context<'_>) {
         let begun = Arc::new(self.begun(None));
         let Some(hold) = &mut self.hold else { return };
         hold.pause(cx.now);
@@ -178,7 +178,7 @@ impl Exchange {
             begun,
             side: hold.side,
             message,
-            until_us,
+            since_us: cx.now.epoch_us,
         })));
     }
 
