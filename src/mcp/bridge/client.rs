@@ -55,7 +55,7 @@ impl Target {
         let head = format!(
             "{method} /mcp HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{token}{fields}\r\n"
         );
-        stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
+        stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).map_err(timed_out)?;
         Ok(stream)
     }
 }
@@ -165,7 +165,15 @@ impl Source {
             }
         };
         input.truncate(before + count.as_ref().copied().unwrap_or(0));
-        count
+        count.map_err(timed_out)
+    }
+}
+
+/// Systems tell of a time-out as of a socket that has nothing at the moment, which explains nothing.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
     }
 }
 
@@ -180,6 +188,16 @@ pub(super) fn field_value(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_is_told_of_in_words() {
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target { address: mute.local_addr().unwrap(), token: None };
+        let stream = target.post("{}", "").unwrap();
+        let until = Some(Instant::now() + std::time::Duration::from_millis(100));
+        let error = read_reply(stream, until, &mut |_| {}).unwrap_err();
+        assert_eq!(error.to_string(), "timed out");
+    }
 
     #[test]
     fn values_fit_into_a_field() {
