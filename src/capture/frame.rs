@@ -221,8 +221,8 @@ impl<R: Read> FrameReader<R> {
         self.lost_track
     }
 
-    /// Whether reading ended at bytes that no writer leaves behind that is killed, which cuts a file
-    /// short and does no more.
+    /// Whether reading ended at bytes that a writer does not leave behind when it is killed: that
+    /// cuts a file short, and does no more.
     pub fn has_met_damage(&self) -> bool {
         self.lost_track || self.ended_at_wrong
     }

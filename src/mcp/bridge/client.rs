@@ -169,7 +169,7 @@ impl Source {
     }
 }
 
-/// Systems tell of a time-out as of a socket that has nothing at the moment, which explains nothing.
+/// Systems tell of a time-out as of a socket that has nothing for now, which explains nothing.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
