@@ -32,6 +32,9 @@ fn a_filter_is_set_switched_off_and_refused() {
     let off = bench.call("set_intercept_filter", json!({"filter": " "}));
     assert_eq!((&off["filter"], in_force()), (&Value::Null, None));
     bench.call("set_intercept_filter", json!({}));
+    bench.call("set_option", json!({"key": "intercept_timeout", "value": 0.5}));
+    let short = bench.call("set_intercept_filter", json!({"filter": "~q"}));
+    assert!(short["message"].to_string().contains("each for 0.5 s at most"), "{short}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) fn set_intercept_filter(work: &Work<'_>) -> Outcome {
     let in_force = || in_force(work, work.options.intercept.as_ref());
     let filter = parse_filter("filter", text)
         .map_err(|failure| Failure::new(format!("{failure}. {}", in_force())))?;
-    let seconds = work.options.intercept_timeout.as_secs();
+    let seconds = work.options.intercept_timeout.as_secs_f64();
     let message = match &filter {
         Some(_) => format!(
             "matching requests and responses are held, each for {seconds} s at most; see \
