@@ -151,6 +151,8 @@ impl FlowControl for Idle {
     fn send(&self, _: NewRequest) -> Result<FlowId, ControlError> {
         Err(ControlError::NotHeld)
     }
+
+    fn abandon(&self, _: FlowId) {}
 }
 
 fn surroundings() -> Surroundings {

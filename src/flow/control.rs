@@ -115,4 +115,7 @@ pub trait FlowControl: Send + Sync {
     /// # Errors
     /// When the request is malformed.
     fn send(&self, request: NewRequest) -> Result<FlowId, ControlError>;
+
+    /// Ends a flow that [`FlowControl::send`] began, if it has not ended: nobody wants it any more.
+    fn abandon(&self, flow: FlowId);
 }

@@ -49,6 +49,16 @@ impl Control {
         Control { shared, loops }
     }
 
+    /// Tells the loop in which a tool's flow is; whether it is there to hear it.
+    fn tell_loop_of(&self, flow: FlowId, message: Message) -> bool {
+        // One after the other, so that no loop has all of them.
+        let turn = usize::try_from(flow.0).unwrap_or_default() % self.loops.len().max(1);
+        let told = |(inbox, waker): &(Sender<Message>, Arc<Waker>)| {
+            inbox.send(message).is_ok() && waker.wake().is_ok()
+        };
+        self.loops.get(turn).is_some_and(told)
+    }
+
     /// An id that no other flow has.
     pub fn new_flow_id(&self) -> FlowId {
         self.shared.new_flow_id()
@@ -83,15 +93,15 @@ impl FlowControl for Control {
         let options = self.shared.options.current();
         let replay = Replay::new(id, request, &options, self.shared.records, now)
             .map_err(ControlError::Refused)?;
-        // One after the other, so that no loop has all of them.
-        let turn = usize::try_from(id.0).unwrap_or_default() % self.loops.len().max(1);
-        let sent = self.loops.get(turn).is_some_and(|(inbox, waker)| {
-            inbox.send(Message::Replay(Box::new(replay))).is_ok() && waker.wake().is_ok()
-        });
-        match sent {
+        match self.tell_loop_of(id, Message::Replay(Box::new(replay))) {
             true => Ok(id),
             false => Err(ControlError::Refused("the proxy is being stopped".to_owned())),
         }
+    }
+
+    fn abandon(&self, flow: FlowId) {
+        // With a loop that has ended its flows have too.
+        self.tell_loop_of(flow, Message::Abandon(flow));
     }
 }
 
@@ -141,6 +151,23 @@ impl EventLoop {
         }
         self.keep_sweeping();
         self.enqueue(key);
+    }
+
+    /// A tool does not want any more what it has sent.
+    pub(super) fn abandon(&mut self, flow: FlowId) {
+        let keys = self.conns.keys();
+        let mut of_flow = |key: &ConnKey| {
+            self.conns.get_mut(*key).is_some_and(|entry| entry.conn.is_replay_of(flow))
+        };
+        let Some(key) = keys.into_iter().find(|key| of_flow(key)) else { return };
+        let ended = self.step(key, |it, entry| {
+            entry.conn.kill("the call that sent it was cancelled", &mut it.desk.context());
+            it.execute_commands(key, entry);
+        });
+        if let Some((entry, ())) = ended {
+            self.conns.put_back(key, entry);
+            self.enqueue(key);
+        }
     }
 
     /// Looks later whether what this connection has under way is to be told of: exchanges that end

@@ -70,6 +70,8 @@ pub(super) enum Message {
     Decide(Box<Decision>),
     /// A tool sends a request.
     Replay(Box<Replay>),
+    /// A tool has given up what it sent.
+    Abandon(FlowId),
 }
 
 /// Whose a socket is.
@@ -441,6 +443,7 @@ impl EventLoop {
                 Message::Kill => self.kill(),
                 Message::Decide(decision) => self.decide(*decision),
                 Message::Replay(replay) => self.begin_replay(*replay),
+                Message::Abandon(flow) => self.abandon(flow),
             }
         }
         self.outlet.flush(&mut self.desk.outbox);

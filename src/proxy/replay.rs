@@ -54,4 +54,10 @@ impl Conn {
         conn.dial(cx);
         conn
     }
+
+    /// Whether this is what a tool has sent as this flow.
+    pub fn is_replay_of(&self, flow: FlowId) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.is_replay() && exchange.id() == flow)
+    }
 }

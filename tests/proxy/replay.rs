@@ -1,5 +1,8 @@
 //! Requests that an agent sends through the proxy's own upstream side.
 
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
 use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
@@ -7,7 +10,7 @@ use crate::support::client::Client;
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::Origin;
 use crate::support::tls::test_ca;
-use crate::support::{get, read_head};
+use crate::support::{DEADLINE, get, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -244,6 +247,28 @@ fn a_copy_is_a_flow_of_its_own_and_sends_nothing() {
     assert_ne!(copy["new_flow_id"], id);
     assert_eq!(agent.call("get_flow_count", json!({}))["count"], 2);
     assert_eq!(origin.seen(), seen);
+}
+
+#[test]
+fn a_call_that_is_cancelled_takes_its_request_back() {
+    let (left, has_left) = channel();
+    let left = Mutex::new(left);
+    let origin = Origin::start(move |_, stream| {
+        read_head(stream);
+        stream.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+        // Nothing comes but the end.
+        let _ = stream.unrecorded().read(&mut [0]);
+        left.lock().unwrap().send(()).unwrap();
+    });
+    let tap = Setup::with_mcp().start();
+    let mut agent = Agent::of(&tap);
+    let request = json!({"method": "GET", "url": format!("http://{}/", origin.addr)});
+    agent.cancels("send_request", &request, || origin.wait_for(b"\r\n\r\n"));
+    has_left.recv_timeout(DEADLINE).unwrap();
+    let listed = agent.wait("get_flows", &json!({}), |list| list["flows"][0]["error"].is_string());
+    assert!(listed.to_string().contains("the call that sent it was cancelled"), "{listed}");
+    let traces = tap.stop().bundle.traces();
+    assert!(traces[0]["error"].to_string().contains("cancelled"), "{traces:?}");
 }
 
 #[test]

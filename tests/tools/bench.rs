@@ -181,6 +181,8 @@ impl FlowControl for FakeControl {
         }
         Ok(id)
     }
+
+    fn abandon(&self, _: FlowId) {}
 }
 
 pub(crate) fn body(bytes: impl Into<Bytes>) -> Body {

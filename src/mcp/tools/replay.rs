@@ -242,7 +242,10 @@ fn send(work: &Work<'_>, request: NewRequest, id_name: &str, mut reply: Reply) -
             Some(format!("no answer within {} s; flow {} may still go on", timeout.as_secs(), id.0))
         }
         Waited::Gone => Some(format!("flow {} ended, and is no longer kept", id.0)),
-        Waited::Cancelled => return Err(Failure::cancelled()),
+        Waited::Cancelled => {
+            work.tools.control.abandon(id);
+            return Err(Failure::cancelled());
+        }
     };
     reply.has_failed = error.is_some();
     reply.put("status", if error.is_some() { "error" } else { "success" });

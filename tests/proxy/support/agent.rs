@@ -39,20 +39,8 @@ impl Agent {
     fn request(&mut self, method: &str, params: &Value) -> Value {
         self.calls += 1;
         let body = json!({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params});
-        let body = body.to_string();
-        let session = match self.session.as_str() {
-            "" => String::new(),
-            session => {
-                format!("Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: {VERSION}\r\n")
-            }
-        };
-        self.client.send(format!(
-            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-             Accept: application/json, text/event-stream\r\n{session}Content-Length: {}\r\n\r\n\
-             {body}",
-            self.address,
-            body.len()
-        ));
+        let posted = self.post(&body);
+        self.client.send(posted);
         let (head, answer) = self.client.response();
         assert!(head.starts_with("HTTP/1.1 200 "), "{method}: {head}");
         let id = head.lines().filter_map(|line| line.split_once(": "));
@@ -61,6 +49,44 @@ impl Agent {
             self.session = id.to_owned();
         }
         serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// A message to the server, as it is posted.
+    fn post(&self, body: &Value) -> String {
+        let body = body.to_string();
+        let session = match self.session.as_str() {
+            "" => String::new(),
+            session => {
+                format!("Mcp-Session-Id: {session}\r\nMCP-Protocol-Version: {VERSION}\r\n")
+            }
+        };
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Accept: application/json, text/event-stream\r\n{session}Content-Length: {}\r\n\r\n\
+             {body}",
+            self.address,
+            body.len()
+        )
+    }
+
+    /// Calls a tool and cancels the call as soon as `begun` has come back.
+    pub(crate) fn cancels(&mut self, name: &str, arguments: &Value, begun: impl FnOnce()) {
+        self.calls += 1;
+        let params = json!({"name": name, "arguments": arguments});
+        let call =
+            json!({"jsonrpc": "2.0", "id": self.calls, "method": "tools/call", "params": params});
+        let posted = self.post(&call);
+        self.client.send(posted);
+        begun();
+        let params = json!({"requestId": self.calls});
+        let cancel =
+            json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+        let mut beside = Client::connect(self.address);
+        beside.send(self.post(&cancel));
+        for client in [&mut beside, &mut self.client] {
+            let (head, _) = client.response();
+            assert!(head.starts_with("HTTP/1.1 202 "), "{head}");
+        }
     }
 
     /// What `tools/list` shows.
