@@ -233,14 +233,18 @@ impl Read for Layer<'_> {
 }
 
 fn undo<'a>(coding: Coding, source: Layer<'a>) -> Box<dyn Read + 'a> {
-    let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, source);
+    let buffered = |source| BufReader::with_capacity(INFLATE_BUFFER_BYTES, source);
     match coding {
-        Coding::Gzip => Box::new(MultiGzDecoder::new(source)),
-        Coding::Deflate => Box::new(Deflate { source, inflate: None }),
-        Coding::Brotli => {
-            Box::new(brotli_decompressor::Decompressor::new(source, INFLATE_BUFFER_BYTES))
+        Coding::Gzip => Box::new(MultiGzDecoder::new(buffered(source))),
+        Coding::Deflate => {
+            let source = FirstTwo { source, begun: false };
+            let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, source);
+            Box::new(Deflate { source, inflate: None })
         }
-        Coding::Zstd => Box::new(Zstd::new(source)),
+        Coding::Brotli => {
+            Box::new(brotli_decompressor::Decompressor::new(buffered(source), INFLATE_BUFFER_BYTES))
+        }
+        Coding::Zstd => Box::new(Zstd::new(buffered(source))),
     }
 }
 
@@ -287,6 +291,32 @@ impl Read for Capped<'_> {
         if self.given > allowed {
             self.spent.past_caps.set(true);
             return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(got)
+    }
+}
+
+/// Gives the first two bytes at once, in whatever pieces they come.
+struct FirstTwo<R> {
+    source: R,
+    begun: bool,
+}
+
+impl<R: Read> Read for FirstTwo<R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        if self.begun {
+            return self.source.read(target);
+        }
+        self.begun = true;
+        let mut got = 0;
+        while got < 2 {
+            let rest = target.get_mut(got..).unwrap_or_default();
+            match self.source.read(rest) {
+                Ok(0) => break,
+                Ok(more) => got += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(got)
     }

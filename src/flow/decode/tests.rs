@@ -73,6 +73,16 @@ fn every_coding_and_stack_is_undone() {
     assert_eq!(undone(&[Coding::Gzip], &two_members).unwrap(), [TEXT, b"more"].concat());
 }
 
+/// RFC 1950 section 2.2: its first byte alone does not tell it from a raw stream.
+#[test]
+fn zlib_with_a_small_window_is_known_whatever_comes_first() {
+    let mut small = zlib(TEXT);
+    small[..2].copy_from_slice(&[0x58, 0x85]);
+    assert_eq!(undone(&[Coding::Deflate], &small).unwrap(), TEXT);
+    let stacked = gzip(&small);
+    assert_eq!(undone(&[Coding::Deflate, Coding::Gzip], &stacked).unwrap(), TEXT);
+}
+
 #[test]
 fn what_stands_behind_the_end_of_a_stacked_coding_must_be_sound() {
     let both = [Coding::Brotli, Coding::Gzip];
