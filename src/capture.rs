@@ -13,6 +13,7 @@ pub mod frame;
 pub mod har;
 pub mod journal;
 mod json;
+pub mod losses;
 pub(crate) mod matching;
 mod pace;
 mod packer;

@@ -15,7 +15,7 @@ use flowtap::flow::record::*;
 use flowtap::limits::CHECK_LISTED;
 use tempfile::TempDir;
 
-use capture::{Capture, exchange, gzip, send, text_body, wait, websocket};
+use capture::{Capture, exchange, gzip, holds, send, text_body, wait, websocket};
 
 struct Ran {
     status: Option<i32>,
@@ -263,7 +263,7 @@ fn parts_that_cannot_be_looked_at_are_no_success() {
     let refused = |why: &str| {
         let ran = check(folder.path(), &rule);
         assert_eq!(ran.status, Some(1), "{why}: {}", ran.stdout);
-        assert!(ran.stderr.contains("not all parts could be checked"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("not all of the capture could be checked"), "{}", ran.stderr);
         assert!(ran.stderr.contains(why), "{}", ran.stderr);
     };
     fs::write(&second, &whole[..whole.len() / 2]).unwrap();
@@ -281,6 +281,22 @@ fn parts_that_cannot_be_looked_at_are_no_success() {
     let ran = check(folder.path(), &rule);
     assert_eq!(ran.status, Some(1), "{}", ran.stdout);
     let why = "parts 2 to 3 of the capture, not there though capture-0004.zip is";
+    assert!(ran.stderr.contains(why), "{}", ran.stderr);
+}
+
+#[test]
+fn a_capture_that_has_lost_flows_is_no_success() {
+    let capture = Capture::start(9);
+    let journal = capture.folder.path().join("capture.zip.journal");
+    let segment = journal.join("segment-0001.flj");
+    send(&capture, vec![ended(&exchange(1))]);
+    wait("the flow is written", || holds(&segment, b" /1 HTTP"));
+    fs::remove_file(segment).unwrap();
+    let (folder, _, summary) = capture.finish_with_error();
+    assert_eq!(summary.lost, 1);
+    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~e"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stdout);
+    let why = "not all of the capture could be checked: 1 flow lost while capture.zip was made";
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
 }
 

@@ -308,6 +308,8 @@ fn the_manifest_is_judged() {
         ("trace_count is 5.0", vec![Set(MANIFEST, "/stats/trace_count", json!(5.0))]),
         ("context_count is False", vec![Set(MANIFEST, "/stats/context_count", json!(false))]),
         ("duration_ms", vec![Set(MANIFEST, "/duration_ms", json!(1.5))]),
+        ("lost", vec![Set(MANIFEST, "/lost", json!({"flow_count": 1}))]),
+        ("lost", vec![Set(MANIFEST, "/lost", json!({"flow_count": 0, "ws_message_count": 0}))]),
     ]);
 }
 

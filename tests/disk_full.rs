@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use flate2::{Compress, Compression, FlushCompress};
 use flowtap::capture::entry::ended;
+use flowtap::capture::losses::Losses;
+use flowtap::capture::read::Bundle;
 use flowtap::flow::record::*;
 use flowtap::limits::JOURNAL_BUFFER_BYTES;
 use flowtap::notice::Notice;
@@ -48,6 +50,15 @@ fn is_limited() -> bool {
 fn block(flow: u64) -> FlowEvent {
     let data = vec![1; 64 * 1024].into();
     FlowEvent::Body(BodyBlock { flow: FlowId(flow), side: Side::Response, data })
+}
+
+/// What each part says to be lost, flows and messages.
+fn said_lost(listings: &[Value]) -> Vec<(u64, u64)> {
+    let count = |part: &Value, what| {
+        let lost = part.pointer("/manifest/lost").and_then(|lost| lost.get(what));
+        lost.and_then(Value::as_u64).unwrap_or(0)
+    };
+    listings.iter().map(|it| (count(it, "flow_count"), count(it, "ws_message_count"))).collect()
 }
 
 /// Ends the limit, as somebody does who makes room.
@@ -99,6 +110,7 @@ fn traffic_goes_on_and_what_was_written_stays_readable() {
     let counts: Vec<_> =
         listings.iter().map(|part| part["traces"].as_array().unwrap().len()).collect();
     assert_eq!(counts, [2, 2, 1]);
+    assert_eq!(said_lost(&listings), [(0, 0), (0, 0), (4, 0)]);
     let warnings: Vec<Notice> = notices.try_iter().collect();
     assert!(
         matches!(&warnings[..], [Notice::CaptureSuspended(text)] if text.contains("traffic goes on")),
@@ -122,8 +134,11 @@ fn flows_that_span_the_gap_are_whole_or_lost() {
     assert_eq!(told(&capture), Notice::CaptureResumed(2));
     let rest = [large(1, 1), block(2), large(2, 3), large(3, 5), block(4), large(4, 2), small(12)];
     send(&capture, rest.into());
-    let (_folder, listings, summary) = capture.finish_with_error();
+    let (folder, listings, summary) = capture.finish_with_error();
     assert_eq!((summary.traces, summary.lost), (3, 5));
+    assert_eq!(said_lost(&listings), [(2, 0), (3, 0)]);
+    let bundle = Bundle::open(&folder.path().join("capture-0002.zip")).unwrap();
+    assert_eq!(bundle.manifest().lost, Losses { flows: 3, messages: 0 });
     let error = summary.error.unwrap();
     assert!(error.starts_with("5 flows were lost: cannot write "), "{error}");
     let urls = |part: &Value| {
@@ -187,6 +202,7 @@ fn messages_before_and_after_the_gap_do_not_run_together() {
     let (_folder, listings, summary) = capture.finish_with_error();
     assert_eq!((summary.websockets, summary.messages, summary.lost), (1, 3, 0));
     assert_eq!(summary.messages_lost, 2);
+    assert_eq!(said_lost(&listings), [(0, 2)]);
     let error = summary.error.unwrap();
     assert!(error.contains("2 WebSocket messages were lost"), "{error}");
     // Nothing was lost of other flows, so all stands in the last part.
@@ -224,8 +240,9 @@ fn connections_opened_meanwhile_are_kept_as_far_as_there_is_memory() {
     for id in ids {
         send(&capture, websocket(id, &[]).into_iter().skip(1).collect());
     }
-    let (_folder, _, summary) = capture.finish_with_error();
+    let (_folder, listings, summary) = capture.finish_with_error();
     assert_eq!((summary.websockets, summary.lost), (kept, 40 - kept));
+    assert_eq!(said_lost(&listings), [(40 - kept, 0)]);
 }
 
 #[test]

@@ -547,12 +547,32 @@ fn a_journal_of_another_version_is_left_alone() {
     flowtap::capture::frame::append_frame(
         &mut bytes,
         flowtap::capture::frame::FrameType::Segment,
-        |out| out.extend_from_slice(&[3, 0, 0, 0, 9, 9]),
+        |out| out.extend_from_slice(&[4, 0, 0, 0, 9, 9]),
     );
     fs::write(segment(folder.path(), 1), &bytes).unwrap();
     let error = recover_in(folder.path()).unwrap_err();
-    assert!(error.contains("of version 3 of the journal, and this flowtap reads 4"), "{error}");
+    assert!(error.contains("of version 4 of the journal, and this flowtap reads 5"), "{error}");
     assert!(fs::read(segment(folder.path(), 1)).unwrap() == bytes);
+}
+
+#[test]
+fn what_was_lost_before_the_kill_is_told() {
+    let capture = Capture::start(9);
+    send(&capture, vec![small(1)]);
+    let first = segment(capture.folder.path(), 1);
+    wait("the flow is written", || holds(&first, b"POST /1 HTTP"));
+    fs::remove_file(first).unwrap();
+    let told = || capture.notices.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(matches!(told(), Notice::CaptureSuspended(_)));
+    assert_eq!(told(), Notice::CaptureResumed(1));
+    send(&capture, vec![small(2)]);
+    let folder = killed(capture, 2);
+    let recovered = recover_in(folder.path()).unwrap();
+    assert_eq!(requests(&recovered), ["2"]);
+    let told = recovered.notes.iter().any(|it| it == "1 flow lost while part 1 was captured");
+    assert!(told && recovered.failures.is_empty(), "{recovered:?}");
+    let lost = &check(&recovered.paths[0])["manifest"]["lost"];
+    assert_eq!((&lost["flow_count"], &lost["ws_message_count"]), (&1.into(), &0.into()));
 }
 
 /// Divides the only segment of a journal into segments of two flows each, as a kill leaves them

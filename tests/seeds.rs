@@ -50,6 +50,7 @@ fn journal_files_give_their_entries() {
                 FrameType::WebSocketMessage => entry::take_message(payload).is_some(),
                 FrameType::WebSocketClose => entry::take_close(payload).is_some(),
                 FrameType::WebSocketGap => entry::take_gap(payload).is_some(),
+                FrameType::Losses => entry::take_losses(payload).is_some(),
                 FrameType::WebSocket | FrameType::SegmentEnd => {
                     entry::take_number(payload).is_some()
                 }

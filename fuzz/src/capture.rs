@@ -80,6 +80,11 @@ pub fn journal_entries(data: &[u8]) {
                 entry::put_data(&mut out, direction, data);
                 assert_eq!(out, payload);
             }
+            if let Some(losses) = entry::take_losses(payload) {
+                let mut written = Vec::new();
+                entry::put_losses(&mut written, losses);
+                assert_eq!(written, payload);
+            }
             if let Some(number) = entry::take_number(payload) {
                 assert_eq!(number.to_le_bytes(), payload);
             }

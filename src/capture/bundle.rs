@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use crate::capture::archive::{Archive, EntryName, Method};
 use crate::capture::journal::JournalFolder;
 use crate::capture::json::{Json, put_padded};
+use crate::capture::losses::Losses;
 use crate::capture::private;
 use crate::capture::spool::{Held, Spool};
 use crate::flow::head::host_text;
@@ -67,6 +68,8 @@ pub struct PartFacts {
     pub created_us: u64,
     /// From then to its end.
     pub duration: Duration,
+    /// What was lost while the part was made, or since.
+    pub losses: Losses,
 }
 
 /// What became of a flow that the journal names.
@@ -426,6 +429,8 @@ struct Manifest<'a> {
     capture_method: &'a str,
     series_id: &'a str,
     part_number: u32,
+    #[serde(skip_serializing_if = "Losses::is_none")]
+    lost: Losses,
 }
 
 #[derive(Serialize)]
@@ -465,6 +470,7 @@ fn manifest<'a>(
         capture_method: CAPTURE_METHOD,
         series_id: &facts.series,
         part_number: facts.part,
+        lost: facts.losses,
     })
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::capture::frame::{FRAME_HEADER_BYTES, FrameType, append_frame_before};
+use crate::capture::losses::Losses;
 use crate::flow::head::HeadText;
 use crate::flow::record::{
     Authority, Body, DeflateParameters, Direction, EndedExchange, Exchange, FlowEvent, FlowId,
@@ -17,7 +18,7 @@ use crate::flow::record::{
 };
 
 /// The version of the journal that this program writes and reads.
-pub const JOURNAL_VERSION: u32 = 4;
+pub const JOURNAL_VERSION: u32 = 5;
 
 /// Tails of bodies that are copied into the frame of their exchange; longer ones stay where they
 /// are until they are written down.
@@ -67,6 +68,17 @@ pub fn put_number(out: &mut Vec<u8>, number: u64) {
 /// Reads the payload that [`put_number`] wrote.
 pub fn take_number(payload: &[u8]) -> Option<u64> {
     whole(payload, u64::take)
+}
+
+/// Appends the payload of a frame of losses.
+pub fn put_losses(out: &mut Vec<u8>, losses: Losses) {
+    losses.flows.put(out);
+    losses.messages.put(out);
+}
+
+/// Reads the payload that [`put_losses`] wrote.
+pub fn take_losses(payload: &[u8]) -> Option<Losses> {
+    whole(payload, |input| Some(Losses { flows: u64::take(input)?, messages: u64::take(input)? }))
 }
 
 fn tails(exchange: &Exchange) -> [&[u8]; 2] {

@@ -38,6 +38,8 @@ pub enum FrameType {
     WebSocketClose = 8,
     /// Messages of one direction are missing here.
     WebSocketGap = 9,
+    /// Flows and messages that stand nowhere.
+    Losses = 10,
 }
 
 impl FrameType {
@@ -53,6 +55,7 @@ impl FrameType {
             WebSocketMessage,
             WebSocketClose,
             WebSocketGap,
+            Losses,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == byte)

@@ -20,8 +20,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::capture::entry::{SegmentHeader, put_number};
+use crate::capture::entry::{SegmentHeader, put_losses, put_number};
 use crate::capture::frame::{FrameType, append_frame};
+use crate::capture::losses::Losses;
 use crate::capture::private;
 use crate::flow::record::{FlowId, Side};
 use crate::limits::{JOURNAL_BUFFER_BYTES, JOURNALS};
@@ -347,8 +348,11 @@ impl SegmentWriter {
         private::is_at(&self.file, path)
     }
 
-    /// Writes the last frame, with the time in microseconds since the Unix epoch.
-    pub fn finish(mut self, ended_us: u64) -> io::Result<()> {
+    /// Writes what was lost and the last frame, with the time in microseconds since the Unix epoch.
+    pub fn finish(mut self, losses: Losses, ended_us: u64) -> io::Result<()> {
+        if !losses.is_none() {
+            self.append(FrameType::Losses, |out| put_losses(out, losses));
+        }
         self.append(FrameType::SegmentEnd, |out| put_number(out, ended_us));
         self.flush()
     }
@@ -439,7 +443,7 @@ mod tests {
         assert_eq!(kinds(), [FrameType::Segment]);
         writer.flush().unwrap();
         assert_eq!(kinds(), [FrameType::Segment, FrameType::WebSocket]);
-        writer.finish(8).unwrap();
+        writer.finish(Losses::default(), 8).unwrap();
         assert_eq!(kinds().last(), Some(&FrameType::SegmentEnd));
     }
 
@@ -454,7 +458,7 @@ mod tests {
         torn.flush().unwrap_err();
         let mut fresh = SegmentWriter::create(&next, &header()).unwrap();
         fresh.carry_over(&mut torn);
-        fresh.finish(2).unwrap();
+        fresh.finish(Losses::default(), 2).unwrap();
         let count = |path| {
             let mut reader = FrameReader::new(File::open(path).unwrap());
             std::iter::from_fn(|| reader.next_frame().unwrap().map(|_| ())).count()

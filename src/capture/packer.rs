@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::capture::backlog::Waiting;
 use crate::capture::bundle::Counts;
 use crate::capture::frame::FileEnd;
+use crate::capture::losses::Losses;
 use crate::capture::pace::{Pace, Traffic, Turn};
 use crate::capture::packing::{Finished, Packing, open_segment};
 use crate::capture::place::Places;
@@ -38,6 +39,8 @@ pub(super) struct Job {
     pub(super) path: PathBuf,
     /// Flows that were written to the segment.
     pub(super) flows: u64,
+    /// What it tells of, or should.
+    pub(super) losses: Losses,
     /// Whether all of it was written, to its last frame.
     pub(super) finished: bool,
 }
@@ -298,7 +301,12 @@ impl<'a> Desk<'a> {
     fn end(&self, job: Job, packing: Box<Packing>, result: io::Result<()>) -> bool {
         let passed = packing.passed();
         let finished = match result {
-            Ok(()) => guarded(|| packing.finish()),
+            Ok(()) => guarded(|| {
+                let mut losses = job.losses;
+                let unread = job.flows.saturating_sub(packing.read().flows);
+                losses.add(Losses::of_flows(unread));
+                packing.finish(losses)
+            }),
             // Its files go before others are made.
             Err(error) => {
                 drop(packing);

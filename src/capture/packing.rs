@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::capture::bundle::{BundleWriter, Counts, Fate, PartFacts, Partial};
-use crate::capture::entry::{JOURNAL_VERSION, SegmentHeader, take_exchange, take_number};
+use crate::capture::entry::{
+    JOURNAL_VERSION, SegmentHeader, take_exchange, take_losses, take_number,
+};
 use crate::capture::frame::{FileEnd, FrameReader, FrameType};
 use crate::capture::journal::{JournalFolder, with_suffix};
 use crate::capture::json::Json;
+use crate::capture::losses::Losses;
 use crate::capture::private;
 use crate::capture::spool::Spool;
 use crate::capture::trace::{Workplace, write_trace};
@@ -38,6 +41,8 @@ pub(super) struct SegmentRead {
     pub(super) passed: u64,
     /// Flows of which something could not be read back.
     pub(super) damaged: u64,
+    /// What the segment says to be lost.
+    pub(super) losses: Losses,
     /// Flows that the segment names.
     pub(super) named: Named,
     /// Files besides the segment that were read, or would have been.
@@ -60,6 +65,7 @@ impl SegmentRead {
             flows: 0,
             passed: 0,
             damaged: 0,
+            losses: Losses::default(),
             named: Named::default(),
             used: Vec::new(),
             span_us: None,
@@ -189,8 +195,8 @@ impl Packing {
         }
     }
 
-    /// Ends the part, behind the segment's end.
-    pub(super) fn finish(self) -> io::Result<Finished> {
+    /// Ends the part, behind the segment's end; it says that so much is lost.
+    pub(super) fn finish(self, losses: Losses) -> io::Result<Finished> {
         let Packing { header, part, read, .. } = self;
         let SegmentHeader { app, series, part: number, created_us, .. } = header;
         let (first_us, last_us) = read.span_us.unwrap_or((created_us, created_us));
@@ -198,7 +204,7 @@ impl Packing {
         let created_us = if created_us == 0 { first_us } else { created_us };
         let ended_us = read.ended_us.unwrap_or(last_us);
         let duration = Duration::from_micros(ended_us.saturating_sub(created_us));
-        let facts = PartFacts { app, series, part: number, created_us, duration };
+        let facts = PartFacts { app, series, part: number, created_us, duration, losses };
         let (counts, file) = part.finish(&facts)?;
         Ok(Finished { counts, file, read })
     }
@@ -235,6 +241,10 @@ impl SegmentRead {
             }
             FrameType::SegmentEnd => {
                 self.ended_us = take_number(payload);
+                Flow::None
+            }
+            FrameType::Losses => {
+                self.losses.add(take_losses(payload).unwrap_or_default());
                 Flow::None
             }
             _ => Flow::None,

@@ -48,9 +48,9 @@ impl Parts {
         })?;
         let mut parts = Parts {
             paths: vec![first.to_owned()],
+            missing: losses(first, opened.manifest()).into_iter().collect(),
             open: vec![(0, opened)],
             unreadable: BTreeSet::new(),
-            missing: Vec::new(),
         };
         if let Some((series, 1)) = read::series(first) {
             parts.follow(&series);
@@ -67,7 +67,11 @@ impl Parts {
         for number in 2.. {
             let path = part_path(&first, number);
             let belongs = match Bundle::open(&path) {
-                Ok(bundle) => is_part(bundle.manifest(), series, number),
+                Ok(bundle) => {
+                    let belongs = is_part(bundle.manifest(), series, number);
+                    self.missing.extend(losses(&path, bundle.manifest()).filter(|_| belongs));
+                    belongs
+                }
                 Err(error) => {
                     let is_there = path.symlink_metadata().is_ok();
                     if is_there {
@@ -85,8 +89,9 @@ impl Parts {
         }
     }
 
-    /// What cannot be looked at of the capture: a line for each part that cannot be read, one
-    /// where parts are not there though later ones are, and one where the capture has not ended.
+    /// What cannot be looked at of the capture: a line for each part that cannot be read or has
+    /// lost something when it was made, one where parts are not there though later ones are, and
+    /// one where the capture has not ended.
     pub(crate) fn missing(&self) -> &[String] {
         &self.missing
     }
@@ -226,6 +231,12 @@ fn whole_path(path: &Path) -> PathBuf {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
     }
+}
+
+/// Tells of what was lost while a part was made.
+fn losses(path: &Path, manifest: &Manifest) -> Option<String> {
+    let lost = manifest.lost;
+    (!lost.is_none()).then(|| format!("{} lost while {} was made", lost.shown(), path.display()))
 }
 
 /// Whether a bundle is this part of this capture.

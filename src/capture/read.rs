@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use zip::ZipArchive;
 
 use crate::capture::bundle::CAPTURE_METHOD;
+use crate::capture::losses::Losses;
 use crate::capture::private;
 use crate::capture::websocket::DAMAGED;
 use crate::error::{Error, Result};
@@ -40,6 +41,9 @@ pub struct Manifest {
     /// How many flows the bundle has.
     #[serde(deserialize_with = "or_default")]
     pub stats: ManifestStats,
+    /// How many it should have besides.
+    #[serde(deserialize_with = "if_fitting")]
+    pub lost: Losses,
 }
 
 /// How many flows a bundle has, by its manifest.

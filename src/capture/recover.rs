@@ -14,6 +14,7 @@ use crate::capture::bundle::{Counts, Partial, part_path, uuid};
 use crate::capture::entry::{JOURNAL_VERSION, SegmentHeader};
 use crate::capture::frame::{FileEnd, FrameType};
 use crate::capture::journal::{self, JournalFolder};
+use crate::capture::losses::Losses;
 use crate::capture::packing::{
     Beginning, Finished, Packing, SegmentRead, beginning, salvage, scan,
 };
@@ -370,9 +371,13 @@ impl Recovery {
         }
         // One without flows has no time of its own.
         packing.date_if_unknown(self.header.created_us);
-        let Finished { counts, file, read } = packing.finish()?;
+        let read = packing.read();
+        let mut losses = read.losses;
+        self.tell_losses(part, losses);
+        losses.add(Losses::of_flows(read.lost()));
+        let Finished { counts, file, read } = packing.finish(losses)?;
         self.judge(part, (read.lost(), read.damaged), &read);
-        let is_empty = counts.traces + counts.websockets == 0;
+        let is_empty = counts.traces + counts.websockets == 0 && losses.is_none();
         match found {
             // What stands there was made of the same segment.
             Some((there, stats)) if has_more(&counts, &stats) => {
@@ -397,7 +402,7 @@ impl Recovery {
         let header = SegmentHeader { part, created_us: 0, ..self.header.clone() };
         let mut packing = Packing::with(header, None, &self.folder)?;
         self.fill(&mut packing, open)?;
-        let Finished { file, .. } = packing.finish()?;
+        let Finished { file, .. } = packing.finish(Losses::default())?;
         self.put(&file, part)
     }
 
@@ -456,6 +461,14 @@ impl Recovery {
         let Ok(mut frames) = salvage(&self.folder.segment(part)) else { return false };
         let has_header = matches!(frames.next_frame(), Ok(Some((FrameType::Segment, _))));
         has_header && matches!(frames.next_frame(), Ok(None))
+    }
+
+    /// Tells of what was lost while the capture lived: nobody did.
+    fn tell_losses(&mut self, part: u32, losses: Losses) {
+        if !losses.is_none() {
+            let lost = losses.shown();
+            self.recovered.notes.push(format!("{lost} lost while part {part} was captured"));
+        }
     }
 
     fn fail(&mut self, why: String) {

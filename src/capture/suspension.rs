@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::capture::losses::Losses;
 use crate::limits::{RESUME_FIRST, RESUME_MOST, SUSPENDED_WARNING};
 use crate::notice::{Notice, Notices};
 use crate::stats::Stats;
@@ -18,6 +19,8 @@ pub(super) struct Suspension {
     untold: u64,
     lost: u64,
     messages_lost: u64,
+    /// Losses that no segment tells of.
+    unwritten: Losses,
     /// Why nothing could be written, the last time.
     reason: Option<String>,
     /// Whether nothing is written any more, whatever room there is.
@@ -44,6 +47,7 @@ impl Suspension {
             untold: 0,
             lost: 0,
             messages_lost: 0,
+            unwritten: Losses::default(),
             reason: None,
             for_good: false,
         }
@@ -130,13 +134,25 @@ impl Suspension {
     pub(super) fn lose(&mut self, flows: u64) {
         self.lost += flows;
         self.untold += flows;
+        self.unwritten.add(Losses::of_flows(flows));
         self.stats.flows_lost.add(flows);
     }
 
     /// A message will not stand in the bundle, though its connection may.
     pub(super) fn lose_message(&mut self) {
         self.messages_lost += 1;
+        self.unwritten.add(Losses { flows: 0, messages: 1 });
         self.stats.messages_lost.add(1);
+    }
+
+    /// The losses that no segment tells of, for one that will.
+    pub(super) fn take_unwritten(&mut self) -> Losses {
+        std::mem::take(&mut self.unwritten)
+    }
+
+    /// The segment that told of these losses does not tell of them any more.
+    pub(super) fn give_back(&mut self, losses: Losses) {
+        self.unwritten.add(losses);
     }
 
     /// Flows that were lost.

@@ -13,9 +13,10 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use crate::capture::bundle::{part_path, random_uuid};
-use crate::capture::entry::{SegmentHeader, put_number};
+use crate::capture::entry::{SegmentHeader, put_losses, put_number};
 use crate::capture::frame::FrameType;
 use crate::capture::journal::{JournalFolder, SegmentWriter};
+use crate::capture::losses::Losses;
 use crate::capture::packer::{Job, Shared};
 use crate::capture::recorder::{RecorderConfig, epoch_us};
 use crate::capture::spill::{SpillFile, SpillFiles};
@@ -35,6 +36,8 @@ struct Tally {
     websockets: u64,
     messages: u64,
     bodies_cut: u64,
+    /// What it tells of.
+    losses: Losses,
 }
 
 impl Tally {
@@ -47,6 +50,12 @@ impl Tally {
         self.websockets += more.websockets;
         self.messages += more.messages;
         self.bodies_cut += more.bodies_cut;
+        self.losses.add(more.losses);
+    }
+
+    /// Whether there is anything to tell by a part.
+    fn is_empty(self) -> bool {
+        self.flows() == 0 && self.losses.is_none()
     }
 }
 
@@ -298,10 +307,11 @@ impl Writer {
 
     /// What was in memory is in the file, or still in memory.
     fn flush_segment(&mut self) -> io::Result<()> {
+        self.tell_losses();
         self.segment.flush()?;
         let tally = std::mem::take(&mut self.unflushed);
         self.flushed.add(tally);
-        let Tally { traces, websockets, messages, bodies_cut } = tally;
+        let Tally { traces, websockets, messages, bodies_cut, .. } = tally;
         self.stats.traces.add(traces);
         self.stats.websockets.add(websockets);
         self.stats.messages.add(messages);
@@ -311,10 +321,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Has the segment tell of the losses that none tells of.
+    fn tell_losses(&mut self) {
+        let losses = self.suspension.take_unwritten();
+        if !losses.is_none() {
+            self.segment.append(FrameType::Losses, |out| put_losses(out, losses));
+            self.unflushed.add(Tally { losses, ..Tally::default() });
+        }
+    }
+
     /// What was written to the segment is lost.
     fn unpublish(&mut self) {
         let tally = std::mem::take(&mut self.flushed);
-        let Tally { traces, websockets, messages, bodies_cut } = tally;
+        let Tally { traces, websockets, messages, bodies_cut, losses } = tally;
+        self.suspension.give_back(losses);
         self.stats.traces.sub(traces);
         self.stats.websockets.sub(websockets);
         self.stats.messages.sub(messages);
@@ -359,9 +379,16 @@ impl Writer {
         next.carry_over(&mut self.segment);
         let finished = std::mem::replace(&mut self.segment, next);
         if is_used {
+            let losses = self.suspension.take_unwritten();
             // Should this fail, the segment is what is in its file, and the packer takes that.
-            let is_finished = finished.finish(now).is_ok();
+            let is_finished = finished.finish(losses, now).is_ok();
+            match is_finished {
+                true => self.flushed.losses.add(losses),
+                false => self.suspension.give_back(losses),
+            }
             self.give_to_packer(is_finished);
+        } else {
+            self.suspension.give_back(self.flushed.losses);
         }
         self.part = part;
         self.flushed = Tally::default();
@@ -370,9 +397,10 @@ impl Writer {
 
     fn give_to_packer(&self, finished: bool) {
         let path: PathBuf = part_path(&self.config.output, self.part);
-        let flows = self.flushed.flows();
+        let Tally { losses, .. } = self.flushed;
+        let job = Job { part: self.part, path, flows: self.flushed.flows(), losses, finished };
         // The packer lives as long as this sender.
-        let _ = self.jobs.send(Job { part: self.part, path, flows, finished });
+        let _ = self.jobs.send(job);
     }
 
     fn suspend_on(&mut self, written: io::Result<()>) {
@@ -465,6 +493,7 @@ impl Writer {
         }
         let left = std::mem::take(&mut self.unflushed);
         self.suspension.lose(left.flows());
+        self.suspension.give_back(left.losses);
         self.shared.closing.store(true, Ordering::Relaxed);
         self.give_last_to_packer(now);
         let messages_lost = self.suspension.messages_lost();
@@ -475,14 +504,18 @@ impl Writer {
     }
 
     fn give_last_to_packer(&mut self, now: u64) {
-        if self.part > 1 && self.flushed.flows() == 0 {
+        self.segment.clear();
+        self.tell_losses();
+        // The part tells of them, though there be no room in the segment.
+        let tally = std::mem::take(&mut self.unflushed);
+        self.flushed.add(tally);
+        if self.part > 1 && self.flushed.is_empty() {
             // The folder may be kept, and this says nothing.
             return self.folder.discard(&self.folder.segment(self.part));
         }
         if self.suspension.is_for_good() {
             return self.give_to_packer(false);
         }
-        self.segment.clear();
         self.segment.append(FrameType::SegmentEnd, |out| put_number(out, now));
         let is_finished = self.segment.flush().is_ok();
         self.give_to_packer(is_finished);

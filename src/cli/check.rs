@@ -105,7 +105,10 @@ pub(super) fn conclude(
         ));
     }
     if let Some(first) = report.missing.first() {
-        return Err(Error::new(format!("not all parts could be checked: {}", visible(first))));
+        return Err(Error::new(format!(
+            "not all of the capture could be checked: {}",
+            visible(first)
+        )));
     }
     if let Some(first) = report.unread.first() {
         let unread = count(report.unread.len() as u64, "flow");

@@ -468,6 +468,11 @@ class Judge:
             good = isinstance(series, str) and UUID.fullmatch(series)
             self.expect(good, f"manifest: series_id {series!r} is no UUID")
             self.expect(type(part) is int and part > 0, f"manifest: part_number {part!r}")
+        lost = value.get("lost")
+        if lost is not None and self.has(lost, ["flow_count", "ws_message_count"], "lost"):
+            counts = [lost["flow_count"], lost["ws_message_count"]]
+            good = all(type(count) is int for count in counts) and any(counts)
+            self.expect(good, f"manifest: lost {lost!r}")
         return value
 
     def capture_id(self, text):

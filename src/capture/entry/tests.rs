@@ -142,6 +142,7 @@ proptest! {
         let _ = take_open(&bytes);
         let _ = take_message(&bytes);
         let _ = take_close(&bytes);
+        let _ = take_losses(&bytes);
         let _ = SegmentHeader::take(&bytes);
     }
 }

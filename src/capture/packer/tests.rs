@@ -41,6 +41,7 @@ impl Journal {
             part,
             path: self.part(part),
             flows: *flows,
+            losses: Losses::default(),
             finished: true,
         })
     }
@@ -68,7 +69,7 @@ fn write_segment(path: &Path, part: u32, flows: u64) {
         put_ended(&mut frame, request(id));
         writer.append_made(&frame);
     }
-    writer.finish(2).unwrap();
+    writer.finish(Losses::default(), 2).unwrap();
 }
 
 fn wait_until(what: impl Fn() -> bool) {
