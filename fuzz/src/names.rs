@@ -15,7 +15,8 @@ use flowtap::names::lookup::{Lookup, Step};
 pub fn name_lookup(data: &[u8]) {
     let mut parts = data.split(|byte| *byte == 0xff);
     let mut text = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-    let (name, hosts, config) = (text(), text(), Config::read(&text()));
+    let (name, hosts, config) =
+        (text(), text(), Config::read(&text(), &|name| u32::try_from(name.len()).ok()));
     let said: Vec<&[u8]> = parts.collect();
 
     let found = hosts_file::addresses(hosts.as_bytes(), &name);

@@ -1,6 +1,6 @@
 //! `/etc/resolv.conf`: which name servers are asked, and how (resolv.conf(5)).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use crate::limits::{DNS_ATTEMPTS, DNS_SEARCH_DOMAINS, DNS_SERVER_TIMEOUT, DNS_SERVERS};
@@ -42,16 +42,17 @@ impl Default for Config {
 
 impl Config {
     /// Reads the file's text. What is not understood is passed over, as the C libraries do.
+    /// `index_of` gives the number of a network interface, by which a link-local address is
+    /// reached (RFC 4007 section 11).
     #[must_use]
-    pub fn read(text: &str) -> Config {
+    pub fn read(text: &str, index_of: &dyn Fn(&str) -> Option<u32>) -> Config {
         let mut config = Config::default();
         let mut servers = Vec::new();
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-                    servers.extend(address.map(|address| SocketAddr::from((address, PORT))));
+                    servers.extend(words.next().and_then(|word| server(word, index_of)));
                 }
                 Some("search" | "domain") => {
                     let domains = words.map(|word| word.trim_matches('.').to_owned());
@@ -85,9 +86,31 @@ impl Config {
     }
 }
 
+/// The address of a name server, with its zone where it has one.
+fn server(word: &str, index_of: &dyn Fn(&str) -> Option<u32>) -> Option<SocketAddr> {
+    let Some((address, zone)) = word.split_once('%') else {
+        return Some(SocketAddr::from((word.parse::<IpAddr>().ok()?, PORT)));
+    };
+    let index = zone.parse().ok().or_else(|| index_of(zone))?;
+    Some(SocketAddrV6::new(address.parse().ok()?, PORT, 0, index).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Config {
+        Config::read(text, &|name| (name == "eth0").then_some(7))
+    }
+
+    /// What networks that announce their name server by router advertisements write.
+    #[test]
+    fn servers_of_the_link_have_its_zone() {
+        let text = "nameserver fe80::1%eth0\nnameserver fe80::2%3\nnameserver fe80::3%eth9\n\
+            nameserver 127.0.0.1%eth0\n";
+        let servers = ["[fe80::1%7]:53", "[fe80::2%3]:53"].map(|it| it.parse().unwrap());
+        assert_eq!(read(text).servers, servers);
+    }
 
     #[test]
     fn the_file_is_read_as_the_c_libraries_do() {
@@ -98,13 +121,13 @@ mod tests {
         let search = vec!["a.example".to_owned(), "b.example".to_owned()];
         let timeout = Duration::from_secs(3);
         let expected = Config { servers, search, ndots: 2, timeout, attempts: 4, over_tcp: true };
-        assert_eq!(Config::read(text), expected);
+        assert_eq!(read(text), expected);
     }
 
     #[test]
     fn without_servers_this_machine_is_asked() {
-        assert_eq!(Config::read("search example\n").servers, Config::default().servers);
-        assert_eq!(Config::read("options ndots timeout:x attempts:-1\n"), Config::default());
+        assert_eq!(read("search example\n").servers, Config::default().servers);
+        assert_eq!(read("options ndots timeout:x attempts:-1\n"), Config::default());
     }
 
     #[test]
@@ -112,12 +135,12 @@ mod tests {
         let text = "nameserver 127.0.0.1\n".repeat(DNS_SERVERS + 1)
             + &format!("search {}\n", "a.example ".repeat(DNS_SEARCH_DOMAINS + 1))
             + "options ndots:99 timeout:99999999999999999 attempts:99\n";
-        let config = Config::read(&text);
+        let config = read(&text);
         assert_eq!(config.servers.len(), DNS_SERVERS);
         assert_eq!(config.search.len(), DNS_SEARCH_DOMAINS);
         assert_eq!((config.ndots, config.attempts), (MOST_NDOTS, DNS_ATTEMPTS));
         assert!(config.timeout <= DNS_SERVER_TIMEOUT);
-        let low = Config::read("options timeout:0 attempts:0 ndots:0\n");
+        let low = read("options timeout:0 attempts:0 ndots:0\n");
         assert_eq!((low.timeout, low.attempts, low.ndots), (Duration::from_secs(1), 1, 0));
     }
 }

@@ -38,6 +38,8 @@ struct Question {
     found: Option<Vec<IpAddr>>,
     /// Whether the server that is asked now may still answer.
     waits: bool,
+    /// Whether its answer was cut, and is to be asked for over TCP.
+    cut: bool,
 }
 
 /// A look-up that is under way.
@@ -94,8 +96,9 @@ impl<'a> Lookup<'a> {
         loop {
             let found = self.questions.iter().filter_map(|question| question.found.as_ref());
             let found: Vec<IpAddr> = found.flatten().copied().take(DIAL_ADDRESSES).collect();
+            let is_cut = self.questions.iter().any(|question| question.cut) && now < self.end;
             // Addresses of one family do, rather than waiting for a server that hides the other.
-            if !found.is_empty() {
+            if !found.is_empty() && !is_cut {
                 return Step::Done(Ok(found));
             }
             // A name that does not exist has no addresses of the other family either (RFC 8020).
@@ -136,6 +139,7 @@ impl<'a> Lookup<'a> {
         let mut messages = Vec::new();
         for asked in self.questions.iter_mut().filter(|question| question.found.is_none()) {
             asked.waits = true;
+            asked.cut = false;
             messages.push(question(asked.id, &self.name, asked.family));
         }
         let until = (now + self.config.timeout).min(self.end);
@@ -160,6 +164,7 @@ impl<'a> Lookup<'a> {
                 }
                 Answer::Cut if !self.over_tcp => {
                     // The same server again, which has not failed.
+                    question.cut = true;
                     self.over_tcp = true;
                     self.turn = self.turn.saturating_sub(1);
                 }
@@ -172,7 +177,7 @@ impl<'a> Lookup<'a> {
 }
 
 fn questions(random: fn() -> u16) -> [Question; 2] {
-    let ask = |family| Question { family, id: random(), found: None, waits: false };
+    let ask = |family| Question { family, id: random(), found: None, waits: false, cut: false };
     [ask(Family::V6), ask(Family::V4)]
 }
 

@@ -24,12 +24,24 @@ pub(super) fn look_up(name: &str) -> Addresses {
     let mut text = Vec::new();
     let read = File::open(RESOLV_CONF)
         .and_then(|file| file.take(RESOLV_CONF_BYTES).read_to_end(&mut text));
-    let config = Config::read(&String::from_utf8_lossy(&text));
+    let config = Config::read(&String::from_utf8_lossy(&text), &interface_index);
     let found = by_dns(name, &config).map_err(|reason| {
         let hint = read.err().map(|error| format!("; {RESOLV_CONF}: {error}")).unwrap_or_default();
         format!("the name {name} cannot be resolved: {reason}{hint}")
     })?;
     in_turns(name, found.into_iter())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn interface_index(name: &str) -> Option<u32> {
+    // The kernel wants a socket for it, whichever.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    rustix::net::netdevice::name_to_index(socket, name).ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn interface_index(_name: &str) -> Option<u32> {
+    None
 }
 
 /// An address itself, what the file of hosts has, or this machine for localhost and the names

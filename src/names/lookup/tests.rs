@@ -131,6 +131,20 @@ fn a_cut_answer_is_asked_for_over_tcp_from_the_same_server() {
 }
 
 #[test]
+fn a_cut_answer_for_one_family_is_not_given_up_for_the_other() {
+    let is_v6 = |it: &Ask| it.2[it.2.len() - 3] == 28;
+    let serve = |it: &Ask| match it.1 || is_v6(it) {
+        false => Some(reply(&it.2, 0x0200, None)),
+        true => Some(reply(&it.2, 0, Some(1))),
+    };
+    let (found, asks) = look_up("a.example", &config(1), serve);
+    assert_eq!((found, asks.len()), (addresses(&["::1", "127.0.0.1"]), 3));
+    // A server that says nothing over TCP hides no address of the other family.
+    let (found, _) = look_up("a.example", &config(1), |it| (!it.1).then(|| serve(it)).flatten());
+    assert_eq!(found, addresses(&["::1"]));
+}
+
+#[test]
 fn a_name_that_does_not_exist_and_one_without_addresses_are_told_apart() {
     let (found, _) = look_up("a.example", &config(1), |it| Some(reply(&it.2, 3, None)));
     assert_eq!(found, Err("it does not exist".to_owned()));
