@@ -95,28 +95,37 @@ fn check_places(path: &Path, user: u32) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Checks a folder and what lies above it. The folder itself must not be its group's to write to
-/// either; further up a group of the user's own is usual.
+/// Checks a folder and what lies above it.
 fn check_way(folder: &Path, user: u32) -> Result<(), Refused> {
-    let mut denied = GROUP_AND_OTHERS_WRITE;
-    for above in folder.ancestors() {
-        let facts = above.metadata().map_err(Refused::Unreadable)?;
-        let (mode, shown) = (facts.permissions().mode(), quoted(above));
-        if !is_trusted(facts.uid(), user) {
-            return Err(Refused::Exposed(format!(
-                "the folder {shown} belongs to another user (uid {}), who can replace what is in \
-                 it; use a folder of your own",
-                facts.uid()
-            )));
+    let facts = |above: &'_ Path| above.metadata().map(|it| (it.uid(), it.permissions().mode()));
+    let way: io::Result<Vec<_>> =
+        folder.ancestors().map(|above| Ok((above, facts(above)?))).collect();
+    judge_way(&way.map_err(Refused::Unreadable)?, user).map_err(Refused::Exposed)
+}
+
+/// Judges folders, each inside of the next, by owner and mode. The first must not be its group's to
+/// write to either; further up a group of the user's own is usual. There the owner of the last is
+/// trusted as well, who can replace everything anyway: in a user namespace that has the user alone,
+/// as sandboxes make them, that is neither the user nor root (user_namespaces(7)).
+fn judge_way(way: &[(&Path, (u32, u32))], user: u32) -> Result<(), String> {
+    let top = way.last().map(|(_, (owner, _))| *owner);
+    for (place, (folder, (owner, mode))) in way.iter().enumerate() {
+        let shown = quoted(folder);
+        let is_tops = place > 0 && Some(*owner) == top;
+        if !is_tops && !is_trusted(*owner, user) {
+            return Err(format!(
+                "the folder {shown} belongs to another user (uid {owner}), who can replace what is \
+                 in it; use a folder of your own"
+            ));
         }
+        let denied = if place == 0 { GROUP_AND_OTHERS_WRITE } else { OTHERS_WRITE };
         if mode & STICKY == 0 && mode & denied != 0 {
-            return Err(Refused::Exposed(format!(
+            return Err(format!(
                 "users other than the owner of the folder {shown} can replace what is in it (mode \
                  {:04o}); end that with: chmod go-w {shown}",
                 mode & 0o7777
-            )));
+            ));
         }
-        denied = OTHERS_WRITE;
     }
     Ok(())
 }
@@ -240,6 +249,20 @@ mod tests {
     fn only_files_of_the_user_and_of_root_are_trusted_but_root_trusts_all() {
         assert!(is_trusted(1000, 1000) && is_trusted(0, 1000) && is_trusted(1000, 0));
         assert!(!is_trusted(1001, 1000));
+    }
+
+    #[test]
+    fn in_a_user_namespace_the_owner_of_the_tree_is_trusted_above_the_folder() {
+        const OTHERS: u32 = 65534;
+        let judge = |owners: [u32; 3]| {
+            let [inner, home, top] = owners.map(|owner| (owner, 0o755));
+            let paths = ["/home/a", "/home", "/"].map(Path::new);
+            judge_way(&[(paths[0], inner), (paths[1], home), (paths[2], top)], 1000)
+        };
+        assert_eq!(judge([1000, OTHERS, OTHERS]), Ok(()));
+        assert!(judge([OTHERS, OTHERS, OTHERS]).unwrap_err().contains("/home/a belongs"));
+        assert!(judge([1000, 1001, OTHERS]).unwrap_err().contains("/home belongs"));
+        assert!(judge([1000, 1001, 0]).unwrap_err().contains("/home belongs"));
         let (folder, key) = private();
         if rustix::process::geteuid().is_root() {
             chown(&key, Some(1001), None).unwrap();
