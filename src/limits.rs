@@ -452,7 +452,7 @@ pub const CHECK_LISTED: usize = 100;
 
 /// Leaf certificates that are kept.
 pub const CERT_CACHE_HOSTS: usize = 10_000;
-/// Names in one leaf certificate; a certificate of a server that has more is cut.
+/// Names in one leaf certificate; more are left out.
 pub const LEAF_NAMES: usize = 256;
 /// Bytes of a CA file; a key and a long chain take 20 KiB.
 pub const CA_FILE_BYTES: u64 = 1024 * 1024;

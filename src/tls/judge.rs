@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::provider::provider;
 use super::session::HTTP_1_1;
-use super::verifier::{TakesAny, refusal_text};
+use super::verifier::{TakesAny, may_issue, refusal_text};
 
 /// Whether `roots` make the chain trusted for `name` now.
 ///
@@ -22,7 +22,7 @@ pub fn judge(
 ) -> Result<(), String> {
     let mut store = RootCertStore::empty();
     // Systems' stores hold old certificates that cannot be parsed; they are of no use.
-    store.add_parsable_certificates(roots.iter().cloned());
+    store.add_parsable_certificates(roots.iter().filter(|root| may_issue(root)).cloned());
     if store.is_empty() {
         return Err("there are no trusted roots".to_owned());
     }
@@ -56,7 +56,7 @@ pub fn client_that_takes_any() -> Result<Arc<ClientConfig>, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TakesAny { algorithms }))
+        .with_custom_certificate_verifier(Arc::new(TakesAny { algorithms, asks_for_proof: true }))
         .with_no_client_auth();
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(Arc::new(config))

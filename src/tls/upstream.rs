@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier};
@@ -19,7 +19,7 @@ use crate::limits::RESUMPTION_HOSTS;
 use super::leaf::LeafName;
 use super::provider::provider;
 use super::session::{HTTP_1_1, Session, TlsError};
-use super::verifier::{TakesAny, TakesNone, Verifier};
+use super::verifier::{TakesAny, TakesNone, Verifier, may_issue};
 use super::version::TlsVersion;
 
 /// The variable that names a file of roots, in place of the system's.
@@ -36,6 +36,14 @@ const NO_ROOTS: &str = "no trusted root certificates were found; install the sys
 pub struct UpstreamTls {
     from_tls12: Arc<ClientConfig>,
     from_tls13: Arc<ClientConfig>,
+    /// Where servers are not verified: proxies are, which are shown passwords.
+    proxies: Option<Box<Proxies>>,
+}
+
+/// The client for proxies, made for the first of them.
+struct Proxies {
+    files: Vec<PathBuf>,
+    client: OnceLock<std::result::Result<UpstreamTls, String>>,
 }
 
 impl fmt::Debug for UpstreamTls {
@@ -48,7 +56,7 @@ impl UpstreamTls {
     /// A client that trusts the system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured)
     /// and those in `files` (see [`roots_in`]), and warnings about roots that could not be read. On
     /// a system that has none, as a bare container, no server is trusted, and a warning says so.
-    /// With `insecure` any certificate is taken.
+    /// With `insecure` any certificate of a server is taken.
     ///
     /// # Errors
     /// When one of `files` cannot be used; when `SSL_CERT_FILE` cannot be read, or there are no
@@ -60,8 +68,10 @@ impl UpstreamTls {
         }
         if insecure {
             let algorithms = provider().signature_verification_algorithms;
-            let client = Self::with_verifier(Arc::new(TakesAny { algorithms }))?;
-            return Ok((client, Vec::new()));
+            let verifier = TakesAny { algorithms, asks_for_proof: false };
+            let client = Self::with_verifier(Arc::new(verifier))?;
+            let proxies = Proxies { files: files.to_vec(), client: OnceLock::new() };
+            return Ok((UpstreamTls { proxies: Some(Box::new(proxies)), ..client }, Vec::new()));
         }
         check_cert_file(std::env::var_os(CERT_FILE).as_deref())?;
         let found = rustls_native_certs::load_native_certs();
@@ -90,15 +100,19 @@ impl UpstreamTls {
     pub fn with_roots(roots: Vec<CertificateDer<'static>>) -> Result<Self> {
         let mut store = RootCertStore::empty();
         // Systems' stores hold old certificates that cannot be parsed; they are of no use.
-        store.add_parsable_certificates(roots.iter().cloned());
-        if store.is_empty() {
+        store.add_parsable_certificates(roots.iter().filter(|root| may_issue(root)).cloned());
+        let is_root = |root: &CertificateDer<'_>| RootCertStore::empty().add(root.clone()).is_ok();
+        if store.is_empty() && !roots.iter().any(is_root) {
             return Err(Error::new(NO_ROOTS));
         }
-        let paths = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
-            .build()
+        let paths = (!store.is_empty())
+            .then(|| WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider()))
+            .map(|builder| builder.build())
+            .transpose()
             .map_err(|e| Error::new(format!("cannot set up certificate verification: {e}")))?;
         let roots: HashSet<_> = roots.into_iter().collect();
-        Self::with_verifier(Arc::new(Verifier::new(paths, roots)))
+        let algorithms = provider().signature_verification_algorithms;
+        Self::with_verifier(Arc::new(Verifier::new(paths, roots, algorithms)))
     }
 
     fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Result<Self> {
@@ -115,7 +129,26 @@ impl UpstreamTls {
             Ok(Arc::new(config))
         };
         let (from_tls12, from_tls13) = (config(TlsVersion::Tls12)?, config(TlsVersion::Tls13)?);
-        Ok(UpstreamTls { from_tls12, from_tls13 })
+        Ok(UpstreamTls { from_tls12, from_tls13, proxies: None })
+    }
+
+    /// A session as [`UpstreamTls::session`] begins one, towards a proxy: it is verified whatever
+    /// holds for servers.
+    ///
+    /// # Errors
+    /// As there, and when there are no roots to verify it with.
+    pub fn proxy_session(
+        &self,
+        proxy_name: &str,
+        min: TlsVersion,
+    ) -> std::result::Result<Session, TlsError> {
+        let Some(proxies) = &self.proxies else { return self.session(proxy_name, min) };
+        let make = || UpstreamTls::new(false, &proxies.files).map(|(client, _)| client);
+        let client = proxies.client.get_or_init(|| make().map_err(|error| error.to_string()));
+        match client {
+            Ok(client) => client.session(proxy_name, min),
+            Err(why) => Err(TlsError::other(why.clone())),
+        }
     }
 
     /// A session towards `server_name`, a DNS name (IDNA is applied) or an IP address, which is

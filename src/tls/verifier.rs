@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, X509Version};
 
 /// Names of a certificate that a refusal lists; some certificates have hundreds.
 const LISTED_NAMES: usize = 5;
@@ -22,16 +22,19 @@ const LISTED_NAMES: usize = 5;
 /// tests and on local networks are often trusted that way.
 #[derive(Debug)]
 pub(crate) struct Verifier {
-    paths: Arc<WebPkiServerVerifier>,
+    /// `None` where no root may issue certificates.
+    paths: Option<Arc<WebPkiServerVerifier>>,
     roots: HashSet<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
     pub(crate) fn new(
-        paths: Arc<WebPkiServerVerifier>,
+        paths: Option<Arc<WebPkiServerVerifier>>,
         roots: HashSet<CertificateDer<'static>>,
+        algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
-        Verifier { paths, roots }
+        Verifier { paths, roots, algorithms }
     }
 
     /// A certificate that is trusted by itself must still be valid now, for this name, and for
@@ -75,13 +78,12 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let judged = self.paths.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
+        let judged = match &self.paths {
+            Some(paths) => {
+                paths.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
         match judged {
             Err(Error::InvalidCertificate(reason)) if no_path(&reason) => {
                 if self.roots.contains(end_entity) {
@@ -103,7 +105,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.paths.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -112,18 +114,37 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.paths.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.paths.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
-/// Takes any certificate, but still asks for proof that the server has its key.
+/// Whether a root may issue certificates, as OpenSSL sees it (RFC 5280 sections 4.2.1.3 and
+/// 4.2.1.9): stores also hold certificates of single servers, whose keys must not speak for all
+/// others. What cannot be read is left to rustls.
+pub(crate) fn may_issue(root: &CertificateDer<'_>) -> bool {
+    let Ok((_, root)) = X509Certificate::from_der(root) else { return true };
+    let (Ok(constraints), Ok(usage)) = (root.basic_constraints(), root.key_usage()) else {
+        return false;
+    };
+    let signs = usage.map(|usage| usage.value.key_cert_sign());
+    match constraints {
+        Some(constraints) => constraints.value.ca && signs != Some(false),
+        None => signs == Some(true) || root.version() != X509Version::V3,
+    }
+}
+
+/// Takes any certificate.
 #[derive(Debug)]
 pub(crate) struct TakesAny {
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
+    /// Whether the server has to prove that it has the certificate's key, as it must where the
+    /// certificate is judged afterwards. Some certificates have forms or keys by which no proof can
+    /// be checked, and whose certificate it is tells nothing where any is taken.
+    pub(crate) asks_for_proof: bool,
 }
 
 impl ServerCertVerifier for TakesAny {
@@ -144,7 +165,10 @@ impl ServerCertVerifier for TakesAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        match self.asks_for_proof {
+            true => verify_tls12_signature(message, cert, dss, &self.algorithms),
+            false => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn verify_tls13_signature(
@@ -153,7 +177,10 @@ impl ServerCertVerifier for TakesAny {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        match self.asks_for_proof {
+            true => verify_tls13_signature(message, cert, dss, &self.algorithms),
+            false => Ok(HandshakeSignatureValid::assertion()),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -272,6 +299,9 @@ pub(crate) fn refusal_text(reason: &CertificateError) -> String {
         CertificateError::Other(other) => match format!("{other:?}") {
             text if text.contains("CaUsedAsEndEntity") => {
                 "it is a CA's certificate and not a server's".to_owned()
+            }
+            text if text.contains("UnsupportedCertVersion") => {
+                "it is of a version of X.509 before 3, which names no hosts".to_owned()
             }
             _ => other.to_string(),
         },

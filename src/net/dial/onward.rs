@@ -155,7 +155,10 @@ impl EventLoop {
         dialing.wait = self.desk.options.handshake_timeout;
         dialing.deadline = self.desk.now.instant + dialing.wait;
         let min = self.desk.options.tls_version_server_min;
-        let session = self.upstream_tls.as_ref().map(|tls| tls.session(server_name, min));
+        let session = self.upstream_tls.as_ref().map(|tls| match securing.is_proxy {
+            true => tls.proxy_session(server_name, min),
+            false => tls.session(server_name, min),
+        });
         let started = match (session, self.sockets.get_mut(socket)) {
             (Some(Ok(session)), Some(entry)) => {
                 let outcome = entry.socket.start_tls(session, input, &mut securing.early);

@@ -162,7 +162,7 @@ fn a_version_below_the_lowest_is_refused() {
 fn no_session_of_a_lower_version_is_resumed() {
     let (server, _) = pair_of(new_authority());
     let algorithms = provider().signature_verification_algorithms;
-    let verifier = Arc::new(TakesAny { algorithms });
+    let verifier = Arc::new(TakesAny { algorithms, asks_for_proof: true });
     let config = |versions: &[&'static rustls::SupportedProtocolVersion]| {
         ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)

@@ -143,9 +143,12 @@ fn a_proxy_that_cannot_be_reached_is_named() {
 fn a_proxy_that_cannot_be_verified_is_named() {
     let proxy = Origin::tls_answers(self_signed_server("localhost"), OK);
     let url = format!("https://user:s3cret@localhost:{}", proxy.addr.port());
-    let tap = through(&url).start();
     let shown = format!("https://localhost:{}", proxy.addr.port());
-    says_of_all(&tap, &["the certificate of the upstream proxy", &shown, "is not valid"]);
+    // It is shown a password, so it is verified also where servers are not.
+    for flags in [&[][..], &["--insecure-upstream"]] {
+        let tap = through(&url).args(flags).start();
+        says_of_all(&tap, &["the certificate of the upstream proxy", &shown, "is not valid"]);
+    }
     let wrong = Origin::tls_answers(test_ca().server(&["other.example"]), OK);
     let tap = through(&format!("https://localhost:{}", wrong.addr.port())).start();
     says_of_all(&tap, &["not for localhost, only for other.example"]);
