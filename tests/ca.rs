@@ -401,6 +401,13 @@ fn trust_in_a_ca_that_cannot_be_used_any_more_is_taken_back() {
         fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
         in_full();
     }
+    // As where it was moved away because others know it.
+    user.ca(&["install", "--nss", "--yes"]).ok();
+    fs::remove_file(&key).unwrap();
+    let done = user.ca(&["uninstall", "--nss", "--yes"]).ok();
+    assert!(done.contains("does not trust the CA any more"), "{done}");
+    in_full();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     let expired = user.at("expired.pem");
     fs::write(&expired, expired_authority()).unwrap();
     fs::set_permissions(&expired, Permissions::from_mode(0o600)).unwrap();

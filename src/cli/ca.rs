@@ -113,14 +113,12 @@ fn wanted(stores: &CaStores) -> Wanted<'_> {
 fn certificate(known: &KnownCa) -> Result<CaCertificate> {
     let facts = CertificateFacts::read(&known.certificate)
         .ok_or_else(|| Error::new("the CA's certificate cannot be read"))?;
-    // Where there is no file with the certificate alone, it is the CA's own, which has the key.
-    let file = Some(known.certificate_path()).filter(|file| *file != known.path);
     let absolute = |file: PathBuf| std::path::absolute(&file).unwrap_or(file);
     Ok(CaCertificate {
         der: known.certificate.clone(),
         pem: known.certificate_pem(),
         facts,
-        file: file.map(absolute),
+        file: known.certificate_path().map(absolute),
     })
 }
 

@@ -48,7 +48,7 @@ pub fn run(config: &Config) -> Result<()> {
         notices,
     };
     let server = Server::start(config, bound, parts)?;
-    let mut status = Status::new(stats, config.confdir.clone())?;
+    let mut status = Status::new(stats, String::new())?;
     status.line(&format!("proxy  http://{}", server.address()));
     for line in &config.upstream_lines {
         status.line(line);

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, never};
@@ -65,7 +64,7 @@ pub(super) trait Manner {
     fn signals(&mut self) -> Result<Receiver<Stop>>;
 
     /// Where the user is told of things. `ca` is named in advice.
-    fn status(&self, stats: Arc<Stats>, ca: PathBuf) -> Result<Status>;
+    fn status(&self, stats: Arc<Stats>, ca: String) -> Result<Status>;
 
     /// Called when everything listens.
     fn begin(&mut self, begun: &Begun<'_>, status: &mut Status);
@@ -100,7 +99,7 @@ impl<S: FnOnce() -> Result<Receiver<Stop>>> Manner for Foreground<S> {
         self.signals.take().map_or_else(|| Ok(never()), |signals| signals())
     }
 
-    fn status(&self, stats: Arc<Stats>, ca: PathBuf) -> Result<Status> {
+    fn status(&self, stats: Arc<Stats>, ca: String) -> Result<Status> {
         Status::new(stats, ca)
     }
 
@@ -163,7 +162,7 @@ pub(super) fn capture(bound: Bound, config: &Config, manner: &mut dyn Manner) ->
         stats: stats.clone(),
         notices: notices.clone(),
     };
-    let mut status = manner.status(stats.clone(), authority.certificate_path())?;
+    let mut status = manner.status(stats.clone(), to_trust(&authority))?;
     if config.terminal.quiet {
         status.show_no_live_line();
     }
@@ -305,6 +304,14 @@ fn show_qr(listening: SocketAddr, asks_credentials: bool, status: &mut Status) {
         false => Some(listening),
     };
     status.line(qr::page(address, qr::is_coloured(&io::stderr())).trim_end_matches('\n'));
+}
+
+/// What clients are to trust, in words.
+fn to_trust(authority: &Authority) -> String {
+    match authority.certificate_path() {
+        Some(file) => file.display().to_string(),
+        None => "the certificate that flowtap ca export writes".to_owned(),
+    }
 }
 
 /// Says so where other machines reach the proxy too, and what comes of it for them.

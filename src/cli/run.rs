@@ -213,7 +213,7 @@ impl Manner for Running {
         Ok(stops)
     }
 
-    fn status(&self, stats: Arc<Stats>, ca: PathBuf) -> Result<Status> {
+    fn status(&self, stats: Arc<Stats>, ca: String) -> Result<Status> {
         Status::gathering(stats, ca, self.quiet)
     }
 

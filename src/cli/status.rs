@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,7 +65,7 @@ pub struct Status {
     stats: Arc<Stats>,
     live: bool,
     shown: bool,
-    ca: PathBuf,
+    ca: String,
     /// Hosts whose clients do not trust the CA, and how often that was.
     distrusted: HashMap<String, u64>,
     /// Failures by their cause.
@@ -84,12 +83,12 @@ pub struct Status {
 }
 
 impl Status {
-    /// Prints on standard error; the live line only where that is a terminal. `ca` is named in
-    /// advice.
+    /// Prints on standard error; the live line only where that is a terminal. `ca` is what
+    /// clients are advised to trust.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn new(stats: Arc<Stats>, ca: PathBuf) -> Result<Self> {
+    pub fn new(stats: Arc<Stats>, ca: String) -> Result<Self> {
         Ok(Status {
             printer: Printer::start()?,
             stats,
@@ -115,7 +114,7 @@ impl Status {
 
     /// As [`Status::new`], but lines that stay are printed at the end, all at once: standard error
     /// is another program's. With `quiet` nothing else is printed at all.
-    pub(super) fn gathering(stats: Arc<Stats>, ca: PathBuf, quiet: bool) -> Result<Self> {
+    pub(super) fn gathering(stats: Arc<Stats>, ca: String, quiet: bool) -> Result<Self> {
         let status = Self::new(stats, ca)?;
         let gathered = Some(Gathered::new(quiet));
         Ok(Status { live: false, gathered, ..status })
@@ -197,7 +196,7 @@ impl Status {
                     *count += 1;
                 } else if self.distrusted.len() < FAILURES {
                     self.distrusted.insert(host.clone(), 1);
-                    let (host, ca) = (visible(&host), self.ca.display());
+                    let (host, ca) = (visible(&host), visible(&self.ca));
                     let alert = visible(&alert);
                     self.line(&format!(
                         "a client does not trust the CA for {host} ({alert}): make it trust {ca}, \

@@ -199,10 +199,9 @@ impl Authority {
         &self.path
     }
 
-    /// The file to give to clients that are to trust the CA: one with the certificate alone, where
-    /// there is one.
-    pub fn certificate_path(&self) -> PathBuf {
-        certificate_path(&self.path, self.origin)
+    /// The file to give to clients that are to trust the CA: one with its certificate alone.
+    pub fn certificate_path(&self) -> Option<PathBuf> {
+        self.known().certificate_path()
     }
 
     /// The same CA without its key.
@@ -296,15 +295,14 @@ impl Authority {
     }
 }
 
-/// The file with the certificate of a CA alone, where there is one.
-fn certificate_path(path: &Path, origin: Origin) -> PathBuf {
+/// Where the certificate of a CA stands alone, beside the file with its key.
+fn beside(path: &Path, origin: Origin) -> Option<PathBuf> {
     let name = match origin {
         Origin::Created | Origin::Loaded => CERTIFICATE_PEM_FILE,
         Origin::Mitmproxy => "mitmproxy-ca-cert.pem",
-        Origin::Named => return path.to_owned(),
+        Origin::Named => return None,
     };
-    let beside = path.with_file_name(name);
-    if is_there(&beside) { beside } else { path.to_owned() }
+    Some(path.with_file_name(name))
 }
 
 /// How long a leaf is used after it was minted.

@@ -19,7 +19,8 @@ use crate::trust::{
 /// Says what is to be done, asks, does it, and tells of each step.
 pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
     let machine = Machine::this(settings::home());
-    if direction == Direction::Uninstall && !is_made(&settings.place) {
+    // One that is made to be removed again is of no use.
+    if direction == Direction::Uninstall && !settings.place.is_there() {
         let confdir = settings.place.confdir.display();
         return Err(Error::new(format!(
             "there is no CA in {confdir}, so it cannot be told what to remove: name its folder \
@@ -103,14 +104,6 @@ fn carry_out_all(
 /// Whether the plan has steps that this process takes itself.
 fn is_ours(plan: &Plan) -> bool {
     !plan.steps.is_empty() && !plan.needs_root
-}
-
-/// Whether there is a CA, or may be one. One that is made to be removed again is of no use.
-fn is_made(place: &CaPlace) -> bool {
-    let theirs = settings::home().map(|home| home.join(".mitmproxy/mitmproxy-ca.pem"));
-    place.file.is_some()
-        || is_there(&place.confdir.join("flowtap-ca.pem"))
-        || (!place.confdir_given && theirs.is_some_and(|theirs| is_there(&theirs)))
 }
 
 fn is_there(path: &Path) -> bool {

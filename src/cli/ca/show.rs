@@ -23,7 +23,9 @@ pub(super) fn text(authority: &Authority, facts: &CertificateFacts) -> String {
         Origin::Named => " (named by --ca)",
     };
     line("ca", &format!("{}{origin}", authority.path().display()));
-    line("certificate", &authority.certificate_path().display().to_string());
+    let certificate = authority.certificate_path().map(|file| file.display().to_string());
+    let with_key = "in the file with the key; flowtap ca export writes it alone".to_owned();
+    line("certificate", &certificate.unwrap_or(with_key));
     line("subject", &facts.subject);
     line("sha256", &fingerprint(&facts.sha256));
     line("sha1", &fingerprint(&facts.sha1));

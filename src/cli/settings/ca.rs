@@ -36,6 +36,11 @@ impl CaPlace {
         KnownCa::find(&self.source(home().as_deref()))
     }
 
+    /// Whether there is a CA, or may be one.
+    pub fn is_there(&self) -> bool {
+        KnownCa::is_there(&self.source(home().as_deref()))
+    }
+
     fn source<'a>(&'a self, home: Option<&'a Path>) -> AuthoritySource<'a> {
         AuthoritySource {
             confdir: &self.confdir,

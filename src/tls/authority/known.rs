@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::{AuthoritySource, CA_FILE, Origin, certificate_path, is_there, mitmproxy_file};
+use super::{AuthoritySource, CA_FILE, Origin, beside, is_there, mitmproxy_file};
 use crate::error::{Error, Result};
 use crate::tls::ca_file;
 use crate::tls::key_file::{self, Refused};
@@ -29,13 +29,13 @@ impl KnownCa {
     /// When its certificate stands neither in its file nor in the one beside it, or when others can
     /// replace what does: it could be the certificate of somebody else, whom the user trusts.
     pub fn find(source: &AuthoritySource<'_>) -> Result<KnownCa> {
-        let own = || source.confdir.join(CA_FILE);
+        let own = source.confdir.join(CA_FILE);
         let (path, origin) = match (source.file, mitmproxy_file(source)) {
             (Some(file), _) => (file.to_owned(), Origin::Named),
-            (None, Some(theirs)) if !is_there(&own()) => (theirs, Origin::Mitmproxy),
-            (None, _) => (own(), Origin::Loaded),
+            (None, Some(theirs)) if !is_known(&own) => (theirs, Origin::Mitmproxy),
+            (None, _) => (own, Origin::Loaded),
         };
-        let beside = Some(certificate_path(&path, origin)).filter(|beside| *beside != path);
+        let beside = beside(&path, origin);
         let found = read(&path).or_else(|why| beside.and_then(|it| read(&it).ok()).ok_or(why));
         let certificate = found.map_err(|why| {
             Error::new(format!(
@@ -47,15 +47,31 @@ impl KnownCa {
         Ok(KnownCa { path, origin, certificate })
     }
 
-    /// The file with the certificate alone, where there is one, and else the CA's own.
-    pub fn certificate_path(&self) -> PathBuf {
-        certificate_path(&self.path, self.origin)
+    /// Whether there is a CA to be found, or something in its place.
+    pub fn is_there(source: &AuthoritySource<'_>) -> bool {
+        let own = source.confdir.join(CA_FILE);
+        source.file.is_some() || is_known(&own) || mitmproxy_file(source).is_some()
+    }
+
+    /// The file with the certificate alone. What stands in its place may be of an older CA, or
+    /// somebody else's.
+    pub fn certificate_path(&self) -> Option<PathBuf> {
+        let beside = beside(&self.path, self.origin)?;
+        // A named pipe would be waited for.
+        let file = beside.is_file().then(|| File::open(&beside))?.ok()?;
+        let found = ca_file::read_certificate(&file).ok()?;
+        (found.as_ref() == self.certificate).then_some(beside)
     }
 
     /// The certificate as PEM text.
     pub fn certificate_pem(&self) -> String {
         pem::encode("CERTIFICATE", &self.certificate)
     }
+}
+
+/// Whether there is flowtap's own CA, with its key or without.
+fn is_known(own: &Path) -> bool {
+    is_there(own) || beside(own, Origin::Loaded).is_some_and(|certificate| is_there(&certificate))
 }
 
 /// The certificate in a file that nobody else can replace. Others may read it.

@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::*;
 use crate::tls::testing::{
-    P256_KEY, handshake, join, open_file, open_in, openssl, openssl_ca, pair_of,
+    P256_KEY, handshake, join, new_authority, open_file, open_in, openssl, openssl_ca, pair_of,
 };
 use crate::tls::version::TlsVersion;
 
@@ -160,6 +160,29 @@ fn mitmproxys_ca_is_taken_over_only_by_default() {
     assert_eq!(Authority::open(&source).unwrap().origin(), Origin::Created);
     source.confdir_given = false;
     assert_eq!(Authority::open(&source).unwrap().origin(), Origin::Loaded);
+}
+
+#[test]
+fn clients_are_given_no_file_but_one_with_the_certificate_of_the_ca() {
+    let home = TempDir::new().unwrap();
+    let theirs = home.path().join(".mitmproxy");
+    fs::create_dir(&theirs).unwrap();
+    let key = theirs.join("mitmproxy-ca.pem");
+    fs::rename(openssl_ca(home.path(), P256_KEY), &key).unwrap();
+    let confdir = home.path().join(".flowtap");
+    let file = None;
+    let home = Some(home.path());
+    let source = AuthoritySource { confdir: &confdir, confdir_given: false, file, home };
+    let beside = theirs.join("mitmproxy-ca-cert.pem");
+    let given = || Authority::open(&source).unwrap().certificate_path();
+    assert_eq!(given(), None);
+    fs::write(&beside, new_authority().certificate_pem()).unwrap();
+    assert_eq!(given(), None, "it is of another CA");
+    fs::write(&beside, Authority::open(&source).unwrap().certificate_pem()).unwrap();
+    assert_eq!(given(), Some(beside));
+    assert_eq!(open_file(&key).unwrap().certificate_path(), None, "its key is in that file");
+    let own = open_in(&confdir).unwrap();
+    assert_eq!(own.certificate_path(), Some(confdir.join(CERTIFICATE_PEM_FILE)));
 }
 
 #[test]
