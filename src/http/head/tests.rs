@@ -94,6 +94,7 @@ fn malformed_requests_are_refused() {
         assert!((400..600).contains(&error.status()), "{text:?}");
         assert!(!error.to_string().contains('\n'), "{text:?}");
     }
+    assert_eq!(request(b"GET /\xff HTTP/1.1\r\n\r\n").unwrap_err(), HeadError::RequestLine);
 }
 
 #[test]
