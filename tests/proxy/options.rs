@@ -310,7 +310,10 @@ fn proxyauth_asks_for_credentials() {
 #[test]
 fn the_lowest_versions_of_tls_hold_on_both_sides() {
     let old = &[&rustls::version::TLS12];
-    let (tap, mut agent) = with("tls_version_client_min", json!("TLS1_3"));
+    // In one loop, whose pool all clients have.
+    let tap = Setup::with_mcp().args(["--loops", "1"]).start();
+    let mut agent = Agent::of(&tap);
+    set(&mut agent, "tls_version_client_min", json!("TLS1_3"));
     let origin = Origin::tls_answers(test_ca().server_of(old, &["localhost"], |_| ()), OK);
     let port = origin.addr.port();
     let client = client_config_of(certificate_in(&tap.ca_file()), old, |_| ());

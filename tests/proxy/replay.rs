@@ -16,7 +16,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A proxy through which one request with a secret went, an agent, and the flow's id.
 fn with_flow(origin: &Origin) -> (Flowtap, Agent, Value) {
-    let tap = Setup::with_mcp().start();
+    let tap = Setup::with_mcp().args(["--loops", "1"]).start();
     let mut agent = Agent::of(&tap);
     let mut client = Client::connect(tap.addr);
     let to = origin.addr;
