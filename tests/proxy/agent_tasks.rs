@@ -9,6 +9,9 @@ use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::{Accepted, Origin};
 use crate::support::read_head;
 
+/// The flows of what a client does before the agent comes.
+const FLOWS: u64 = 147;
+
 /// What the tasks may cost together, in tokens that an agent reads and writes.
 const TOKENS: usize = 15_000;
 
@@ -167,6 +170,9 @@ fn stage() -> Stage {
     let tap = Setup::with_mcp().start();
     let stage = Stage { tap, origin: Origin::start(shop), other: Origin::start(shop) };
     stage.traffic();
+    // A client has its answer a moment before agents see the flow.
+    let ended = json!({"filter": "~s", "limit": 1});
+    Agent::of(&stage.tap).wait("get_flows", &ended, |list| list["total"] == FLOWS);
     stage
 }
 

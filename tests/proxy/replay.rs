@@ -172,13 +172,15 @@ fn secrets_of_a_body_go_to_no_other_host_unless_the_agent_gives_them() {
     ] {
         let to = origin.addr;
         let sent = format!(
-            "POST http://{to}/ HTTP/1.1\r\nHost: {to}\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+            "POST http://{to}/{content_type} HTTP/1.1\r\nHost: {to}\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         client.send(sent.clone());
         client.response();
-        let id = agent.call("get_flows", json!({"limit": 1}))["flows"][0]["id"].clone();
+        let this = json!({"url_pattern": format!("/{content_type}$"), "filter": "~s"});
+        let list = agent.wait("get_flows", &this, |list| list["total"] == 1);
+        let id = list["flows"][0]["id"].clone();
         let said = agent.fails("modify_and_send", json!({"flow_id": id, "url": url}));
         assert!(said.contains("body") && said.contains("give"), "{said}");
         let lured = json!({"flow_id": id, "url": url, "body": shown});
