@@ -309,6 +309,21 @@ mod tests {
         Resolver::with(lookup, &notices)
     }
 
+    #[track_caller]
+    fn wait_until(resolver: &Resolver, holds: impl Fn(&Names) -> bool) {
+        let begun = Instant::now();
+        loop {
+            let names = lock(&resolver.shared.names);
+            if holds(&names) {
+                return;
+            }
+            let state = (names.threads, names.idle, names.queue.len());
+            drop(names);
+            assert!(begun.elapsed() < DEADLINE, "threads, free ones, names: {state:?}");
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_look_up_that_panics_fails_and_its_thread_goes_on() {
         let resolver = start_with(|name| match name {
@@ -351,8 +366,11 @@ mod tests {
         }
         assert!(ask("good").is_none());
         assert!(receiver.recv_timeout(DEADLINE).unwrap().is_ok());
+        assert!(ask("silent-last").is_none());
+        // Until the thread that was free has taken it, it has a place among those that wait.
+        wait_until(&resolver, |names| names.threads == RESOLVER_THREADS && names.queue.is_empty());
         // More names than there may be threads wait.
-        for number in 0..RESOLVER_QUEUE_NAMES + 1 {
+        for number in 0..RESOLVER_QUEUE_NAMES {
             assert!(ask(&format!("more-{number}")).is_none());
         }
         let refused = (0..).find_map(|number| ask(&format!("last-{number}"))).unwrap();
@@ -368,15 +386,7 @@ mod tests {
         let (sender, receiver) = crossbeam_channel::unbounded();
         let asker = Asker::default();
         let state = |wanted: (usize, usize)| {
-            let begun = Instant::now();
-            let now = || {
-                let names = lock(&resolver.shared.names);
-                (names.threads, names.idle)
-            };
-            while now() != wanted {
-                assert!(begun.elapsed() < DEADLINE, "{:?} instead of {wanted:?}", now());
-                thread::yield_now();
-            }
+            wait_until(&resolver, |names| (names.threads, names.idle) == wanted);
         };
         for number in 0..2 * RESOLVER_THREADS {
             let sender = sender.clone();
