@@ -362,6 +362,8 @@ impl SegmentWriter {
 mod tests {
     use super::*;
     use crate::capture::frame::FrameReader;
+    use crate::fault::testing::DEADLINE;
+    use std::time::{Duration, Instant};
 
     fn header() -> SegmentHeader {
         SegmentHeader {
@@ -373,6 +375,23 @@ mod tests {
         }
     }
 
+    /// Makes a journal where no capture lives any more. A program that another test starts at the
+    /// same time has this process's descriptors, locks among them, until it is in its place.
+    fn create_unlocked(output: &Path) -> (JournalFolder, Vec<PathBuf>) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match JournalFolder::create(output) {
+                Ok(created) => return created,
+                Err(error) => {
+                    assert!(error.to_string() == IN_USE && Instant::now() < end, "{error}")
+                }
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    const IN_USE: &str = "another flowtap is writing capture.zip";
+
     #[test]
     fn the_journal_of_a_capture_that_died_stays() {
         let folder = tempfile::tempdir().unwrap();
@@ -382,7 +401,7 @@ mod tests {
         let path = first.path().to_owned();
         std::fs::write(first.segment(1), "flows").unwrap();
         drop(first);
-        let (second, unfinished) = JournalFolder::create(&output).unwrap();
+        let (second, unfinished) = create_unlocked(&output);
         assert_eq!(unfinished, std::slice::from_ref(&path));
         assert!(second.path().ends_with("capture.zip.journal-2"));
         second.remove().unwrap();
@@ -400,14 +419,14 @@ mod tests {
         drop(living);
         for first in ["there", "gone"] {
             let error = JournalFolder::create(&output).unwrap_err().to_string();
-            assert_eq!(error, "another flowtap is writing capture.zip", "the first is {first}");
+            assert_eq!(error, IN_USE, "the first is {first}");
             assert!(!folder.path().join("capture.zip.journal-3").exists());
             // One that lives is seen behind a number that is free.
             let _ = std::fs::remove_dir(folder.path().join("capture.zip.journal"));
         }
         assert!(!folder.path().join("capture.zip.journal").exists());
         drop(clone);
-        JournalFolder::create(&output).unwrap();
+        create_unlocked(&output);
     }
 
     #[test]
@@ -484,7 +503,7 @@ mod tests {
             folder.restore().unwrap();
             folder.probe().unwrap();
             let error = JournalFolder::create(&output).unwrap_err().to_string();
-            assert_eq!(error, "another flowtap is writing capture.zip");
+            assert_eq!(error, IN_USE);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
