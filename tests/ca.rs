@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/refusing.rs"]
+mod refusing;
+
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,6 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use refusing::Refusing;
 
 /// Far more than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -616,7 +621,8 @@ fn a_check_passes_only_where_the_ca_is_trusted() {
     let failed = user.ca(&["check", "--system"]).failed(1);
     assert!(failed.contains("flowtap ca install --system"), "{failed}");
     // What stands behind the proxy may fail: the certificate was shown all the same.
-    let dead = check(&certificate, &["--system", "127.0.0.1:9"]).ok();
+    let nobody = Refusing::new();
+    let dead = check(&certificate, &["--system", &nobody.addr.to_string()]).ok();
     assert!(dead.contains("answer       HTTP/1.1 502 "), "{dead}");
     // A running proxy is asked, and whose CA it has is seen.
     let running = Proxy::start(&user, &[]);
@@ -625,8 +631,7 @@ fn a_check_passes_only_where_the_ca_is_trusted() {
     let foreign = Proxy::start(&other, &[]);
     let failed = check(&certificate, &["--system", "--proxy", &foreign.url]).failed(1);
     assert!(failed.contains("was not made by this CA"), "{failed}");
-    let url = running.url.clone();
-    drop(running);
+    let url = format!("http://{}", nobody.addr);
     let failed = check(&certificate, &["--system", "--proxy", &url]).failed(1);
     assert!(failed.contains("cannot be reached"), "{failed}");
 }

@@ -1,7 +1,6 @@
 //! CONNECT with something other than TLS inside.
 
 use std::io::Read;
-use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::support::DEADLINE;
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::Origin;
+use crate::support::refusing::Refusing;
 use crate::support::tls::test_ca;
 
 #[test]
@@ -113,7 +113,8 @@ fn a_client_hello_need_not_wait_for_the_answer_to_connect() {
 
 #[test]
 fn a_tunnel_to_nowhere_is_closed_or_refused() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     let mut tap = Flowtap::start(&[]);
     let mut client = Client::tunnel(tap.addr, gone);
     client.send(b"\x00not HTTP");
@@ -129,7 +130,8 @@ fn a_tunnel_to_nowhere_is_closed_or_refused() {
 
 #[test]
 fn a_client_that_is_slow_to_speak_in_a_tunnel_to_nowhere_is_told_why() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     let tap = Flowtap::start(&[]);
     let mut client = Client::tunnel(tap.addr, gone);
     // Three times as long as one may be silent that does not wait for its server to speak.

@@ -1,11 +1,10 @@
 //! Requests that are refused: a readable answer, a close, and nothing for the origin.
 
-use std::net::TcpListener;
-
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::get;
 use crate::support::origin::Origin;
+use crate::support::refusing::Refusing;
 
 /// The status and the readable line of an answer after which the proxy closes.
 fn refusal(tap: &Flowtap, request: impl AsRef<[u8]>) -> (u16, String) {
@@ -190,7 +189,8 @@ fn failed(to: &str) -> (String, String) {
 
 #[test]
 fn a_refused_connection_is_502_with_a_reason_in_the_flow() {
-    let to = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let to = nobody.addr;
     let (body, error) = failed(&to.to_string());
     assert!(body.contains("refused") && error.contains("refused"), "{body} {error}");
 }
@@ -233,7 +233,8 @@ fn requests_for_the_proxy_itself_are_not_forwarded() {
 #[test]
 fn a_connection_goes_on_after_a_502() {
     let origin = Origin::answers("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     let tap = Flowtap::start(&[]);
     let mut client = Client::connect(tap.addr);
     client.send(get(gone, "/"));
@@ -246,7 +247,8 @@ fn a_connection_goes_on_after_a_502() {
 #[test]
 fn a_refusal_reaches_a_client_that_is_still_sending() {
     let tap = Flowtap::start(&["--set", "body_size_limit=32m"]);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let closed = nobody.addr;
     let block = vec![b'x'; 1 << 20];
     for (bytes, status) in [(64 << 20, "413"), (16 << 20, "502")] {
         let mut client = Client::connect(tap.addr);

@@ -10,6 +10,7 @@ use crate::support::client::Client;
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::Origin;
 use crate::support::tls::test_ca;
+use crate::support::refusing::Refusing;
 use crate::support::{DEADLINE, get, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -225,12 +226,10 @@ fn a_request_of_the_agents_own_is_sent_and_captured() {
 
 #[test]
 fn a_server_that_cannot_be_reached_is_told_as_an_error_of_the_flow() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = Refusing::new();
     let tap = Setup::with_mcp().start();
     let mut agent = Agent::of(&tap);
-    let said = agent.fails("send_request", json!({"url": format!("http://{nobody}/")}));
+    let said = agent.fails("send_request", json!({"url": format!("http://{}/", nobody.addr)}));
     assert!(said.contains("refused"), "{said}");
     assert_eq!(agent.call("get_flows", json!({"filter": "~e & ~replay"}))["total"], 1);
     for (url, says) in [("/path", "absolute"), ("ftp://h/", "http"), ("http://h:0/", "port")] {

@@ -1,6 +1,5 @@
 //! What is shown while traffic runs: lines for exchanges, colour, the live line, warnings.
 
-use std::net::TcpListener;
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -9,6 +8,7 @@ use crate::support::apart::Terminal;
 use crate::support::client::Client;
 use crate::support::flowtap::Setup;
 use crate::support::origin::Origin;
+use crate::support::refusing::Refusing;
 use crate::support::{DEADLINE, get};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Shown: yes\r\n\r\nok";
@@ -60,7 +60,8 @@ fn colour_is_as_the_flag_and_the_environment_want_it() {
 #[test]
 fn a_terminal_has_coloured_lines_and_a_live_line_unless_it_is_told_not_to() {
     let origin = Origin::answers(OK);
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     for quiet in [false, true] {
         let flags: &[&str] = if quiet { &["-q"] } else { &[] };
         let setup = Setup::proxy().args(flags).env("TERM", "xterm").env("NO_COLOR", "");
@@ -90,7 +91,8 @@ fn a_terminal_has_coloured_lines_and_a_live_line_unless_it_is_told_not_to() {
 
 #[test]
 fn a_cause_is_told_once_and_counted_at_the_end() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     let mut tap = Setup::proxy().start();
     for method in ["GET", "POST", "GET"] {
         let mut client = Client::connect(tap.addr);

@@ -1,7 +1,5 @@
 //! TLS on both sides: names, certificates, resumption, verification.
 
-use std::net::TcpListener;
-
 use rcgen::{CertificateParams, date_time_ymd};
 use rustls::version::TLS12;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -11,6 +9,7 @@ use crate::support::client::{Client, End};
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::Origin;
 use crate::support::read_head;
+use crate::support::refusing::Refusing;
 use crate::support::tls::{
     certificate_in, client_config, client_config_of, self_signed_server, test_ca,
 };
@@ -193,7 +192,8 @@ fn an_origin_that_does_not_speak_tls_is_502() {
 
 #[test]
 fn an_origin_that_refuses_is_502_inside_tls() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     let tap = Flowtap::start(&[]);
     let mut client = Client::tls(&tap, "localhost", gone.port());
     client.send(path("/"));

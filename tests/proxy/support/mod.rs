@@ -6,6 +6,8 @@ pub(crate) mod bundle;
 pub(crate) mod client;
 pub(crate) mod flowtap;
 pub(crate) mod origin;
+#[path = "../../support/refusing.rs"]
+pub(crate) mod refusing;
 mod self_check;
 pub(crate) mod tls;
 

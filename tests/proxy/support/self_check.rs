@@ -1,9 +1,11 @@
 //! The support code against itself, without the proxy.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use super::client::Client;
 use super::origin::Origin;
+use super::refusing::Refusing;
 
 #[test]
 fn an_origin_answers_and_remembers() {
@@ -16,6 +18,14 @@ fn an_origin_answers_and_remembers() {
     }
     assert_eq!(origin.seen(), "GET / HTTP/1.1\r\n\r\n".repeat(2));
     assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn what_refuses_leaves_its_port_to_who_asks_for_it() {
+    let nobody = Refusing::new();
+    let refused = TcpStream::connect(nobody.addr).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    TcpListener::bind(("0.0.0.0", nobody.addr.port())).unwrap();
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Upstream proxies that refuse, misbehave or are not there.
 
-use std::net::TcpListener;
-
 use super::{OK, asked, asked_securely, through};
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::origin::{Accepted, Origin};
 use crate::support::read_head;
+use crate::support::refusing::Refusing;
 use crate::support::tls::{self_signed_server, test_ca};
 
 /// What a client that wants `https://far.example/` is told where the upstream proxy does this.
@@ -130,7 +129,8 @@ fn says_of_all(tap: &Flowtap, words: &[&str]) {
 
 #[test]
 fn a_proxy_that_cannot_be_reached_is_named() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Refusing::new();
+    let gone = nobody.addr;
     let tap = through(&format!("http://user:s3cret@{gone}")).start();
     let refused = format!("cannot connect to the upstream proxy http://{gone}: connection refused");
     says_of_all(&tap, &[&refused]);

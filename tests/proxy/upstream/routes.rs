@@ -8,6 +8,7 @@ use crate::support::client::Client;
 use crate::support::flowtap::Setup;
 use crate::support::get;
 use crate::support::origin::Origin;
+use crate::support::refusing::Refusing;
 
 const BY_PROXY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nproxy";
 
@@ -78,8 +79,8 @@ fn no_upstream_proxy_leads_back_to_the_proxy_itself() {
     assert!(client.head().starts_with("HTTP/1.1 404 "));
     assert_eq!(upstream.connections(), 0);
     // A proxy that turns out to be this one is refused as any other way here is.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let port = port.to_string();
+    let nobody = Refusing::new();
+    let port = nobody.addr.port().to_string();
     let open = ["-p", &port, "--listen", "0.0.0.0", "--upstream"];
     let url = format!("http://127.0.0.2:{port}");
     let tap = Setup::proxy().args(open).args([url.as_str()]).run();
