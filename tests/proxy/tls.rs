@@ -206,8 +206,11 @@ fn a_client_that_distrusts_the_ca_is_told_of_once() {
     let tap = Flowtap::start(&[]);
     let distrusting = client_config(test_ca().certificate());
     for _ in 0..2 {
-        let port = origin.addr.port();
-        assert!(Client::tls_with(&tap, "localhost", port, distrusting.clone()).is_err());
+        let client = Client::tunnel(tap.addr, format!("localhost:{}", origin.addr.port()));
+        let mut tcp = Client::of(client.tcp.try_clone().unwrap());
+        assert!(client.upgrade(distrusting.clone(), "localhost").is_err());
+        // The proxy closes when it has heard why.
+        tcp.ending();
     }
     let mut tap = tap;
     tap.err_line("a client does not trust the CA for localhost");
