@@ -655,6 +655,14 @@ fn a_check_of_other_stores_looks_into_them() {
 /// For users without root there is a line to type, or sudo where they say so.
 #[test]
 fn what_needs_root_is_left_to_root() {
+/// Copies a program to where every user may run it. Another process does: what another test starts
+/// meanwhile has this one's descriptors for a moment, and a file that is open to be written cannot
+/// be run.
+fn install(from: &Path, to: &Path) {
+    let arguments = ["-m", "755", from.to_str().unwrap(), to.to_str().unwrap()];
+    run(&mut tool("install", &arguments)).ok();
+}
+
     if !rustix::process::geteuid().is_root() {
         // Without root there is no way to become another user; the plans are tested by themselves.
         return;
@@ -663,13 +671,14 @@ fn what_needs_root_is_left_to_root() {
     let user = User::new();
     // Where the program itself may be is not for every user to see.
     let program = user.at("flowtap");
-    fs::copy(env!("CARGO_BIN_EXE_flowtap"), &program).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    install(Path::new(env!("CARGO_BIN_EXE_flowtap")), &program);
     chown(user.0.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let sudo = user.at("bin/sudo");
     fs::create_dir(user.at("bin")).unwrap();
-    fs::write(&sudo, "#!/bin/sh\necho \"$@\" >\"$HOME/sudo-was-called\"\n").unwrap();
-    fs::set_permissions(&sudo, Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(user.at("bin"), Permissions::from_mode(0o755)).unwrap();
+    let script = user.at("script.sh");
+    fs::write(&script, "#!/bin/sh\necho \"$@\" >\"$HOME/sudo-was-called\"\n").unwrap();
+    install(&script, &sudo);
     let path = format!("{}:{}", user.at("bin").display(), std::env::var("PATH").unwrap());
     let ca = |arguments: &[&str]| {
         let mut command = Command::new(&program);
