@@ -305,7 +305,9 @@ fn a_capture_that_has_not_ended_is_no_success() {
     let capture = Capture::start(1);
     send(&capture, (1..=2).map(|id| ended(&exchange(id))).collect());
     let live = capture.folder.path().to_owned();
-    wait("the first part is whole", || live.join("capture.zip").exists());
+    let packed = live.join("capture.zip.journal/segment-0001.flj");
+    // Nothing goes while the journal is copied.
+    wait("the first part is whole", || live.join("capture.zip").exists() && !packed.exists());
     let refused = |folder: &Path, why: &str| {
         let ran = check(folder, &["capture.zip", "--fail-on", "~c 500"]);
         assert_eq!(ran.status, Some(1), "{why}: {}", ran.stdout);
