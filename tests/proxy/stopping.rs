@@ -14,11 +14,13 @@ use crate::support::apart::{Apart, Terminal, address, all_of};
 use crate::support::client::Client;
 use crate::support::flowtap::{Flowtap, Setup};
 use crate::support::origin::Origin;
-use crate::support::{DEADLINE, get, read_head};
+use crate::support::{DEADLINE, ends_within, get, read_head};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// From the signal to the end of the process, where little waits to be packed.
 const IN_TIME: Duration = Duration::from_secs(5);
+/// How long a terminal has to show nothing to count as held.
+const UNSHOWN: Duration = Duration::from_secs(1);
 
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\
@@ -129,7 +131,7 @@ fn says_stopped(what: &Value) {
     assert!(what["error"].as_str().unwrap_or_default().contains("stopped"), "{what}");
 }
 
-fn ends_well(signal: Signal) {
+fn ends_well(signal: Signal) -> Duration {
     let origin = never_done();
     let mut tap = Setup::with_mcp().args(["--loops", "1"]).hearing_hangups().start();
     let mut agent = Agent::of(&tap);
@@ -140,7 +142,6 @@ fn ends_well(signal: Signal) {
     tap.keep_until_its_end();
     let took = began.elapsed();
     let stopped = tap.finish();
-    assert!(took < IN_TIME, "{signal:?}: {took:?}\n{}", stopped.stderr);
     assert_eq!(stopped.status.code(), Some(0), "{signal:?}: {}", stopped.stderr);
     let bundle = stopped.bundle;
     let had = |path: &str, side: &str| {
@@ -161,6 +162,7 @@ fn ends_well(signal: Signal) {
     let hello = ("receive".to_owned(), "text".to_owned(), b"hello".to_vec());
     assert_eq!(bundle.messages("ws_0001"), [hello]);
     drop((clients, agents));
+    took
 }
 
 #[test]
@@ -168,14 +170,15 @@ fn all_that_is_under_way_is_in_the_bundle_and_the_end_comes_in_time() {
     // Side by side, since each waits for most of its time.
     std::thread::scope(|scope| {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-            scope.spawn(move || ends_well(signal));
+            let end = move || ends_well(signal);
+            scope.spawn(move || ends_within(IN_TIME, &format!("{signal:?}"), end));
         }
     });
 }
 
 #[test]
 fn a_second_signal_does_not_wait_for_anything() {
-    for signal in [Signal::INT, Signal::TERM] {
+    let ends = |signal: Signal| {
         let origin = never_done();
         let mut tap = Setup::with_mcp().args(["--loops", "1"]).start();
         let mut agent = Agent::of(&tap);
@@ -187,11 +190,14 @@ fn a_second_signal_does_not_wait_for_anything() {
         tap.keep_until_its_end();
         let took = began.elapsed();
         let stopped = tap.finish();
-        assert!(took < STOP_GRACE, "{signal:?}: {took:?}\n{}", stopped.stderr);
         assert_eq!(stopped.status.code(), Some(0), "{}", stopped.stderr);
         assert_eq!(stopped.bundle.traces().len(), 8);
         stopped.bundle.traces().iter().for_each(says_stopped);
         drop(clients);
+        took
+    };
+    for signal in [Signal::INT, Signal::TERM] {
+        ends_within(STOP_GRACE, &format!("{signal:?}"), || ends(signal));
     }
 }
 
@@ -242,48 +248,53 @@ fn signals_while_the_bundle_is_packed_do_not_cut_it_short() {
 #[test]
 fn a_closed_terminal_loses_nothing() {
     let origin = never_done();
-    let mut terminal = Terminal::start(Setup::proxy(), false);
-    let mut client = Client::connect(terminal.addr);
-    client.send(get(origin.addr, "/download"));
-    client.head();
-    assert_eq!(client.take(10), b"half of it");
-    terminal.close();
-    let (status, took, bundle) = terminal.wait();
-    assert!(status.ends_with("exit 0"), "{status}");
-    assert!(took < IN_TIME, "{took:?}");
-    let trace = bundle.only_trace();
-    says_stopped(&trace);
-    assert_eq!(bundle.body(&trace, "response"), b"half of it");
+    ends_within(IN_TIME, "a closed terminal", || {
+        let mut terminal = Terminal::start(Setup::proxy(), false);
+        let mut client = Client::connect(terminal.addr);
+        client.send(get(origin.addr, "/download"));
+        client.head();
+        assert_eq!(client.take(10), b"half of it");
+        terminal.close();
+        let (status, took, bundle) = terminal.wait();
+        assert!(status.ends_with("exit 0"), "{status}");
+        let trace = bundle.only_trace();
+        says_stopped(&trace);
+        assert_eq!(bundle.body(&trace, "response"), b"half of it");
+        took
+    });
 }
 
 #[test]
 fn a_program_that_ignores_hangups_outlives_its_terminal() {
     let origin = Origin::answers(OK);
-    let mut terminal = Terminal::start(Setup::proxy().args(["--set", "flow_detail=2"]), true);
-    let mut client = Client::connect(terminal.addr);
-    client.send(get(origin.addr, "/before"));
-    client.response();
-    terminal.line("/before");
-    terminal.close();
-    for number in 0..20 {
-        client.send(get(origin.addr, &format!("/{number}")));
-        assert_eq!(client.response().1, b"ok");
-        // Words that nobody can read.
-        let mut other = Client::connect(terminal.addr);
-        other.send(format!("GET http://127.0.0.1:{number}/refused HTTP/1.1\r\nHost: a\r\n\r\n"));
-        other.response();
-    }
-    terminal.signal(Signal::TERM);
-    let (status, took, bundle) = terminal.wait();
-    assert!(status.ends_with("exit 0"), "{status}");
-    assert!(took < IN_TIME, "{took:?}");
-    assert_eq!(bundle.traces().len(), 41);
+    ends_within(IN_TIME, "without a terminal", || {
+        let mut terminal = Terminal::start(Setup::proxy().args(["--set", "flow_detail=2"]), true);
+        let mut client = Client::connect(terminal.addr);
+        client.send(get(origin.addr, "/before"));
+        client.response();
+        terminal.line("/before");
+        terminal.close();
+        for number in 0..20 {
+            client.send(get(origin.addr, &format!("/{number}")));
+            assert_eq!(client.response().1, b"ok");
+            // Words that nobody can read.
+            let mut other = Client::connect(terminal.addr);
+            let to = format!("127.0.0.1:{number}");
+            other.send(format!("GET http://{to}/refused HTTP/1.1\r\nHost: a\r\n\r\n"));
+            other.response();
+        }
+        terminal.signal(Signal::TERM);
+        let (status, took, bundle) = terminal.wait();
+        assert!(status.ends_with("exit 0"), "{status}");
+        assert_eq!(bundle.traces().len(), 41);
+        took
+    });
 }
 
 #[test]
 fn a_terminal_that_is_held_holds_up_neither_traffic_nor_the_end() {
     let origin = Origin::answers(OK);
-    for hurry in [false, true] {
+    let ends = |hurry: bool| {
         let mut terminal = Terminal::start(Setup::proxy().args(["--set", "flow_detail=2"]), false);
         let mut client = Client::connect(terminal.addr);
         client.send(get(origin.addr, "/before"));
@@ -291,39 +302,56 @@ fn a_terminal_that_is_held_holds_up_neither_traffic_nor_the_end() {
         terminal.line("/before");
         // Ctrl+S.
         terminal.type_in(0x13);
-        for number in 0..50 {
-            client.send(get(origin.addr, &format!("/{number}")));
+        let mut asked = 1;
+        let mut ask = |path: &str| {
+            client.send(get(origin.addr, path));
             assert_eq!(client.response().1, b"ok");
+            asked += 1;
+        };
+        // It is held when what is asked for does not show.
+        let end = Instant::now() + DEADLINE;
+        loop {
+            ask("/shown");
+            if !terminal.shows_within(UNSHOWN, "/shown") {
+                break;
+            }
+            assert!(Instant::now() < end, "the terminal is not held");
         }
+        (0..50).for_each(|number| ask(&format!("/{number}")));
         terminal.signal(Signal::TERM);
         if hurry {
             terminal.signal(Signal::TERM);
         }
         let (status, took, bundle) = terminal.wait();
         assert!(status.ends_with("exit 0"), "{status}");
-        assert!(took < IN_TIME, "{took:?}");
-        assert_eq!(bundle.traces().len(), 51);
+        assert_eq!(bundle.traces().len(), asked);
+        took
+    };
+    for hurry in [false, true] {
+        ends_within(IN_TIME, "a terminal that is held", || ends(hurry));
     }
 }
 
 #[test]
 fn standard_error_that_nobody_reads_any_more_ends_nothing() {
     let origin = Origin::answers(OK);
-    let mut tap = Apart::piped(Setup::proxy().args(["--set", "flow_detail=2"]));
-    let stderr = tap.child().stderr.take().unwrap();
-    let (proxy, reader) = address(stderr);
-    // As `2>&1 | head -1` does.
-    drop((reader, tap.child().stdout.take()));
-    let mut client = Client::connect(proxy);
-    for number in 0..30 {
-        client.send(get(origin.addr, &format!("/{number}")));
-        assert_eq!(client.response().1, b"ok");
-    }
-    tap.signal(Signal::INT);
-    let (code, took, bundle) = tap.wait();
-    assert_eq!(code, 0);
-    assert!(took < IN_TIME, "{took:?}");
-    assert_eq!(bundle.traces().len(), 30);
+    ends_within(IN_TIME, "without a reader", || {
+        let mut tap = Apart::piped(Setup::proxy().args(["--set", "flow_detail=2"]));
+        let stderr = tap.child().stderr.take().unwrap();
+        let (proxy, reader) = address(stderr);
+        // As `2>&1 | head -1` does.
+        drop((reader, tap.child().stdout.take()));
+        let mut client = Client::connect(proxy);
+        for number in 0..30 {
+            client.send(get(origin.addr, &format!("/{number}")));
+            assert_eq!(client.response().1, b"ok");
+        }
+        tap.signal(Signal::INT);
+        let (code, took, bundle) = tap.wait();
+        assert_eq!(code, 0);
+        assert_eq!(bundle.traces().len(), 30);
+        took
+    });
 }
 
 /// A body that fills what a pipe takes, shown in full.
@@ -338,26 +366,28 @@ fn shown_body() -> Origin {
 #[test]
 fn standard_error_that_is_full_holds_up_neither_traffic_nor_the_end() {
     let origin = shown_body();
-    let mut tap = Apart::piped(Setup::proxy().args(["--set", "flow_detail=4"]));
-    let stderr = tap.child().stderr.take().unwrap();
-    let (proxy, unread) = address(stderr);
-    let mut client = Client::connect(proxy);
-    let mut asked = 0;
-    let end = Instant::now() + Duration::from_secs(2);
-    // More than a pipe takes, over several looks at the flows.
-    while Instant::now() < end {
-        client.send(get(origin.addr, &format!("/{asked}")));
-        client.response();
-        asked += 1;
-    }
-    tap.signal(Signal::TERM);
-    let (code, took, bundle) = tap.wait();
-    assert_eq!(code, 0);
-    assert!(took < IN_TIME, "{took:?}");
-    assert_eq!(bundle.traces().len(), asked);
-    let mut said = String::new();
-    { unread }.read_to_string(&mut said).unwrap();
-    assert!(said.len() > 32 * 1024, "the pipe was never full: {} bytes", said.len());
+    ends_within(IN_TIME, "a pipe that is full", || {
+        let mut tap = Apart::piped(Setup::proxy().args(["--set", "flow_detail=4"]));
+        let stderr = tap.child().stderr.take().unwrap();
+        let (proxy, unread) = address(stderr);
+        let mut client = Client::connect(proxy);
+        let mut asked = 0;
+        let end = Instant::now() + Duration::from_secs(2);
+        // More than a pipe takes, over several looks at the flows.
+        while Instant::now() < end {
+            client.send(get(origin.addr, &format!("/{asked}")));
+            client.response();
+            asked += 1;
+        }
+        tap.signal(Signal::TERM);
+        let (code, took, bundle) = tap.wait();
+        assert_eq!(code, 0);
+        assert_eq!(bundle.traces().len(), asked);
+        let mut said = String::new();
+        { unread }.read_to_string(&mut said).unwrap();
+        assert!(said.len() > 32 * 1024, "the pipe was never full: {} bytes", said.len());
+        took
+    });
 }
 
 /// `flowtap mcp` with a proxy and a port of its own.
@@ -381,29 +411,32 @@ fn mcp_under_way(origin: &Origin) -> (Apart, Client) {
     (tap, client)
 }
 
-fn ended_in_time(tap: Apart) {
+fn ended(tap: Apart) -> Duration {
     let (code, took, bundle) = tap.wait();
     assert_eq!(code, 0);
-    assert!(took < IN_TIME, "{took:?}");
     says_stopped(&bundle.only_trace());
+    took
 }
 
 #[test]
 fn the_end_of_standard_input_ends_flowtap_mcp_in_time() {
     let origin = never_done();
-    let (mut tap, _client) = mcp_under_way(&origin);
-    let mut input = tap.child().stdin.take().unwrap();
-    input.write_all(tools_list(1).as_bytes()).unwrap();
-    let output = all_of(tap.child().stdout.take().unwrap());
-    drop(input);
-    ended_in_time(tap);
-    assert!(output.recv_timeout(DEADLINE).unwrap().contains("\"id\":1"));
+    ends_within(IN_TIME, "without input", || {
+        let (mut tap, _client) = mcp_under_way(&origin);
+        let mut input = tap.child().stdin.take().unwrap();
+        input.write_all(tools_list(1).as_bytes()).unwrap();
+        let output = all_of(tap.child().stdout.take().unwrap());
+        drop(input);
+        let took = ended(tap);
+        assert!(output.recv_timeout(DEADLINE).unwrap().contains("\"id\":1"));
+        took
+    });
 }
 
 #[test]
 fn an_agent_that_does_not_read_holds_up_no_end() {
     let origin = never_done();
-    for by_signal in [false, true] {
+    let ends = |by_signal: bool| {
         let (mut tap, _client) = mcp_under_way(&origin);
         let mut input = tap.child().stdin.take().unwrap();
         // Replies that no pipe takes.
@@ -414,6 +447,9 @@ fn an_agent_that_does_not_read_holds_up_no_end() {
         } else {
             drop(input);
         }
-        ended_in_time(tap);
+        ended(tap)
+    };
+    for by_signal in [false, true] {
+        ends_within(IN_TIME, "an agent that does not read", || ends(by_signal));
     }
 }

@@ -161,6 +161,17 @@ impl Terminal {
         shown
     }
 
+    /// Whether it shows a line that holds this within this time.
+    pub(crate) fn shows_within(&mut self, time: Duration, part: &str) -> bool {
+        let end = Instant::now() + time;
+        while let Ok(line) = self.lines.recv_deadline(end) {
+            if line.contains(part) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Types on it.
     pub(crate) fn type_in(&mut self, byte: u8) {
         writeln!(self.input, "type {byte:02x}").unwrap();
