@@ -84,12 +84,29 @@ fn stopping_waits_for_no_client_to_close() {
 
 #[test]
 fn an_older_bundle_stays_until_the_new_one_is_whole() {
+    let origin = Origin::answers(OK);
     let setup = Setup::proxy();
     let output = setup.dir().join("capture.zip");
     std::fs::write(&output, "older").unwrap();
-    let tap = setup.start();
+    let mut tap = setup.start();
+    let mut client = Client::connect(tap.addr);
+    for number in 0..100 {
+        client.send(get(origin.addr, &format!("/{number}")));
+        client.response();
+    }
     assert_eq!(std::fs::read(&output).unwrap(), b"older");
-    tap.stop();
+    tap.signal(Signal::INT);
+    let end = Instant::now() + DEADLINE;
+    let first_other = loop {
+        let found = std::fs::read(&output).unwrap();
+        if found != b"older" {
+            break found;
+        }
+        assert!(Instant::now() < end, "the older bundle stays for ever");
+    };
+    tap.keep_until_its_end();
+    assert!(std::fs::read(&output).unwrap() == first_other, "it was seen before it was whole");
+    assert_eq!(Bundle::read(&output).traces().len(), 100);
 }
 
 /// Checks that a start failed with one clear line and this status.
