@@ -107,6 +107,18 @@ link_newer_node() {
     ln -sfn "$node" "$tools/newer-node"
 }
 
+# Some tests have hundreds of connections at once, with both ends in one process.
+raise_open_files() {
+    local most=16384 hard soft
+    hard=$(ulimit -Hn) soft=$(ulimit -Sn)
+    if [ "$hard" != unlimited ] && [ "$hard" -lt "$most" ]; then
+        most=$hard
+    fi
+    if [ "$soft" != unlimited ] && [ "$soft" -lt "$most" ]; then
+        ulimit -Sn "$most"
+    fi
+}
+
 setup_only=
 if [ "${1:-}" = --setup-only ]; then
     setup_only=yes
@@ -124,5 +136,6 @@ install_node mcp-node mcp
 link_newer_node
 
 if [ -z "$setup_only" ]; then
+    raise_open_files
     cargo test --locked "$@"
 fi

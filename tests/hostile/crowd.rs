@@ -9,6 +9,7 @@ use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
 use crate::measure::Others;
+use crate::open_files;
 use crate::support::DEADLINE;
 use crate::support::flowtap::Flowtap;
 use crate::support::tls::{client_config, test_ca};
@@ -82,6 +83,7 @@ fn silent_server() -> SocketAddr {
 
 #[test]
 fn slow_connections_are_small_and_slow_nobody_down() {
+    open_files::raise_limit();
     let server = silent_server();
     let tap = Flowtap::start(&["--loops", "2"]);
     let others = Others::of(&tap);

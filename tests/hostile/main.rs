@@ -8,6 +8,8 @@ mod bombs;
 mod crowd;
 mod heads;
 mod measure;
+#[path = "../support/open_files.rs"]
+mod open_files;
 #[path = "../support/processors.rs"]
 #[expect(dead_code, reason = "the crash test looks at more")]
 mod processors;

@@ -6,6 +6,7 @@ use flowtap::limits::{MCP_CONNECTIONS, MCP_OUTPUT_BYTES, MCP_STREAM_BYTES};
 use flowtap::mcp::server::Timing;
 use serde_json::{Value, json};
 
+use crate::open_files;
 use crate::support::client::Client;
 use crate::support::{DEADLINE, Server, call, initialize, request};
 use crate::toolbox::Held;
@@ -22,6 +23,7 @@ fn open_sse(server: &Server) -> (Client, String) {
 
 #[test]
 fn silent_clients_take_nobodys_place() {
+    open_files::raise_limit();
     let server = Server::new();
     let silent: Vec<Client> = (0..MCP_CONNECTIONS + 20)
         .map(|number| {
@@ -39,6 +41,7 @@ fn silent_clients_take_nobodys_place() {
 
 #[test]
 fn half_bodies_and_answered_clients_take_nobodys_place() {
+    open_files::raise_limit();
     let server = Server::new();
     let post = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let half = format!("{post}Expect: 100-continue\r\nContent-Length: 9\r\n\r\n");

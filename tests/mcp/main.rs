@@ -3,6 +3,8 @@
 // A helper that fails ends its test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../support/open_files.rs"]
+mod open_files;
 #[path = "../support/toolbox.rs"]
 mod toolbox;
 

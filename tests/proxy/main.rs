@@ -25,6 +25,8 @@ mod lifecycle;
 mod limits;
 mod masking;
 mod memory;
+#[path = "../support/open_files.rs"]
+mod open_files;
 mod options;
 mod own_address;
 mod plain;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use crate::open_files;
 use crate::support::client::Client;
 use crate::support::flowtap::Flowtap;
 use crate::support::get;
@@ -96,6 +97,7 @@ fn a_client_that_reads_nothing_holds_the_server_back() {
 fn idle_intercepted_connections_are_small() {
     const CONNECTIONS: usize = 1_000;
     const EACH_KIB: u64 = 32;
+    open_files::raise_limit();
     let origin = Origin::tls_answers(test_ca().server(&["localhost"]), OK);
     let tap = Flowtap::start(&["--loops", "2"]);
     let trust = client_config(certificate_in(&tap.ca_file()));
