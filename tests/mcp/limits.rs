@@ -91,8 +91,17 @@ fn a_slow_trickle_does_not_extend_the_wait() {
 fn idle_connections_close() {
     let server = Server::timed(Timing { keep_alive: SHORT, ..Timing::default() });
     assert_eq!(server.connect().rest(), "");
-    let mut client = server.connect();
-    assert_eq!(client.post("", &initialize("2025-11-25")).status, 200);
+    let message = initialize("2025-11-25").to_string();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Length: {}\r\n\r\n{message}",
+        message.len()
+    );
+    // One that is kept from sending for so long finds its connection closed.
+    let asked =
+        |mut client: Client| (client.try_send(&request) && client.is_answered()).then_some(client);
+    let mut client = (0..100).find_map(|_| asked(server.connect())).expect("an answer");
+    assert_eq!(client.response(false).status, 200);
     assert_eq!(client.rest(), "");
 }
 

@@ -353,7 +353,8 @@ fn connect_timeout_ends_the_wait_for_a_connection() {
 
 #[test]
 fn idle_timeout_ends_connections_that_say_nothing() {
-    let (tap, _agent) = with("idle_timeout", json!(1));
+    // Longer than a client may be kept from its first request.
+    let (tap, _agent) = with("idle_timeout", json!(3));
     let origin = Origin::answers(OK);
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/"));

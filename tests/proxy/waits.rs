@@ -1,6 +1,7 @@
 //! Every wait has its end: peers that say nothing, little by little, or take nothing.
 //!
 //! The waits are a second long, so that a test ends; what the end is can be told from the words.
+//! They are longer where somebody has to be quicker than the wait.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -21,9 +22,18 @@ use crate::support::{DEADLINE, get, read_head};
 /// How often somebody says one byte: many times before the wait is over.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// The longer wait.
+const LONGER: Duration = Duration::from_secs(3);
+
 /// A proxy that waits for a second, by this option.
 fn waiting(option: &str) -> Flowtap {
     Flowtap::start(&["--set", &format!("{option}=1")])
+}
+
+/// A proxy that waits for so long that whoever is kept from speaking for a moment is not taken for
+/// silent.
+fn waiting_longer(option: &str) -> Flowtap {
+    Flowtap::start(&["--set", &format!("{option}={}", LONGER.as_secs())])
 }
 
 /// Says one byte after the other until the proxy answers or closes; all it got.
@@ -112,7 +122,7 @@ fn a_handshake_that_a_client_does_not_end_is_given_up() {
     let line = tap.err_line("failed handshake with a client of localhost");
     assert!(line.contains("handshake_timeout"), "{line}");
     // What was told once is not told again.
-    let mut tap = waiting("handshake_timeout");
+    let mut tap = waiting_longer("handshake_timeout");
     let hello = client_hello(&tap);
     let mut mute = Client::tunnel(tap.addr, &to);
     mute.send(&hello);
@@ -127,7 +137,7 @@ fn a_handshake_that_a_server_does_not_end_is_504() {
     // Its connections are made by the system, and nobody speaks on them.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let tap = waiting("handshake_timeout");
+    let tap = waiting_longer("handshake_timeout");
     let mut client = Client::tls(&tap, "localhost", port);
     client.send(format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"));
     let (head, body) = client.response();
@@ -187,7 +197,7 @@ fn a_client_that_reads_nothing_is_cut_off() {
         while stream.write_all(&[b'x'; 65_536]).is_ok() && Instant::now() < end {}
         told.lock().unwrap().send(Instant::now() < end).unwrap();
     });
-    let tap = waiting("body_timeout");
+    let tap = waiting_longer("body_timeout");
     let mut client = Client::connect(tap.addr);
     client.send(get(origin.addr, "/"));
     assert_eq!(ended.recv_timeout(DEADLINE), Ok(true), "the server still waits for the client");
@@ -205,7 +215,7 @@ fn a_server_that_reads_nothing_is_504() {
         read_head(stream);
         let _ = wait.lock().unwrap().recv_timeout(DEADLINE);
     });
-    let tap = waiting("body_timeout");
+    let tap = waiting_longer("body_timeout");
     let to = origin.addr;
     let mut client = Client::connect(tap.addr);
     client.send(format!("POST http://{to}/ HTTP/1.1\r\nHost: {to}\r\n"));
@@ -229,11 +239,11 @@ fn a_tunnel_in_which_nobody_speaks_is_closed() {
         }
         told.lock().unwrap().send(()).unwrap();
     });
-    let tap = waiting("tunnel_timeout");
+    let tap = waiting_longer("tunnel_timeout");
     let mut client = Client::tunnel(tap.addr, origin.addr);
     // For longer than the wait something is said again and again.
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(2_500) {
+    while began.elapsed() < LONGER + 10 * BEAT {
         client.send(b"\0");
         assert_eq!(client.take(1), b"\0");
         assert!(!client.hears_within(BEAT));
