@@ -46,10 +46,11 @@ fn what_clients_had_seen_a_second_before_a_kill_is_in_the_bundle() {
         for _ in 0..BESIDE.min(kills) {
             scope.spawn(|| {
                 loop {
-                    let kill = next.fetch_add(1, Ordering::Relaxed);
-                    if kill >= kills {
-                        break;
-                    }
+                    // Another takes the place of one that cannot be judged, up to twice as many.
+                    let most = kills + sums.lock().unwrap().starved.min(kills);
+                    let count = |kill| (kill < most).then_some(kill + 1);
+                    let kill = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+                    let Ok(kill) = kill else { break };
                     // The others are worth knowing too.
                     let outcome = catch_unwind(|| round(seed + kill, origins));
                     let outcome = outcome.unwrap_or(Sums { failed: 1, ..Sums::default() });
@@ -62,8 +63,13 @@ fn what_clients_had_seen_a_second_before_a_kill_is_in_the_bundle() {
     });
     let sums = sums.into_inner().unwrap();
     println!("all: {sums:?}");
-    assert_eq!((sums.rounds, sums.failed), (kills, 0));
-    assert!(kills < 10 || sums.due_exchanges > 100, "hardly anything was put to the test");
+    assert_eq!(sums.failed, 0);
+    assert!(sums.rounds >= kills, "{} rounds of {kills}", sums.rounds);
+    let starved = sums.starved;
+    assert!(
+        kills < 10 || sums.due_exchanges > 100,
+        "hardly anything was put to the test; {starved} rounds had no processor for too long"
+    );
 }
 
 /// What a kill put to the test.

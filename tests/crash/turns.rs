@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::processors::{Turns, turns_of};
 use crate::support::flowtap::Flowtap;
 
-/// What a thread may wait for a processor before a kill; with more, the round is not judged by
-/// what should have been written.
+/// What a thread may wait for a processor before a kill, and how long the whole machine may stand
+/// still; with more, the round is not judged by what should have been written.
 pub(crate) const STARVED: Duration = Duration::from_millis(250);
 
 /// How long before a kill they are looked at: what may be lost, and as long before that.
@@ -36,11 +36,15 @@ impl Waits {
     }
 
     /// About the longest that one thread has waited for one turn in the last two seconds before
-    /// this moment.
+    /// this moment. Where a machine stood still nobody counted that; then nobody looked either.
     pub(crate) fn before(&self, moment: Instant) -> Duration {
         let age = |at: Instant| moment.saturating_duration_since(at);
         let recent: Vec<_> = self.0.iter().filter(|(at, _)| age(*at) < RECENT).collect();
-        let mut longest = Duration::ZERO;
+        let looks = self.0.iter().map(|(at, _)| *at);
+        let next = looks.clone().skip(1).chain([moment]);
+        let unseen = looks.zip(next).filter(|(_, to)| age(*to) < RECENT);
+        let unseen = unseen.map(|(from, to)| to.saturating_duration_since(from));
+        let mut longest = unseen.max().unwrap_or_default();
         for (from, to) in recent.iter().flat_map(|from| recent.iter().map(move |to| (from, to))) {
             let span = to.0.saturating_duration_since(from.0);
             for (thread, now) in to.1.iter().filter(|_| span >= STARVED) {
