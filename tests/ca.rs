@@ -99,6 +99,9 @@ impl User {
         for name in ["JAVA_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "SUDO_USER"] {
             command.env_remove(name);
         }
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
         command
     }
 
@@ -652,9 +655,6 @@ fn a_check_of_other_stores_looks_into_them() {
     assert!(passed.contains("not trusted  system"), "{passed}");
 }
 
-/// For users without root there is a line to type, or sudo where they say so.
-#[test]
-fn what_needs_root_is_left_to_root() {
 /// Copies a program to where every user may run it. Another process does: what another test starts
 /// meanwhile has this one's descriptors for a moment, and a file that is open to be written cannot
 /// be run.
@@ -663,6 +663,9 @@ fn install(from: &Path, to: &Path) {
     run(&mut tool("install", &arguments)).ok();
 }
 
+/// For users without root there is a line to type, or sudo where they say so.
+#[test]
+fn what_needs_root_is_left_to_root() {
     if !rustix::process::geteuid().is_root() {
         // Without root there is no way to become another user; the plans are tested by themselves.
         return;

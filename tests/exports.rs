@@ -200,14 +200,14 @@ fn a_script_sends_the_requests_again() {
     let (folder, _, summary) = capture.finish_in_place();
     let script = exported(&summary.paths[0], Kind::Curl, &Redactor::off(), "");
     std::fs::write(folder.path().join("again.sh"), &script).unwrap();
-    let status = Command::new("sh")
-        .arg("again.sh")
-        .current_dir(folder.path())
-        .env("HOME", folder.path())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status();
-    assert!(status.unwrap().success(), "{script}");
+    let mut shell = Command::new("sh");
+    shell.arg("again.sh").current_dir(folder.path()).env("HOME", folder.path());
+    // No proxy of the tests' own surroundings may lead curl elsewhere.
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        shell.env_remove(name).env_remove(name.to_uppercase());
+    }
+    shell.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    assert!(shell.status().unwrap().success(), "{script}");
     for (number, body) in bodies.iter().enumerate() {
         let taken = taken.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
         let text = String::from_utf8_lossy(&taken);

@@ -90,6 +90,8 @@ impl Setup {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
         command.env("HOME", dir.path()).env("SSL_CERT_FILE", test_ca().file());
         command.current_dir(dir.path()).env_remove("SSL_CERT_DIR");
+        // Where no name server answers, names that lead nowhere are to be known as such in time.
+        command.env("RES_OPTIONS", "timeout:1 attempts:1");
         // The tests' own surroundings must not lead anything elsewhere.
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_uppercase());
