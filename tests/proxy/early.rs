@@ -83,4 +83,5 @@ fn the_last_of_an_upload_that_was_answered_early_is_sent_inside_tls() {
             false => exceeds = size,
         }
     }
+    assert!(fits > 0, "no upload ended before it was read");
 }
