@@ -337,6 +337,10 @@ fn many_messages_begin_the_next_part() {
     let (listings, summary) = capture.finish();
     assert_eq!((listings.len(), summary.websockets), (2, 2));
     assert!(summary.messages > flowtap::limits::PART_MESSAGES);
+    let messages = listings[1]["websockets"][0]["messages"].as_array().unwrap();
+    let ids: Vec<_> = messages.iter().map(|message| message["id"].as_str().unwrap()).collect();
+    assert_eq!((ids[0], ids[10_000]), ("ws_0001_m00001", "ws_0001_m10001"));
+    assert!(ids.is_sorted(), "names are in order as text");
 }
 
 #[test]

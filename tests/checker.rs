@@ -462,6 +462,39 @@ fn a_part_holds_as_many_traces_as_can_be_kept_in_order() {
     assert!(verdicts(&[entries])[0].starts_with("10000 traces in one part\n"));
 }
 
+#[test]
+fn numbers_of_messages_have_one_width_or_as_many_digits_as_each_needs() {
+    let good = good();
+    let bundle = |digits: usize| {
+        let mut entries = good.clone();
+        let mut message: Value = serde_json::from_slice(&entries.remove(MESSAGE).unwrap()).unwrap();
+        entries.remove(&MESSAGE.replace(".json", ".bin")).unwrap();
+        message["payload_file"] = Value::Null;
+        message["payload_size"] = json!(0);
+        let mut timeline: Value = serde_json::from_slice(&entries[TIMELINE]).unwrap();
+        let events = timeline["events"].as_array_mut().unwrap();
+        // It is the latest.
+        let mut event = events.pop().unwrap();
+        for number in 1..=1_000 {
+            let id = format!("ws_0001_m{number:0digits$}");
+            message["id"] = json!(id);
+            event["ref"] = json!(id);
+            events.push(event.clone());
+            entries.insert(format!("ws/{id}.json"), serde_json::to_vec(&message).unwrap());
+        }
+        entries.insert(TIMELINE.to_owned(), serde_json::to_vec(&timeline).unwrap());
+        set(&mut entries, SOCKET, "/message_count", json!(1_000));
+        set(&mut entries, MANIFEST, "/stats/ws_message_count", json!(1_000));
+        entries
+    };
+    let mut mixed = bundle(4);
+    let one = mixed.remove("ws/ws_0001_m0002.json").unwrap();
+    mixed.insert("ws/ws_0001_m002.json".to_owned(), one);
+    let told = verdicts(&[bundle(3), bundle(4), mixed]);
+    assert_eq!(told[..2], ["ok\n", "ok\n"]);
+    assert!(told[2].contains("ws_0001_m0002.json is missing"), "{}", told[2]);
+}
+
 /// The pointers of all values in a JSON tree, its root left out.
 fn pointers(tree: &Value, at: &str, into: &mut Vec<String>) {
     let below: Vec<(String, &Value)> = match tree {

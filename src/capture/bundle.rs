@@ -99,8 +99,8 @@ pub(super) enum Id {
     Trace(u32),
     /// A WebSocket connection.
     WebSocket(u32),
-    /// A message: the connection, and the number in it.
-    Message(u32, u32),
+    /// A message: the connection, the number in it, and how many digits such numbers have.
+    Message(u32, u32, u8),
 }
 
 impl Id {
@@ -108,13 +108,13 @@ impl Id {
     pub(super) fn put(self, out: &mut Vec<u8>) {
         let (prefix, number) = match self {
             Id::Trace(number) => ("t_", number),
-            Id::WebSocket(number) | Id::Message(number, _) => ("ws_", number),
+            Id::WebSocket(number) | Id::Message(number, ..) => ("ws_", number),
         };
         out.extend_from_slice(prefix.as_bytes());
         put_padded(out, number.into(), 4);
-        if let Id::Message(_, message) = self {
+        if let Id::Message(_, message, digits) = self {
             out.extend_from_slice(b"_m");
-            put_padded(out, message.into(), 3);
+            put_padded(out, message.into(), digits.into());
         }
     }
 
@@ -261,10 +261,11 @@ impl BundleWriter {
         self.event(timestamp_ms, Id::WebSocket(number(self.counts.websockets)))
     }
 
-    /// The id of a message of the latest connection; puts it into the timeline.
-    pub(super) fn next_message(&mut self, message: u64, time_ms: u64) -> Id {
+    /// The id of a message of the latest connection, whose numbers have so many digits; puts it
+    /// into the timeline.
+    pub(super) fn next_message(&mut self, message: u64, digits: u8, time_ms: u64) -> Id {
         self.counts.messages += 1;
-        self.event(time_ms, Id::Message(number(self.counts.websockets), number(message)))
+        self.event(time_ms, Id::Message(number(self.counts.websockets), number(message), digits))
     }
 
     fn event(&mut self, time_ms: u64, id: Id) -> Id {
@@ -411,6 +412,16 @@ pub(super) fn method(size: u64, is_text: impl FnOnce() -> bool) -> Method {
 /// Bytes that an event of the timeline has at most.
 const EVENT_BYTES: u64 = 128;
 
+/// Digits of the numbers of messages, unless their connection has more than these can count.
+pub(super) const MESSAGE_DIGITS: u8 = 3;
+
+/// How many digits the numbers of a connection's messages have, which are all the same: readers
+/// that sort names as text have the messages in order then.
+pub(super) fn message_digits(messages: u64) -> u8 {
+    let digits = messages.checked_ilog10().unwrap_or_default() + 1;
+    u8::try_from(digits).unwrap_or(u8::MAX).max(MESSAGE_DIGITS)
+}
+
 /// A number in an id; a part has far fewer flows.
 fn number(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
@@ -521,17 +532,25 @@ mod tests {
 
     #[test]
     fn entries_are_named_by_kind_and_number() {
-        let (trace, message) = (Id::Trace(1), Id::Message(12, 1_234));
+        let (trace, message) = (Id::Trace(1), Id::Message(12, 234, 4));
         assert_eq!(name(Entry::Json(trace)), "traces/t_0001.json");
         assert_eq!(name(Entry::File(trace, FileKind::Request)), "traces/t_0001_request.bin");
         assert_eq!(name(Entry::File(trace, FileKind::Response)), "traces/t_0001_response.bin");
         assert_eq!(name(Entry::Json(Id::WebSocket(10_000))), "ws/ws_10000.json");
-        assert_eq!(name(Entry::Json(message)), "ws/ws_0012_m1234.json");
-        assert_eq!(name(Entry::File(message, FileKind::Payload)), "ws/ws_0012_m1234.bin");
+        assert_eq!(name(Entry::Json(message)), "ws/ws_0012_m0234.json");
+        assert_eq!(name(Entry::File(message, FileKind::Payload)), "ws/ws_0012_m0234.bin");
         assert_eq!(
             (name(Entry::Manifest), name(Entry::Timeline)),
             ("manifest.json".into(), "timeline.json".into())
         );
+    }
+
+    #[test]
+    fn numbers_of_messages_have_as_many_digits_as_the_last() {
+        let cases = [(0, 3), (999, 3), (1_000, 4), (9_999, 4), (10_000, 5), (u64::MAX, 20)];
+        for (messages, digits) in cases {
+            assert_eq!(message_digits(messages), digits, "{messages}");
+        }
     }
 
     #[test]

@@ -398,18 +398,24 @@ mod tests {
             zip.write_all(text.as_bytes()).unwrap();
         };
         add("manifest.json", "{}");
-        add("ws/ws_0001.json", "{\"message_count\":7}");
         add("ws/p", "four");
-        for number in 1..=5 {
-            let message = "{\"opcode\":\"text\",\"payload_file\":\"p\"}";
-            add(&format!("ws/ws_0001_m{number:03}.json"), message);
+        // Numbers of messages have as many digits as the last one needs, or as each does.
+        for (id, digits) in [("ws_0001", 3), ("ws_0002", 5)] {
+            add(&format!("ws/{id}.json"), "{\"message_count\":7}");
+            for number in 1..=5 {
+                let message = "{\"opcode\":\"text\",\"payload_file\":\"p\"}";
+                add(&format!("ws/{id}_m{number:0digits$}.json"), message);
+            }
         }
         zip.finish().unwrap();
         let mut bundle = read::Bundle::open(&path).unwrap();
-        let socket = bundle.websocket("ws_0001").unwrap();
-        for (most_bytes, kept) in [(20, 5), (19, 4), (4, 1), (3, 0)] {
-            let read = socket_messages(&mut bundle, "ws_0001", &socket, most_bytes).unwrap();
-            assert_eq!((read.all.len(), read.left_out), (kept, 7 - kept as u64), "{most_bytes}");
+        for id in ["ws_0001", "ws_0002"] {
+            let socket = bundle.websocket(id).unwrap();
+            for (most_bytes, kept) in [(20, 5), (19, 4), (4, 1), (3, 0)] {
+                let read = socket_messages(&mut bundle, id, &socket, most_bytes).unwrap();
+                let counts = (read.all.len(), read.left_out);
+                assert_eq!(counts, (kept, 7 - kept as u64), "{id} {most_bytes}");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use zip::ZipArchive;
 
-use crate::capture::bundle::CAPTURE_METHOD;
+use crate::capture::bundle::{CAPTURE_METHOD, message_digits};
 use crate::capture::losses::Losses;
 use crate::capture::private;
 use crate::capture::websocket::DAMAGED;
@@ -317,9 +317,12 @@ impl Bundle {
 
     /// One message of a connection, by its number from 1; `None` behind the last.
     pub fn message(&mut self, websocket: &str, number: u64) -> Result<Option<WebSocketMessage>> {
-        let name = format!("ws/{websocket}_m{number:03}.json");
-        match self.zip.index_for_name(&name) {
-            Some(_) => self.json(&name).map(Some),
+        // All numbers of a connection have as many digits as the last; in other bundles each may
+        // have no more than it needs.
+        let digits = usize::from(message_digits(number))..=MESSAGE_DIGITS_MOST;
+        let mut names = digits.map(|digits| format!("ws/{websocket}_m{number:0digits$}.json"));
+        match names.find(|name| self.zip.index_for_name(name).is_some()) {
+            Some(name) => self.json(&name).map(Some),
             None => Ok(None),
         }
     }
@@ -364,6 +367,9 @@ impl Bundle {
             .map_err(|error| entry_error(name, &error))
     }
 }
+
+/// Digits of the number of a message at most: more messages have no room in a bundle.
+const MESSAGE_DIGITS_MOST: usize = 9;
 
 fn entry_error(name: &str, error: &io::Error) -> Error {
     Error::new(format!("cannot read {} of the bundle: {error}", name.escape_debug()))

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use crate::capture::bundle::{BundleWriter, Entry, Fate, FileKind, Id, Stored, method};
+use crate::capture::bundle::{
+    BundleWriter, Entry, Fate, FileKind, Id, MESSAGE_DIGITS, Stored, message_digits, method,
+};
 use crate::capture::entry::{
     CloseEntry, MessageEntry, take_close, take_data, take_gap, take_message, take_open,
 };
@@ -16,7 +18,7 @@ use crate::flow::decode::inflate::Inflate;
 use crate::flow::decode::{Caps, DecodeError, inflate_message};
 use crate::flow::head::{HeadText, UriKind, target_uri_pieces};
 use crate::flow::record::{Direction, FlowId, Opcode, WebSocketOpen};
-use crate::limits::{DRAINED_MESSAGE_BYTES, JOURNAL_FRAME_BYTES};
+use crate::limits::{DRAINED_MESSAGE_BYTES, JOURNAL_FRAME_BYTES, WEBSOCKET_MESSAGES};
 
 /// What a connection's JSON says when the end of its file could not be read.
 pub(super) const DAMAGED: &str =
@@ -84,7 +86,8 @@ pub(super) fn write_websocket(
     let Some(open) = open else { return Ok((Fate::Lost, None)) };
 
     let id = part.next_websocket(open.began_us / 1_000, &open.target.host);
-    let mut writer = MessageWriter::new(&open, id, payloads);
+    let digits = digits_needed(&payloads);
+    let mut writer = MessageWriter::new(&open, id, payloads, digits);
     let mut position = frames.position();
     let mut close = None;
     let mut last_us = open.began_us;
@@ -120,6 +123,29 @@ pub(super) fn write_websocket(
     let fate = if damaged { Fate::Damaged } else { Fate::Whole };
     Ok((fate, Some((open.began_us, last_us))))
 }
+
+/// How many digits the numbers of the messages in a connection's file have. The file is gone
+/// through for that only where it is large enough for more messages than the usual digits count.
+fn digits_needed(file: &File) -> u8 {
+    let most = file.metadata().map_or(0, |metadata| metadata.len()) / MESSAGE_FRAME_BYTES;
+    if message_digits(most) == MESSAGE_DIGITS {
+        return MESSAGE_DIGITS;
+    }
+    let source = BufReader::with_capacity(JOURNAL_FRAME_BYTES / 8, file);
+    let mut frames = FrameReader::new(source);
+    let mut messages = 0;
+    // No connection needs more digits than its limit has.
+    while message_digits(messages) < message_digits(WEBSOCKET_MESSAGES)
+        && let Ok(Some((kind, payload))) = frames.next_frame()
+    {
+        let is_message = kind == FrameType::WebSocketMessage && take_message(payload).is_some();
+        messages += u64::from(is_message);
+    }
+    message_digits(messages)
+}
+
+/// Bytes of the frame of a message without a payload: nothing smaller is a message.
+const MESSAGE_FRAME_BYTES: u64 = FRAME_HEADER_BYTES as u64 + 11;
 
 /// What is known of a connection besides its handshake.
 struct Facts {
@@ -199,18 +225,20 @@ struct MessageWriter {
     payloads: File,
     ways: [Way; 2],
     messages: u64,
+    /// Digits of the numbers of the messages.
+    digits: u8,
     /// Whether something of a message could not be read back.
     damaged: bool,
 }
 
 impl MessageWriter {
-    fn new(open: &WebSocketOpen, connection: Id, payloads: File) -> Self {
+    fn new(open: &WebSocketOpen, connection: Id, payloads: File, digits: u8) -> Self {
         let deflate = open.deflate.unwrap_or_default();
         let ways = [
             Way::new(deflate.client_no_context_takeover),
             Way::new(deflate.server_no_context_takeover),
         ];
-        MessageWriter { connection, payloads, ways, messages: 0, damaged: false }
+        MessageWriter { connection, payloads, ways, messages: 0, digits, damaged: false }
     }
 
     /// A block whose frame ends at `end` in the file.
@@ -238,7 +266,7 @@ impl MessageWriter {
     ) -> io::Result<()> {
         self.messages += 1;
         let timestamp = message.time_us / 1_000;
-        let id = part.next_message(self.messages, timestamp);
+        let id = part.next_message(self.messages, self.digits, timestamp);
         let (stored, encoding) = self.payload(part, place, message, id)?;
         self.damaged |= !stored.whole;
         let json = &mut *place.json;

@@ -401,7 +401,8 @@ class Judge:
         self.messages += count
         good = count == value["message_count"]
         self.expect(good, f"{ws_id}: {count} messages, not {value['message_count']!r}")
-        messages = [self.ws_message(ws_id, number) for number in range(1, count + 1)]
+        digits = self.message_digits(ws_id, count)
+        messages = [self.ws_message(ws_id, number, digits) for number in range(1, count + 1)]
         return dict(value, messages=messages)
 
     def websocket_additions(self, ws_id, value):
@@ -416,8 +417,14 @@ class Judge:
             good = isinstance(value["error"], str) and value["error"] != ""
             self.expect(good, f"{ws_id}: {value['error']!r} is no reason for an error")
 
-    def ws_message(self, ws_id, number):
-        message_id = f"{ws_id}_m{number:03}"
+    def message_digits(self, ws_id, count):
+        """Digits of the numbers of messages: at least three, and of more than 999 messages all
+        as many as the last has, or each no more than it needs."""
+        digits = max(3, len(str(count)))
+        return digits if f"ws/{ws_id}_m{1:0{digits}}.json" in self.names else 3
+
+    def ws_message(self, ws_id, number, digits):
+        message_id = f"{ws_id}_m{number:0{digits}}"
         value = self.json(f"ws/{message_id}.json")
         fields = ["id", "connection_ref", "timestamp", "direction", "opcode", "payload_file"]
         if not self.has(value, fields + ["payload_size", "context_refs"], message_id):
