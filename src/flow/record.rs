@@ -331,11 +331,12 @@ pub struct Timing {
     pub connect_us: u64,
     /// The upstream TLS handshake.
     pub tls_us: u64,
-    /// From the first to the last byte of the request towards the server.
+    /// From the first to the last byte of the request towards the server, or to the first of the
+    /// final response where that came before.
     pub send_us: u64,
-    /// From the request's last byte to the response's first.
+    /// From the request's last byte to the first of the final response.
     pub wait_us: u64,
-    /// From the response's first byte to its last.
+    /// From the final response's first byte to its last.
     pub receive_us: u64,
     /// From the request's first byte to the end of the exchange.
     pub total_us: u64,

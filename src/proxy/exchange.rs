@@ -118,7 +118,10 @@ pub enum Step {
 struct Times {
     connected: Option<Now>,
     request_done: Option<Now>,
+    /// When the first byte came back, be it of an interim response.
     response_began: Option<Now>,
+    /// The same of the final response.
+    answer_began: Option<Now>,
     /// When the last interim response was there.
     interim: Option<Now>,
 }

@@ -123,15 +123,17 @@ impl Exchange {
             _ => 0,
         };
         let times = &self.times;
-        let sent = times.request_done.or(times.response_began);
+        // A server may answer before it has the whole request.
+        let ends = [times.request_done, times.answer_began];
+        let sent = ends.into_iter().flatten().min_by_key(|end| end.instant);
         Timing {
             began_us: self.facts.began.epoch_us,
             dns_us: self.upstream.as_ref().map_or(0, |upstream| upstream.dns_us),
             connect_us: self.upstream.as_ref().map_or(0, |upstream| upstream.connect_us),
             tls_us: self.upstream.as_ref().map_or(0, |upstream| upstream.tls_us),
             send_us: between(times.connected, sent),
-            wait_us: between(times.request_done, times.response_began),
-            receive_us: between(times.response_began, Some(now)),
+            wait_us: between(times.request_done, times.answer_began),
+            receive_us: between(times.answer_began, Some(now)),
             total_us: micros(self.facts.began, now),
         }
     }

@@ -33,6 +33,9 @@ impl Exchange {
             self.times.response_began = Some(cx.now);
             self.forget_fed_request();
         }
+        if !upstream.input.is_empty() {
+            self.times.answer_began.get_or_insert(cx.now);
+        }
         let heads = &mut *cx.heads;
         let parsed = self
             .response_reader
@@ -67,6 +70,7 @@ impl Exchange {
             }
             100..=199 => {
                 self.times.interim = Some(cx.now);
+                self.times.answer_began = None;
                 self.pass_interim(head, bytes, client)?
             }
             _ => {

@@ -272,3 +272,40 @@ fn a_client_that_is_slow_to_speak_is_told_that_its_server_cannot_be_reached() {
     assert!(seconds <= Some(UNDECIDED_CLIENT.as_secs() + 1), "{seconds:?}");
     assert_eq!(world.client_closed, Some(Command::CloseClient));
 }
+
+#[test]
+fn phases_are_those_of_the_final_response() {
+    let post = "POST http://h/ HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n";
+    let (expects, begun) = (format!("{post}Expect: 100-continue\r\n\r\n"), format!("{post}\r\n1"));
+    let head = (Who::Server, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n");
+    let (hints, welcome) = ("HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n");
+    let (hints, welcome) = ((Who::Server, hints), (Who::Server, welcome));
+    let (client, end) = (Who::Client, (Who::Server, "x"));
+    for (what, sent, said, phases) in [
+        ("no interim response", last(), vec![head, end], [0, 1, 1]),
+        ("one before the answer", last(), vec![hints, head, end], [0, 2, 1]),
+        ("two of them", last(), vec![hints, hints, head, end], [0, 3, 1]),
+        (
+            "one that asks for the body",
+            expects,
+            vec![welcome, (client, "12"), head, end],
+            [2, 1, 1],
+        ),
+        ("an answer before the body's end", begun, vec![head, (client, "2"), end], [1, 0, 2]),
+    ] {
+        let mut world = world(&sent, silent(), "body_timeout");
+        world.settle();
+        for (who, said) in said {
+            world.advance_clock(world.now.instant + SECOND);
+            let conn = &mut world.conn;
+            let link = if who == Who::Client { &mut conn.client } else { &mut conn.upstream };
+            link.input.push(said.as_bytes());
+            world.conn.heard(world.now);
+            world.with(|_, _| ());
+            world.settle();
+        }
+        let timing = exchanges(&world)[0].timing;
+        let got = [timing.send_us, timing.wait_us, timing.receive_us];
+        assert_eq!(got, phases.map(|seconds| seconds * 1_000_000), "{what}");
+    }
+}
