@@ -83,7 +83,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     stats: Arc<Stats>,
     suspension: Suspension,
-    /// The time since the epoch at `started`; the clock may be set meanwhile.
+    /// The time since the epoch at `started`; the clock may be set back meanwhile.
     started_us: u64,
     started: Instant,
     part: u32,
@@ -359,7 +359,8 @@ impl Writer {
 
     fn now_us(&self) -> u64 {
         let since = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.started_us.saturating_add(since)
+        // While the machine sleeps only the clock goes on.
+        self.started_us.saturating_add(since).max(epoch_us())
     }
 
     /// Gives the segment to the packer and begins the next.

@@ -49,3 +49,17 @@ fn the_end_tells_why_the_last_try_failed() {
     let expected = format!("cannot write {path}: another capture has taken its place");
     assert_eq!((written.lost, written.failed), (1, Some(expected)));
 }
+
+#[test]
+fn time_goes_on_while_the_machine_sleeps_and_never_back() {
+    const HOUR_US: u64 = 3_600_000_000;
+    let parent = tempfile::tempdir().unwrap();
+    let (mut writer, _folder) = writer(parent.path().join("c.zip"));
+    let began = writer.started_us;
+    // An hour of which `started` knows nothing.
+    writer.started_us = began - HOUR_US;
+    assert!(writer.now_us() >= began);
+    // The clock was set back by an hour.
+    writer.started_us = began + HOUR_US;
+    assert!(writer.now_us() >= began + HOUR_US);
+}
