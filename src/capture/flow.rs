@@ -36,6 +36,8 @@ pub(crate) struct Flow {
     pub(crate) messages_damaged: bool,
     /// Whether a tool sent it instead of a client.
     pub(crate) replayed: bool,
+    /// The client's address, where it is known.
+    pub(crate) client: Option<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +153,7 @@ fn response_of(message: &StoredMessage) -> Response {
 
 fn message_of(message: &StoredMessage, head: HeadText, version: String) -> Message {
     Message {
+        client: Some(flow.client),
         version,
         head_bytes: Some(message.head.len() as u64),
         body: body_of(&message.body, &head),
@@ -222,7 +225,7 @@ pub(crate) fn of_trace(bundle: &mut read::Bundle, id: &str, bodies: Bodies) -> R
 
 /// The same of a trace that was read.
 pub(crate) fn of_read_trace(bundle: &mut read::Bundle, trace: read::Trace, bodies: Bodies) -> Flow {
-    let read::Trace { timestamp, request, response, timing, server, error, replayed, .. } = trace;
+    let read::Trace { timestamp, request, response, timing, server, error, .. } = trace;
     let (method, url) = (request.method.clone(), request.url.clone());
     let status = response.status;
     let reason = response.status_text.clone();

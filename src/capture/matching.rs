@@ -1,10 +1,10 @@
 //! Whether a filter holds of a flow that stands in a bundle.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::slice;
 use std::sync::Arc;
 
-use crate::capture::flow::{Flow, Message, SocketMessage};
+use crate::capture::flow::{Body, Flow, Message, SocketMessage};
 use crate::flow::filter::Filter;
 use crate::flow::record::{Authority, Direction, Opcode, Scheme};
 use crate::flow::stored::StoredWebSocketMessage;
@@ -12,8 +12,8 @@ use crate::flow::view::{BodyView, FlowView, MessageView};
 use crate::http::target::{Target, parse_target};
 
 impl Flow {
-    /// Whether `filter` holds. Bundles name no client, so its address is all zeros; messages of a
-    /// WebSocket other than text and binary are not among those that are looked at.
+    /// Whether `filter` holds. Messages of a WebSocket other than text and binary are not among
+    /// those that are looked at.
     pub(crate) fn matches(&self, filter: &Filter) -> bool {
         let (scheme, target) = self.target();
         let start = format!("{} {} {}", self.method, self.url, self.request.version);
@@ -25,7 +25,8 @@ impl Flow {
         });
         let messages: Vec<_> =
             self.messages.iter().flatten().map(|it| Arc::new(stored(it))).collect();
-        let client = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        // Bundles of others do not name it.
+        let client = self.client.unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         filter.matches(&FlowView {
             target: target.as_ref(),
             request: view(&request, &self.request),
@@ -59,9 +60,14 @@ fn head(start: &str, message: &Message) -> Vec<u8> {
 }
 
 fn view<'a>(head: &'a [u8], message: &'a Message) -> MessageView<'a> {
-    let body = slice::from_ref(&message.body.bytes);
-    let is_decoded = message.body.decoded;
-    let body = if is_decoded { BodyView::Decoded(body) } else { BodyView::Kept(body) };
+    let kept = slice::from_ref(&message.body.bytes);
+    let Body { bytes, decoded, is_cut, note, .. } = &message.body;
+    let body = match decoded {
+        // Nothing is there of it, which is not the same as an empty one.
+        _ if bytes.is_empty() && (*is_cut || note.is_some()) => BodyView::NotKept,
+        true => BodyView::Decoded(kept),
+        false => BodyView::Kept(kept),
+    };
     MessageView { head, body }
 }
 
@@ -78,7 +84,7 @@ fn stored(message: &SocketMessage) -> StoredWebSocketMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::flow::{Body, Response};
+    use crate::capture::flow::Response;
     use crate::flow::head::Field;
 
     fn flow() -> Flow {
@@ -99,6 +105,7 @@ mod tests {
                 message: message(vec![field("Content-Encoding", "gzip")], b"received", true),
             }),
             error: Some("connection reset".into()),
+            client: Some("127.0.0.1:4711".parse().unwrap()),
             ..Flow::default()
         }
     }
@@ -118,6 +125,7 @@ mod tests {
             "~hs 'content-encoding: gzip'",
             "!~websocket",
             "~s",
+            "~src '^127[.]0[.]0[.]1:4711$'",
         ];
         for text in true_of_it {
             assert!(holds(text), "{text}");
@@ -126,6 +134,21 @@ mod tests {
         assert!(
             Flow { replayed: true, ..flow() }.matches(&Filter::parse("~replay").unwrap().unwrap())
         );
+        let unknown = Flow { client: None, ..flow() };
+        assert!(!unknown.matches(&Filter::parse("~src .").unwrap().unwrap()));
+    }
+
+    #[test]
+    fn a_body_that_is_not_there_is_not_an_empty_one() {
+        let filter = Filter::parse("~bq '^$'").unwrap().unwrap();
+        let holds = |body: Body| {
+            let request = Message { body, ..Message::default() };
+            Flow { request, ..flow() }.matches(&filter)
+        };
+        assert!(holds(Body::default()));
+        assert!(!holds(Body { is_cut: true, ..Body::default() }));
+        assert!(!holds(Body { note: Some("unreadable".into()), ..Body::default() }));
+        assert!(!holds(Body { bytes: "x".into(), ..Body::default() }));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! sizes are bounded, fields may be missing, and whatever does not read is an error of that entry.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -170,6 +171,9 @@ pub struct Trace {
     /// The upstream connection.
     #[serde(deserialize_with = "if_fitting")]
     pub server: Option<Server>,
+    /// The client's address and port.
+    #[serde(deserialize_with = "if_fitting")]
+    pub client_address: Option<SocketAddr>,
     /// Why the exchange failed.
     pub error: Option<String>,
     /// Whether a tool sent the request.
@@ -202,6 +206,9 @@ pub struct WebSocket {
     /// When it ended, in epoch milliseconds; 0 when unknown.
     #[serde(deserialize_with = "if_fitting")]
     pub closed_timestamp: u64,
+    /// The client's address and port.
+    #[serde(deserialize_with = "if_fitting")]
+    pub client_address: Option<SocketAddr>,
     /// How many messages it has.
     #[serde(deserialize_with = "or_default")]
     pub message_count: u64,

@@ -122,7 +122,12 @@ pub struct StoredWebSocketMessage {
 
 impl StoredMessage {
     fn view(&self) -> MessageView<'_> {
-        MessageView { head: &self.head, body: BodyView::Kept(&self.body.pieces) }
+        let body = match &self.body {
+            // Nothing is kept of it, which is not the same as an empty one.
+            body if body.is_cut() && body.kept() == 0 => BodyView::NotKept,
+            body => BodyView::Kept(&body.pieces),
+        };
+        MessageView { head: &self.head, body }
     }
 }
 

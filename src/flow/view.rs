@@ -15,7 +15,7 @@ pub struct FlowView<'a> {
     pub scheme: Scheme,
     /// The host and port that were asked for.
     pub target: Option<&'a Authority>,
-    /// The client's address.
+    /// The client's address; all zeros where it is not known.
     pub client: SocketAddr,
     /// The request.
     pub request: MessageView<'a>,

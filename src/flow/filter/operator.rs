@@ -210,7 +210,8 @@ impl TextField {
             }
             // IPv6 stands without the brackets that a SocketAddr is written with.
             TextField::Source => {
-                regex.is_match(&format!("{}:{}", view.client.ip(), view.client.port()))
+                !view.client.ip().is_unspecified()
+                    && regex.is_match(&format!("{}:{}", view.client.ip(), view.client.port()))
             }
             TextField::Url => regex.is_match(flow.url()),
         }
