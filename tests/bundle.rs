@@ -52,11 +52,13 @@ fn bodies_are_stored_decoded_or_as_they_came() {
     }
     let (listings, summary) = capture.finish();
     assert_eq!(summary.traces, cases.len() as u64);
-    for (number, (_, _, stored, encoding)) in cases.iter().enumerate() {
+    for (number, (coding, wire, stored, encoding)) in cases.iter().enumerate() {
         let response = &listings[0]["traces"][number]["response"];
         assert_eq!(response["body"], base64(stored), "case {number}");
         assert_eq!(response["body_encoding"].as_str(), *encoding, "case {number}");
         assert_eq!(response["body_size"], stored.len());
+        let coded = Some(wire.len() as u64).filter(|_| !coding.is_empty() && encoding.is_none());
+        assert_eq!(response["body_coded_size"].as_u64(), coded, "case {number}");
     }
 }
 

@@ -418,6 +418,9 @@ fn bodies_are_compared_with_their_codings() {
         ("5 are stored", wire(json!(5))),
         ("5 are stored", wire(json!(1))),
         ("is not an integer", wire(json!("5000"))),
+        ("body_coded_size", vec![Set(DECODED, "/response/body_coded_size", json!(0))]),
+        ("that was not decoded", vec![Set(PLAIN, "/response/body_coded_size", json!(9))]),
+        ("that was not decoded", vec![Set(KEPT, "/response/body_coded_size", json!(9))]),
         (
             "a cut body cannot be decoded",
             vec![Set(CUT, "/response/headers", json!([header("Content-Encoding", "gzip")]))],

@@ -272,7 +272,8 @@ fn fields(headers: Vec<read::Header>) -> Vec<Field> {
 }
 
 fn message_of_trace(bundle: &mut read::Bundle, message: read::Message, bodies: Bodies) -> Message {
-    let read::Message { body_file, body_encoding, body_size, body_wire_size, .. } = message;
+    let read::Message { body_file, body_encoding, body_size, .. } = message;
+    let read::Message { body_wire_size, body_coded_size, .. } = message;
     let head = HeadText { start: String::new(), fields: fields(message.headers) };
     let mut body = Body {
         is_cut: body_wire_size.is_some_and(|wire| wire > body_size),
@@ -289,11 +290,12 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message, bodies: B
         body.note = Some("what was recorded of the body could not be read back whole".to_owned());
     }
     let coded = codings(head.values("content-encoding")).is_none_or(|it| !it.is_empty());
-    body.decoded = coded && body.coding.is_none() && !body.bytes.is_empty();
-    body.wire_bytes = match body_wire_size {
+    let is_there = !body.bytes.is_empty() || body_coded_size.is_some();
+    body.decoded = coded && body.coding.is_none() && is_there;
+    body.wire_bytes = match body_wire_size.or(body_coded_size) {
         Some(wire) => Some(wire),
         None if !body.decoded => Some(body_size),
-        // A decoded body's size on the wire stands nowhere else.
+        // In bundles of others it stands nowhere else.
         None => head.values("content-length").next().and_then(|length| length.parse().ok()),
     };
     Message { version: message.http_version, fields: head.fields, head_bytes: None, body }

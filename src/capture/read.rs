@@ -108,6 +108,9 @@ pub struct Message {
     pub body_encoding: Option<String>,
     /// The size on the wire of a body whose copy was cut.
     pub body_wire_size: Option<u64>,
+    /// The size of a body before its content coding was undone.
+    #[serde(deserialize_with = "if_fitting")]
+    pub body_coded_size: Option<u64>,
     /// Whether what was recorded of the body could not be read back whole.
     #[serde(deserialize_with = "if_fitting")]
     pub body_damaged: bool,

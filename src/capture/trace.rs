@@ -35,6 +35,8 @@ struct StoredBody {
     encoding: Option<String>,
     /// The size on the wire of a body whose copy was cut.
     wire_size: Option<u64>,
+    /// The size of a body before its content coding was undone.
+    coded_size: Option<u64>,
     /// Whether what was recorded of the body could not be read back whole.
     is_damaged: bool,
 }
@@ -159,6 +161,10 @@ fn put_body(json: &mut Json, id: Id, kind: FileKind, body: &StoredBody) {
         json.raw(r#","body_wire_size":"#);
         json.number(size);
     }
+    if let Some(size) = body.coded_size {
+        json.raw(r#","body_coded_size":"#);
+        json.number(size);
+    }
     if body.is_damaged {
         json.raw(r#","body_damaged":true"#);
     }
@@ -265,7 +271,8 @@ fn store_body(
         let mut source = captured(place.folder, flow, side, body);
         if decode(&codings, &mut source, place.spool, Caps::default()).is_ok() {
             let method = method(place.spool.len(), || is_text(head));
-            return part.spooled(entry, method, place.spool).map(StoredBody::from);
+            let stored = part.spooled(entry, method, place.spool)?;
+            return Ok(StoredBody { coded_size: Some(body.size), ..StoredBody::from(stored) });
         }
     }
     let size = body.captured();

@@ -274,6 +274,10 @@ class Judge:
                 self.expect(good, f"{what}: body_wire_size {wire}, but {len(body)} are stored")
         encoding = value["body_encoding"]
         applied = codings_of(values(value["headers"], "content-encoding"))
+        if "body_coded_size" in value:
+            self.is_int(value["body_coded_size"], f"{what}: body_coded_size", 1)
+            good = applied and encoding is None and not cut
+            self.expect(good, f"{what}: body_coded_size of a body that was not decoded")
         if encoding is None:
             if body and applied:
                 self.expect(not cut, f"{what}: a cut body cannot be decoded from {applied}")

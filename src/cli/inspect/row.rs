@@ -65,7 +65,8 @@ impl Row {
     pub(super) fn of_trace(id: String, part: usize, trace: &Trace) -> Row {
         let Trace { timestamp, request, response, timing, server, error, replayed, .. } = trace;
         let (host, path) = split(&request.url);
-        let wire = |message: &Message| match (message.body_wire_size, &message.body_encoding) {
+        let stated = |message: &Message| message.body_wire_size.or(message.body_coded_size);
+        let wire = |message: &Message| match (stated(message), &message.body_encoding) {
             (Some(wire), _) => Some(wire),
             (None, Some(_)) => Some(message.body_size),
             (None, None) if field(&message.headers, "content-encoding").is_empty() => {
