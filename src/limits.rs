@@ -278,7 +278,8 @@ pub const PACK_BUFFER_BYTES: usize = 1024 * 1024;
 /// Bytes of the directory and the timeline of a part without WebSockets: they are held in memory
 /// until its end.
 pub const PART_INDEX_BYTES: usize = 2 * 1024 * 1024;
-/// Bodies and payloads that `inspect` reads from a bundle, which others may have made.
+/// Bodies and payloads that are read from a bundle, which others may have made. `inspect --body`
+/// writes longer ones, too.
 pub const INSPECTED_ENTRY_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of the messages of one WebSocket that are read for an export, a check or a filter; the
 /// others are left out, and told of.

@@ -74,6 +74,7 @@ fn json_lines_have_every_flow_with_every_key() {
                 ["X-Two", "2"], ["Content-Type", "application/json"],
             ],
             "body": {"size": 27, "wire_size": 27, "text": "{\"password\":\"S3CRET\",\"n\":1}"},
+            "trailers": [["X-Sum", "7"], ["X-Api-Key", "S3CRET"]],
         },
         "response": {
             "reason": "Created", "http_version": "HTTP/1.1",
@@ -100,6 +101,10 @@ fn json_lines_have_every_flow_with_every_key() {
     ]);
     assert_eq!((&lines[2]["messages"], &lines[2]["id"]), (&messages, &json!("ws_0001")));
     assert_eq!((&lines[3]["part"], &lines[3]["id"]), (&json!(2), &json!("2:t_0001")));
+    let second = path.with_file_name("capture-0002.zip");
+    let alone = exported(&second, Kind::JsonLines, &Redactor::off(), "");
+    let alone: Value = serde_json::from_str(alone.lines().next().unwrap()).unwrap();
+    assert_eq!((&alone["part"], &alone["id"]), (&json!(2), &json!("t_0001")));
     assert_eq!(lines[2]["scheme"], "ws");
     assert_eq!(
         (&lines[3]["error"], &lines[3]["status"]),

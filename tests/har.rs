@@ -357,6 +357,31 @@ fn stored_flows_are_written_in_order_of_their_beginnings() {
 }
 
 #[test]
+fn urls_are_such() {
+    let url = |head: &str| {
+        let entry = entry(&stored((head, b""), ("", b"")));
+        entry["request"]["url"].as_str().unwrap().to_owned()
+    };
+    let connect = "CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\n\r\n";
+    assert_eq!(url(connect), "https://192.0.2.1:443");
+    let odd = "GET /\"é\"?q={|}%22 HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    assert_eq!(url(odd), "https://a.example/%22%C3%A9%22?q={|}%22");
+}
+
+#[test]
+fn trailers_are_told_of_in_a_comment() {
+    let mut flow = stored(GET, ("HTTP/1.1 200 OK\r\n\r\n", b"x"));
+    assert!(entry(&flow)["response"].get("comment").is_none());
+    flow.request.trailers = "X-Sum: 1\r\n".into();
+    flow.response.as_mut().unwrap().trailers = "A: b\r\nX-Api-Key: S3CRET\r\n".into();
+    let plain = entry(&flow);
+    assert_eq!(plain["request"]["comment"], "trailer fields: X-Sum: 1");
+    assert_eq!(plain["response"]["comment"], "trailer fields: A: b; X-Api-Key: S3CRET");
+    let masked = har_entry(&flow, &Redactor::default());
+    assert_eq!(masked["response"]["comment"], "trailer fields: A: b; X-Api-Key: ***");
+}
+
+#[test]
 fn heads_that_are_none_give_entries_all_the_same() {
     for head in ["", "\u{16}\u{3} garbage", "GET", "GET  HTTP/1.1", "\r\n\r\n"] {
         let mut flow =
@@ -560,9 +585,13 @@ fn what_cannot_be_read_costs_itself_only() {
     let mut out = Vec::new();
     let exported = export(&odd, Kind::Har, &mut out, &Redactor::off(), None).unwrap();
     assert_eq!(exported.entries, 2);
-    assert!(exported.left_out[0].contains("t_0001.json"), "{:?}", exported.left_out);
+    let left_out = &exported.left_out;
+    assert!(left_out[0].contains("t_0001.json"), "{left_out:?}");
+    assert!(left_out[1].starts_with("the response's body of t_0002: "), "{left_out:?}");
     let entries = log(&out);
     let content = &entries[0]["response"]["content"];
+    assert_eq!(content["size"], entries[0]["response"]["bodySize"]);
+    assert!(content["size"].as_u64() > Some(0), "{content}");
     assert!(content["comment"].as_str().unwrap().contains("t_0002_response.bin"), "{content}");
 }
 

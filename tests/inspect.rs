@@ -14,7 +14,7 @@ use flowtap::cli::inspect::{self, Column, Sort, Streams};
 use flowtap::cli::settings::{Inspect, InspectForm};
 use flowtap::flow::filter::Filter;
 use flowtap::flow::record::*;
-use flowtap::limits::INSPECTED_JSON_BYTES;
+use flowtap::limits::{INSPECTED_ENTRY_BYTES, INSPECTED_JSON_BYTES};
 
 use capture::{Capture, exchange, gzip, send, text_body, websocket};
 
@@ -378,6 +378,33 @@ fn bytes_reach_a_file_as_they_are_and_a_terminal_as_they_are_shown() {
         assert_eq!(out == b"\x1b[2J\xff\0", !terminal, "{out:?}");
         assert_eq!(out.starts_with(b"00000000  1b 5b"), terminal, "{out:?}");
     }
+}
+
+#[test]
+fn a_body_that_is_too_long_to_be_shown_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.zip");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+    let options = zip::write::SimpleFileOptions::default();
+    let stored = options.compression_method(zip::CompressionMethod::Stored);
+    let trace = r#"{"response":{"status":200,"body_file":"b"}}"#;
+    for (name, text) in [("manifest.json", "{}"), ("traces/t_0001.json", trace)] {
+        zip.start_file(name, options).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    let length = usize::try_from(INSPECTED_ENTRY_BYTES).unwrap() + 1;
+    zip.start_file("traces/b", stored).unwrap();
+    zip.write_all(&vec![b'x'; length]).unwrap();
+    zip.finish().unwrap();
+    let trace = shown(&path, Some("t_0001")).unwrap();
+    assert!(trace.contains("larger than"), "{trace}");
+    let settings = Inspect {
+        trace: Some("t_0001".to_owned()),
+        body: Some(Side::Response),
+        ..Inspect::new(path)
+    };
+    let (body, _) = shown_as(&settings).unwrap();
+    assert_eq!(body.len(), length);
 }
 
 #[test]

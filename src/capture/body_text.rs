@@ -27,7 +27,7 @@ impl BodyText {
         }
         if body.is_cut {
             let wire = body.wire_bytes.map(|bytes| format!(" of {bytes} bytes"));
-            let (kept, wire) = (body.bytes.len(), wire.unwrap_or_default());
+            let (kept, wire) = (body.size(), wire.unwrap_or_default());
             notes.push(format!("cut: only the first {kept}{wire} were kept"));
         }
         if body.coding.is_some() && redactor.is_on() && !body.bytes.is_empty() {

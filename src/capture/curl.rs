@@ -18,9 +18,10 @@ mod shell;
 use shell::{printf, quoted};
 pub(crate) use shell::{stands_plain, word};
 
-/// Whether the request's body is too long to be read in a command.
+/// Whether the request's body is too long to be read in a command, or to be here at all.
 pub(crate) fn has_long_body(flow: &Flow) -> bool {
-    flow.request.body.bytes.len() > CURL_BODY_BYTES
+    let body = &flow.request.body;
+    body.unread_bytes.is_some() || body.bytes.len() > CURL_BODY_BYTES
 }
 
 /// The bytes of the request's body that curl is to send: its content coding undone where that is
@@ -59,10 +60,14 @@ pub(crate) fn command(flow: &Flow, source: Option<&str>, redactor: &Redactor) ->
     };
     let body = body(flow, redactor);
     let has_body = !body.is_empty() || source.is_some() || says_empty(flow);
+    let sent = match flow.request.body.unread_bytes.filter(|_| source.is_some()) {
+        Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        None => body.len(),
+    };
     let mut command = Command::default();
-    command.notes(flow, &target, body.len());
+    command.notes(flow, &target, sent);
     command.request(flow, &target, has_body);
-    command.fields(flow, &target, has_body.then_some(body.len()), redactor);
+    command.fields(flow, &target, has_body.then_some(sent), redactor);
     if has_body {
         command.body(&body, source);
     }
@@ -168,20 +173,27 @@ impl Command {
     }
 
     fn notes(&mut self, flow: &Flow, target: &Target<'_>, sent: usize) {
-        let Body { bytes, wire_bytes, decoded, coding, is_cut, note } = &flow.request.body;
+        let body = &flow.request.body;
+        let Body { bytes, wire_bytes, decoded, coding, is_cut, unread_bytes, note } = body;
         if *is_cut {
             let all = wire_bytes.map_or(String::new(), |all| format!(" of {all} bytes"));
-            let kept = bytes.len();
+            let kept = body.size();
             self.note(&format!("the body is cut: the first {kept}{all} were kept"));
         }
-        if note.is_some() {
-            self.note("the body is damaged: it could not be read back whole");
+        match (unread_bytes, note) {
+            (Some(_), _) if sent > 0 => {}
+            (Some(_), _) => self.note("the body is left out: it could not be read"),
+            (None, Some(_)) => self.note("the body is damaged: it could not be read back whole"),
+            (None, None) => {}
         }
         if *decoded {
             self.note("the body was sent with a content coding, which is undone here");
         }
         if coding.is_some() && sent < bytes.len() {
             self.note("the body cannot be decoded, so that secrets in it cannot be masked");
+        }
+        if !flow.request.trailers.is_empty() {
+            self.note("the request had trailer fields behind its body, which are left out");
         }
         if target.is_socket {
             self.note("the handshake of a WebSocket: curl sends no messages");

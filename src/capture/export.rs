@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::flow::Flow;
-use crate::capture::parts::{Parts, Place};
+use crate::capture::parts::Parts;
 use crate::capture::private;
 use crate::error::{Error, Result};
 use crate::flow::filter::Filter;
@@ -111,7 +111,8 @@ struct About<'r> {
 struct One<'f> {
     /// As `inspect --trace` takes it.
     id: &'f str,
-    place: &'f Place,
+    /// The part of the capture, from 1.
+    part: usize,
     flow: &'f Flow,
 }
 
@@ -133,6 +134,7 @@ pub fn export(
     let left_out = parts.missing().to_vec();
     let mut exported = Exported { parts: parts.count(), left_out, ..Exported::default() };
     let places = parts.places(&mut exported.left_out)?;
+    let first = parts.part_number(0)?;
     let written =
         |error: io::Error| Error::new(format!("cannot write the {}: {error}", kind.name()));
     let name = bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -144,11 +146,9 @@ pub fn export(
             Ok(read) if filter.is_some_and(|filter| !read.matches(filter)) => {}
             Ok(read) => {
                 let id = parts.full_id(&place);
-                if read.messages_left_out > 0 {
-                    let messages = count(read.messages_left_out, "message");
-                    exported.left_out.push(format!("{messages} of {id}"));
-                }
-                let one = One { id: &id, place: &place, flow: &read };
+                exported.left_out.extend(parts_left_out(&read, &id));
+                let part = first.saturating_add(place.part);
+                let one = One { id: &id, part, flow: &read };
                 format.flow(out, &one).map_err(written)?;
             }
             Err(error) => exported.left_out.push(error.to_string()),
@@ -156,6 +156,23 @@ pub fn export(
     }
     exported.entries = format.end(out, &mut exported.left_out).map_err(written)?;
     Ok(exported)
+}
+
+/// What of a flow could not be read or was too much: a line for each.
+fn parts_left_out(flow: &Flow, id: &str) -> Vec<String> {
+    let response = flow.response.as_ref().map(|response| &response.message);
+    let sides = [("request", Some(&flow.request)), ("response", response)];
+    let bodies = sides.into_iter().filter_map(|(side, message)| {
+        let body = &message?.body;
+        let why = body.note.as_ref().filter(|_| body.unread_bytes.is_some())?;
+        Some(format!("the {side}'s body of {id}: {why}"))
+    });
+    let messages = (flow.messages_left_out > 0).then(|| {
+        let messages = count(flow.messages_left_out, "message");
+        let why = flow.messages_unread.as_ref().map_or(String::new(), |why| format!("; {why}"));
+        format!("{messages} of {id}{why}")
+    });
+    bodies.chain(messages).collect()
 }
 
 /// Writes a file that appears under its name when `write` has made it whole; until then, and when

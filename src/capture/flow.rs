@@ -32,12 +32,14 @@ pub(crate) struct Flow {
     pub(crate) messages: Option<Vec<SocketMessage>>,
     /// Messages of it that are not here.
     pub(crate) messages_left_out: u64,
+    /// Why the first of those is not here that could not be read.
+    pub(crate) messages_unread: Option<String>,
     /// Whether something of its messages could not be read back when the bundle was made.
     pub(crate) messages_damaged: bool,
-    /// Whether a tool sent it instead of a client.
-    pub(crate) replayed: bool,
     /// The client's address, where it is known.
     pub(crate) client: Option<SocketAddr>,
+    /// Whether a tool sent it instead of a client.
+    pub(crate) replayed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,7 @@ pub(crate) struct Message {
     /// Bytes of the head on the wire, where they are known.
     pub(crate) head_bytes: Option<u64>,
     pub(crate) body: Body,
+    pub(crate) trailers: Vec<Field>,
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +72,17 @@ pub(crate) struct Body {
     pub(crate) coding: Option<String>,
     /// Whether only its beginning is here.
     pub(crate) is_cut: bool,
+    /// Its bytes in the bundle where they could not be read, and are not here.
+    pub(crate) unread_bytes: Option<u64>,
     /// What else is to be said of it.
     pub(crate) note: Option<String>,
+}
+
+impl Body {
+    /// How many bytes it has, of one that is cut those that were kept.
+    pub(crate) fn size(&self) -> u64 {
+        self.unread_bytes.unwrap_or(self.bytes.len() as u64)
+    }
 }
 
 /// When the phases took place, in microseconds; 0 where one did not.
@@ -139,7 +151,9 @@ pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
             websocket.messages.iter().filter_map(|it| socket_message_of(it)).collect()
         }),
         messages_left_out: flow.websocket.as_ref().map_or(0, |websocket| websocket.left_out),
+        messages_unread: None,
         messages_damaged: false,
+        client: Some(flow.client),
         replayed: flow.intervention.replayed,
     }
 }
@@ -153,10 +167,10 @@ fn response_of(message: &StoredMessage) -> Response {
 
 fn message_of(message: &StoredMessage, head: HeadText, version: String) -> Message {
     Message {
-        client: Some(flow.client),
         version,
         head_bytes: Some(message.head.len() as u64),
         body: body_of(&message.body, &head),
+        trailers: HeadText::read_fields(&message.trailers),
         fields: head.fields,
     }
 }
@@ -255,8 +269,10 @@ pub(crate) fn of_read_trace(bundle: &mut read::Bundle, trace: read::Trace, bodie
         error,
         messages: None,
         messages_left_out: 0,
+        messages_unread: None,
         messages_damaged: false,
-        replayed,
+        client: trace.client_address,
+        replayed: trace.replayed,
     }
 }
 
@@ -283,10 +299,13 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message, bodies: B
     if let Some(file) = body_file.filter(|_| bodies == Bodies::Read) {
         match bundle.trace_body(&file) {
             Ok(bytes) => body.bytes = bytes.into(),
-            Err(error) => body.note = Some(error.to_string()),
+            Err(error) => {
+                body.unread_bytes = Some(body_size);
+                body.note = Some(error.to_string());
+            }
         }
     }
-    if message.body_damaged {
+    if message.body_damaged && body.note.is_none() {
         body.note = Some("what was recorded of the body could not be read back whole".to_owned());
     }
     let coded = codings(head.values("content-encoding")).is_none_or(|it| !it.is_empty());
@@ -298,19 +317,31 @@ fn message_of_trace(bundle: &mut read::Bundle, message: read::Message, bodies: B
         // In bundles of others it stands nowhere else.
         None => head.values("content-length").next().and_then(|length| length.parse().ok()),
     };
-    Message { version: message.http_version, fields: head.fields, head_bytes: None, body }
+    Message {
+        version: message.http_version,
+        fields: head.fields,
+        head_bytes: None,
+        body,
+        trailers: fields(message.trailers),
+    }
 }
+
+/// What a payload that cannot be read takes of the room for those of its connection: it may have
+/// cost as much as the longest one that can.
+const UNREAD_BYTES: usize = READ_MESSAGES_BYTES / 4;
 
 /// The messages of a bundle's WebSocket connection.
 #[derive(Debug, Default)]
 struct SocketMessages {
     all: Vec<SocketMessage>,
     left_out: u64,
+    /// Why the first could not be read of those that could not.
+    unread: Option<String>,
     damaged: bool,
 }
 
 /// The text and binary messages of a connection, up to the first that does not fit into so many
-/// bytes.
+/// bytes. One that cannot be read is left out.
 fn socket_messages(
     bundle: &mut read::Bundle,
     id: &str,
@@ -329,7 +360,15 @@ fn socket_messages(
         let payload = match &message.payload_file {
             // Many messages may name one file.
             Some(_) if room == 0 => None,
-            Some(file) => Some(bundle.message_payload(file)?).filter(|it| it.len() <= room),
+            Some(file) => match bundle.message_payload(file) {
+                Ok(payload) => Some(payload).filter(|it| it.len() <= room),
+                Err(error) => {
+                    messages.unread.get_or_insert(error.to_string());
+                    messages.left_out = messages.left_out.saturating_add(1);
+                    room = room.saturating_sub(UNREAD_BYTES);
+                    continue;
+                }
+            },
             None => Some(Vec::new()),
         };
         let Some(payload) = payload else {
@@ -365,6 +404,7 @@ pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str, bodies: Bodies) 
         fields: fields(headers),
         body: Body { wire_bytes: Some(0), ..Body::default() },
         head_bytes: None,
+        trailers: Vec::new(),
     };
     let open_ms = socket.closed_timestamp.saturating_sub(socket.timestamp);
     Ok(Flow {
@@ -382,7 +422,9 @@ pub(crate) fn of_websocket(bundle: &mut read::Bundle, id: &str, bodies: Bodies) 
         error: socket.error,
         messages: Some(messages.all),
         messages_left_out: messages.left_out,
+        messages_unread: messages.unread,
         messages_damaged: messages.damaged,
+        client: socket.client_address,
         replayed: false,
     })
 }
@@ -393,27 +435,32 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn messages_of_one_socket_have_a_bound() {
+    /// A bundle that has these entries besides its manifest.
+    fn made(entries: &[(String, String)]) -> (tempfile::TempDir, read::Bundle) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("made.zip");
         let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-        let mut add = |name: &str, text: &str| {
+        for (name, text) in [("manifest.json".into(), "{}".into())].iter().chain(entries) {
             zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
             zip.write_all(text.as_bytes()).unwrap();
-        };
-        add("manifest.json", "{}");
-        add("ws/p", "four");
-        // Numbers of messages have as many digits as the last one needs, or as each does.
-        for (id, digits) in [("ws_0001", 3), ("ws_0002", 5)] {
-            add(&format!("ws/{id}.json"), "{\"message_count\":7}");
-            for number in 1..=5 {
-                let message = "{\"opcode\":\"text\",\"payload_file\":\"p\"}";
-                add(&format!("ws/{id}_m{number:0digits$}.json"), message);
-            }
         }
         zip.finish().unwrap();
-        let mut bundle = read::Bundle::open(&path).unwrap();
+        let bundle = read::Bundle::open(&path).unwrap();
+        (folder, bundle)
+    }
+
+    #[test]
+    fn messages_of_one_socket_have_a_bound() {
+        let mut entries = vec![("ws/p".to_owned(), "four".to_owned())];
+        // Numbers of messages have as many digits as the last one needs, or as each does.
+        for (id, digits) in [("ws_0001", 3), ("ws_0002", 5)] {
+            entries.push((format!("ws/{id}.json"), "{\"message_count\":7}".into()));
+            for number in 1..=5 {
+                let message = "{\"opcode\":\"text\",\"payload_file\":\"p\"}";
+                entries.push((format!("ws/{id}_m{number:0digits$}.json"), message.into()));
+            }
+        }
+        let (_folder, mut bundle) = made(&entries);
         for id in ["ws_0001", "ws_0002"] {
             let socket = bundle.websocket(id).unwrap();
             for (most_bytes, kept) in [(20, 5), (19, 4), (4, 1), (3, 0)] {
@@ -421,6 +468,58 @@ mod tests {
                 let counts = (read.all.len(), read.left_out);
                 assert_eq!(counts, (kept, 7 - kept as u64), "{id} {most_bytes}");
             }
+        }
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_read_costs_one_message() {
+        let message = |number: u64, file: &str| {
+            let text = format!("{{\"opcode\":\"text\",\"payload_file\":\"{file}\"}}");
+            (format!("ws/ws_0001_m00{number}.json"), text)
+        };
+        let (_folder, mut bundle) = made(&[
+            ("ws/p".into(), "four".into()),
+            ("ws/ws_0001.json".into(), "{\"message_count\":3}".into()),
+            message(1, "p"),
+            message(2, "gone"),
+            message(3, "p"),
+        ]);
+        let flow = of_websocket(&mut bundle, "ws_0001", Bodies::Read).unwrap();
+        assert_eq!((flow.messages.unwrap().len(), flow.messages_left_out), (2, 1));
+        assert!(flow.messages_unread.unwrap().contains("ws/gone"));
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_has_its_size() {
+        let trace = "{\"response\":{\"status\":200,\"body_file\":\"gone\",\"body_size\":70000000}}";
+        let (_folder, mut bundle) = made(&[("traces/t_0001.json".into(), trace.into())]);
+        let flow = of_trace(&mut bundle, "t_0001", Bodies::Read).unwrap();
+        let body = flow.response.unwrap().message.body;
+        assert_eq!((body.size(), body.wire_bytes), (70_000_000, Some(70_000_000)));
+        assert!(body.note.unwrap().contains("traces/gone"));
+    }
+
+    #[test]
+    fn the_size_of_a_coded_body_is_that_before_it_was_decoded() {
+        let trace = |more: &str| {
+            let coding = "{\"name\":\"Content-Encoding\",\"value\":\"gzip\"}";
+            let length = "{\"name\":\"Content-Length\",\"value\":\"99\"}";
+            let request = format!(
+                "{{\"headers\":[{coding},{length}],\"body_file\":\"b\",\"body_size\":4{more}}}"
+            );
+            format!("{{\"request\":{request},\"client_address\":\"[::1]:4711\"}}")
+        };
+        let (_folder, mut bundle) = made(&[
+            ("traces/b".into(), "four".into()),
+            ("traces/t_0001.json".into(), trace(",\"body_coded_size\":24")),
+            ("traces/t_0002.json".into(), trace("")),
+        ]);
+        for (id, wire_bytes) in [("t_0001", 24), ("t_0002", 99)] {
+            let flow = of_trace(&mut bundle, id, Bodies::Read).unwrap();
+            let body = flow.request.body;
+            assert_eq!((body.size(), body.wire_bytes), (4, Some(wire_bytes)), "{id}");
+            assert!(body.decoded, "{id}");
+            assert_eq!(flow.client, "[::1]:4711".parse().ok());
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::capture::losses::Losses;
 use crate::capture::private;
 use crate::capture::websocket::DAMAGED;
 use crate::error::{Error, Result};
-use crate::limits::{INSPECTED_ENTRY_BYTES, INSPECTED_JSON_BYTES};
+use crate::limits::{INFLATE_BUFFER_BYTES, INSPECTED_ENTRY_BYTES, INSPECTED_JSON_BYTES};
 
 /// The manifest, as far as readers need it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -171,12 +171,12 @@ pub struct Trace {
     /// The phases.
     #[serde(deserialize_with = "or_default")]
     pub timing: Timing,
-    /// The upstream connection.
-    #[serde(deserialize_with = "if_fitting")]
-    pub server: Option<Server>,
     /// The client's address and port.
     #[serde(deserialize_with = "if_fitting")]
     pub client_address: Option<SocketAddr>,
+    /// The upstream connection.
+    #[serde(deserialize_with = "if_fitting")]
+    pub server: Option<Server>,
     /// Why the exchange failed.
     pub error: Option<String>,
     /// Whether a tool sent the request.
@@ -206,12 +206,12 @@ pub struct WebSocket {
     /// The fields of the handshake's response, in order.
     #[serde(deserialize_with = "if_fitting")]
     pub response_headers: Vec<Header>,
-    /// When it ended, in epoch milliseconds; 0 when unknown.
-    #[serde(deserialize_with = "if_fitting")]
-    pub closed_timestamp: u64,
     /// The client's address and port.
     #[serde(deserialize_with = "if_fitting")]
     pub client_address: Option<SocketAddr>,
+    /// When it ended, in epoch milliseconds; 0 when unknown.
+    #[serde(deserialize_with = "if_fitting")]
+    pub closed_timestamp: u64,
     /// How many messages it has.
     #[serde(deserialize_with = "or_default")]
     pub message_count: u64,
@@ -363,6 +363,28 @@ impl Bundle {
         self.bytes(&format!("traces/{file}"))
     }
 
+    /// Writes the body of a trace to `out`, piece by piece, so that it may be of any length; the
+    /// inner error is that of `out`.
+    pub fn write_trace_body(&mut self, file: &str, out: &mut dyn Write) -> Result<io::Result<()>> {
+        let name = format!("traces/{file}");
+        let failed = |error: io::Error| entry_error(&name, &error);
+        let mut entry = self.zip.by_name(&name).map_err(|error| failed(error.into()))?;
+        let mut piece = vec![0; INFLATE_BUFFER_BYTES];
+        loop {
+            let got = match entry.read(&mut piece) {
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            let Some(read) = piece.get(..got).filter(|read| !read.is_empty()) else {
+                return Ok(Ok(()));
+            };
+            if let Err(error) = out.write_all(read) {
+                return Ok(Err(error));
+            }
+        }
+    }
+
     /// The payload of a WebSocket message, by the file's bare name.
     pub fn message_payload(&mut self, file: &str) -> Result<Vec<u8>> {
         self.bytes(&format!("ws/{file}"))
@@ -422,9 +444,13 @@ fn read_entry(
 ) -> io::Result<Vec<u8>> {
     let entry = zip.by_name(name)?;
     let mut bytes = Vec::new();
-    // The size in the directory may be a lie.
-    entry.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
+    // The directory is believed only where it says too much.
+    let mut size = entry.size();
+    if size <= bytes_max {
+        entry.take(bytes_max + 1).read_to_end(&mut bytes)?;
+        size = bytes.len() as u64;
+    }
+    if size > bytes_max {
         return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
     }
     Ok(bytes)

@@ -360,7 +360,7 @@ fn body(
         return full::body(bundle, message, page);
     }
     if let Some(file) = &message.body_file {
-        page.out.write_all(&bundle.trace_body(file)?)?;
+        bundle.write_trace_body(file, page.out)??;
     }
     Ok(())
 }

@@ -63,6 +63,7 @@ struct Message<'f> {
     http_version: &'f str,
     headers: Vec<(String, String)>,
     body: Option<BodyLine>,
+    trailers: Vec<(String, String)>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +76,7 @@ struct Response<'f> {
 /// A body or a payload: one of `text` and `base64`, or none where nothing can be shown.
 #[derive(Serialize)]
 struct BodyLine {
-    /// Bytes with the content coding undone, as many as are there.
+    /// Bytes with the content coding undone, as many as the bundle has.
     size: u64,
     /// Bytes on the wire, where they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,7 +136,7 @@ impl<'f> Line<'f> {
         let beyond = messages.map_or(0, |it| it.len().saturating_sub(caps.messages));
         Line {
             id: one.id,
-            part: one.place.part + 1,
+            part: one.part,
             time: date_time(flow.began_us),
             method: &flow.method,
             scheme: parts.scheme.to_owned(),
@@ -204,8 +205,13 @@ fn message<'f>(message: &'f flow::Message, redactor: &Redactor, caps: &Caps) -> 
     Message {
         http_version: &message.version,
         body: body(&message.body, value(&fields, "content-type"), redactor, caps),
-        headers: fields.into_iter().map(|field| (field.name, field.value)).collect(),
+        headers: pairs(fields),
+        trailers: pairs(redactor.fields(&message.trailers)),
     }
+}
+
+fn pairs(fields: Vec<Field>) -> Vec<(String, String)> {
+    fields.into_iter().map(|field| (field.name, field.value)).collect()
 }
 
 /// The value of the first field of this name; empty where there is none.
@@ -219,7 +225,7 @@ fn body(body: &Body, content_type: &str, redactor: &Redactor, caps: &Caps) -> Op
     is_there.then(|| {
         let shown = BodyText::new(body, content_type, redactor);
         BodyLine {
-            size: body.bytes.len() as u64,
+            size: body.size(),
             wire_size: body.wire_bytes,
             content: content(shown.text, shown.encoding.is_some(), caps.body_bytes),
             note: shown.note,

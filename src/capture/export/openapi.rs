@@ -304,7 +304,6 @@ impl Format for OpenApi<'_> {
 mod tests {
     use super::*;
     use crate::capture::flow::{Message, Response};
-    use crate::capture::parts::Place;
     use crate::flow::head::Field;
     use crate::limits::{OPENAPI_EXAMPLE_BYTES, OPENAPI_NAME_BYTES, OPENAPI_SCHEMES};
 
@@ -319,9 +318,8 @@ mod tests {
         let redactor = Redactor::off();
         let mut format = OpenApi::new(&redactor);
         let (mut out, mut left) = (Vec::new(), Left::new());
-        let place = Place { began_ms: 0, part: 0, is_socket: false, id: String::new() };
         for flow in calls {
-            format.flow(&mut out, &One { id: &place.id, place: &place, flow: &flow }).unwrap();
+            format.flow(&mut out, &One { id: "", part: 1, flow: &flow }).unwrap();
         }
         let operations = format.end(&mut out, &mut left).unwrap();
         (serde_json::from_slice(&out).unwrap(), operations, left)

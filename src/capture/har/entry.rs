@@ -47,6 +47,8 @@ struct Request {
     body_size: Size,
     #[serde(skip_serializing_if = "Option::is_none")]
     post_data: Option<PostData>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
 }
 
 #[derive(Default, Serialize)]
@@ -64,6 +66,8 @@ struct Response {
     body_size: Size,
     #[serde(rename = "_error", skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
 }
 
 /// A header field or a parameter.
@@ -215,14 +219,36 @@ fn request(flow: &Flow, redactor: &Redactor) -> Request {
     Request {
         query_string: parameters(query(&url)).map(parameter).collect(),
         method: flow.method.clone(),
-        url,
+        url: uri(&flow.method, &url),
         http_version: message.version.clone(),
         cookies: sent(&fields),
         headers_size: Size(message.head_bytes),
         body_size: Size(message.body.wire_bytes),
         post_data: post_data(message, redactor),
+        comment: trailers(message, redactor),
         headers: pairs(fields),
     }
+}
+
+/// A URL as HAR wants it: absolute, which that of a CONNECT is not, and with all percent-encoded
+/// that never stands in one as it is. Other signs stay: readers compare URLs letter by letter.
+fn uri(method: &str, url: &str) -> String {
+    let is_authority = method.eq_ignore_ascii_case("CONNECT") && !url.contains("://");
+    let mut uri = if is_authority { "https://".to_owned() } else { String::new() };
+    for byte in url.bytes() {
+        match byte {
+            0x21..=0x7e if !b"\"<>".contains(&byte) => uri.push(byte.into()),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
+
+/// The trailer fields, which HAR has no place for.
+fn trailers(message: &flow::Message, redactor: &Redactor) -> Option<String> {
+    let fields = redactor.fields(&message.trailers);
+    let lines: Vec<_> = fields.iter().map(|it| format!("{}: {}", it.name, it.value)).collect();
+    (!lines.is_empty()).then(|| format!("trailer fields: {}", lines.join("; ")))
 }
 
 fn post_data(message: &flow::Message, redactor: &Redactor) -> Option<PostData> {
@@ -257,6 +283,7 @@ fn response(flow: &Flow, redactor: &Redactor) -> Response {
         headers_size: Size(message.head_bytes),
         body_size: Size(message.body.wire_bytes),
         error,
+        comment: trailers(message, redactor),
         headers: pairs(fields),
     }
 }
@@ -265,7 +292,7 @@ fn content(message: &flow::Message, redactor: &Redactor) -> Content {
     let body = &message.body;
     let content_type = value(&message.fields, "content-type");
     let shown = BodyText::new(body, content_type, redactor);
-    let kept = body.bytes.len() as u64;
+    let kept = body.size();
     let is_whole = !body.is_cut || body.coding.is_some();
     let size = if is_whole { kept } else { body.wire_bytes.unwrap_or(kept) };
     let saved = body.wire_bytes.filter(|_| body.decoded).map(|wire| {

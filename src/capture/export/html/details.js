@@ -75,9 +75,11 @@ function panels(flow, more) {
   all.set('Headers', panel => {
     section(panel, 'Request', more.request.http_version);
     pairs(panel, more.request.headers);
+    trailers(panel, more.request);
     if (more.response) {
       section(panel, 'Response', more.response.http_version);
       pairs(panel, more.response.headers);
+      trailers(panel, more.response);
     }
   });
   if (more.query.length) all.set('Query', panel => pairs(panel, more.query));
@@ -95,6 +97,12 @@ function section(panel, title, ...rest) {
   head.append(...rest.filter(it => it).map(it => make('span', it)));
   panel.append(head);
   return head;
+}
+
+function trailers(panel, message) {
+  if (!message.trailers.length) return;
+  section(panel, 'Trailers');
+  pairs(panel, message.trailers);
 }
 
 function pairs(panel, all) {
@@ -123,7 +131,8 @@ function body(panel, message) {
   if (body.cut) panel.append(make('p', 'The report has only the beginning of it.', 'note'));
   const view = make('div');
   panel.append(view);
-  if (PICTURES.test(media) && !body.cut && body.size) {
+  const isThere = body.text !== undefined || body.base64 !== undefined;
+  if (PICTURES.test(media) && !body.cut && body.size && isThere) {
     const picture = make('img', undefined, 'picture');
     picture.alt = 'The picture cannot be shown';
     const data = body.base64 === undefined ? encodeURIComponent(body.text) : body.base64;
