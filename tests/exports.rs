@@ -253,6 +253,8 @@ fn messages_that_are_still_compressed_are_left_out_when_secrets_are_masked() {
             ("ws/p", b"\xffdeflated"),
         ],
     );
+    let told = exported(&path, Kind::JsonLines, &Redactor::off(), "");
+    assert!(told.contains("\"note\":\"its compression (permessage-deflate)"), "{told}");
     // As base64 has it.
     let coded = "/2RlZmxhdGVk";
     for kind in [Kind::JsonLines, Kind::Har, Kind::Html] {

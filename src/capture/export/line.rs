@@ -123,6 +123,8 @@ struct SocketLine {
     size: u64,
     #[serde(flatten)]
     content: Content,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 impl<'f> Line<'f> {
@@ -258,6 +260,7 @@ fn socket_line(message: &SocketMessage, redactor: &Redactor, caps: &Caps) -> Soc
         time: date_time(message.time_us),
         size: message.payload.len() as u64,
         content: content(shown, !message.is_text, caps.message_bytes),
+        note: message.is_coded.then_some("its compression (permessage-deflate) is not undone"),
     }
 }
 

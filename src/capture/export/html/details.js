@@ -251,9 +251,9 @@ function messages(panel, more) {
       hex(holder, raw(message.base64));
       row.append(holder);
     }
-    if (message.cut) {
-      const note = make('p', `the beginning of ${bytes(message.size)}`, 'note');
-      row.append(make('span'), make('span'), note);
+    const cut = message.cut ? `the beginning of ${bytes(message.size)}` : undefined;
+    for (const note of [message.note, cut].filter(it => it)) {
+      row.append(make('span'), make('span'), make('p', note, 'note'));
     }
     panel.append(row);
   }
