@@ -144,8 +144,9 @@ pub fn redact(data: &[u8]) {
     redactor.json(&mut in_memory);
     assert_eq!(in_memory["client_secret"], MASK);
 
+    // What is encoded anew takes three times the place, and two more with each level.
     for masked in [redactor.url(&text), redactor.header("Cookie", &text), redactor.head(&text)] {
-        assert!(masked.len() <= 4 * text.len() + MASK.len(), "{text:?}");
+        assert!(masked.len() <= 16 * text.len() + MASK.len(), "{text:?}");
     }
     let _ = redactor.bytes("", data);
 }

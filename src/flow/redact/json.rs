@@ -197,7 +197,7 @@ impl<'m> Scan<'m> {
         pairs::find_shapes(&mut inner, 0..name.len());
         if let Cow::Owned(masked) = inner.apply() {
             edits.loosen();
-            edits.replace(range, escaped(&masked));
+            edits.replace(range, escaped(&masked, spelled));
         }
     }
 
@@ -250,7 +250,7 @@ impl<'m> Scan<'m> {
         }
         if let Cow::Owned(masked) = self.masking.inner(&unescaped(spelled)) {
             edits.loosen();
-            edits.replace(range, escaped(&masked));
+            edits.replace(range, escaped(&masked, spelled));
         }
     }
 
@@ -387,11 +387,22 @@ fn unicode_escape(escape: &str) -> (char, usize) {
     }
 }
 
-/// A text as a string of JSON spells it, without the quotes.
-fn escaped(text: &str) -> String {
-    let quoted = serde_json::to_string(text).unwrap_or_default();
-    let inside = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    inside.unwrap_or_default().to_owned()
+/// A text as a string of JSON spells it, without the quotes. Control characters stay as they are
+/// where the string in whose place it comes has them so, which JSON forbids: their escapes would
+/// be twice as long with each level of texts inside of texts.
+fn escaped(text: &str, spelled: &str) -> String {
+    let is_control = |letter: char| letter < ' ';
+    let has_raw = spelled.contains(is_control);
+    let stays = |letter: char| has_raw && is_control(letter);
+    let mut out = String::with_capacity(text.len());
+    for piece in text.split_inclusive(stays) {
+        let spoken = piece.trim_end_matches(stays);
+        let quoted = serde_json::to_string(spoken).unwrap_or_default();
+        let inside = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        out.push_str(inside.unwrap_or_default());
+        out.push_str(piece.get(spoken.len()..).unwrap_or_default());
+    }
+    out
 }
 
 #[cfg(test)]

@@ -85,6 +85,20 @@ fn texts_in_strings_are_read_as_what_they_are() {
     assert!(!json(&nested).contains("deepsecret"));
 }
 
+/// What JSON would have as escapes, which would become twice as long with each level.
+#[test]
+fn raw_control_characters_do_not_grow_with_the_levels() {
+    let controls = "\u{2}".repeat(1_000);
+    let mut nested = format!(r#"{{"a":"{controls}","password":"deepsecret"}}"#);
+    for level in 1..=6 {
+        let inner = nested.replace('\\', r"\\").replace('"', r#"\""#);
+        nested = format!(r#"{{"inner":"{inner}"}}"#);
+        let masked = json(&nested);
+        assert!(!masked.contains("deepsecret") && masked.contains(&controls), "level {level}");
+        assert!(masked.len() <= nested.len(), "level {level}: {}", masked.len());
+    }
+}
+
 #[test]
 fn nesting_beyond_the_limit_is_masked_as_text() {
     let mut nested = r#"{"password":"deepsecret"}"#.to_owned();
