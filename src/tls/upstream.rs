@@ -30,7 +30,7 @@ const TICKETS_PER_HOST: usize = 8;
 const CERT_DIR: &str = "SSL_CERT_DIR";
 const NO_ROOTS: &str = "no trusted root certificates were found; install the system's \
     (ca-certificates), or name a PEM file with SSL_CERT_FILE, or pass --insecure-upstream to \
-    verify nothing";
+    verify no server";
 
 /// The TLS client that all loops share: TLS 1.2 and 1.3, ALPN http/1.1, sessions resumed.
 pub struct UpstreamTls {

@@ -85,15 +85,15 @@ impl ServerCertVerifier for Verifier {
             None => Err(CertificateError::UnknownIssuer.into()),
         };
         match judged {
-            Err(Error::InvalidCertificate(reason)) if no_path(&reason) => {
-                if self.roots.contains(end_entity) {
-                    Self::verify_trusted_leaf(end_entity, server_name, now)
-                } else if is_self_issued(end_entity) {
-                    let reason = OtherError(Arc::new(SelfSigned));
-                    Err(CertificateError::Other(reason).into())
-                } else {
-                    Err(reason.into())
-                }
+            // Where another root has its name, the reason may be any.
+            Err(Error::InvalidCertificate(_)) if self.roots.contains(end_entity) => {
+                Self::verify_trusted_leaf(end_entity, server_name, now)
+            }
+            Err(Error::InvalidCertificate(reason))
+                if no_path(&reason) && is_self_issued(end_entity) =>
+            {
+                let reason = OtherError(Arc::new(SelfSigned));
+                Err(CertificateError::Other(reason).into())
             }
             judged => judged,
         }

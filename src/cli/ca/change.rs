@@ -27,7 +27,7 @@ pub(super) fn run(direction: Direction, settings: &CaChange) -> Result<()> {
              with --confdir, or its file with --ca"
         )));
     }
-    refuse_wrong_user(&settings.place, machine.is_root)?;
+    refuse_wrong_user(direction, &settings.place, machine.is_root)?;
     let known = match direction {
         Direction::Install => settings.place.open()?.known(),
         Direction::Uninstall => settings.place.known()?,
@@ -111,7 +111,7 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// Under sudo the home folder is root's, and a CA that was made by root would not be the user's.
-fn refuse_wrong_user(place: &CaPlace, is_root: bool) -> Result<()> {
+fn refuse_wrong_user(direction: Direction, place: &CaPlace, is_root: bool) -> Result<()> {
     if !is_root || place.file.is_some() {
         return Ok(());
     }
@@ -124,7 +124,8 @@ fn refuse_wrong_user(place: &CaPlace, is_root: bool) -> Result<()> {
             user.display()
         )));
     }
-    if is_there(&place.confdir.join("flowtap-ca.pem")) {
+    // Nothing is made to take trust back.
+    if direction == Direction::Uninstall || is_there(&place.confdir.join("flowtap-ca.pem")) {
         return Ok(());
     }
     let confdir = std::path::absolute(&place.confdir).unwrap_or_else(|_| place.confdir.clone());
@@ -305,11 +306,13 @@ mod tests {
         std::os::unix::fs::chown(folder.path(), Some(1001), None).unwrap();
         let confdir = folder.path().join("conf");
         let place = CaPlace { confdir, confdir_given: true, file: None };
-        let refused = refuse_wrong_user(&place, true).unwrap_err().to_string();
+        let judge = |direction, is_root| refuse_wrong_user(direction, &place, is_root);
+        let refused = judge(Direction::Install, true).unwrap_err().to_string();
         assert!(refused.contains("as that user first"), "{refused}");
-        refuse_wrong_user(&place, false).unwrap();
+        judge(Direction::Install, false).unwrap();
+        judge(Direction::Uninstall, true).unwrap();
         std::os::unix::fs::chown(folder.path(), Some(0), None).unwrap();
-        refuse_wrong_user(&place, true).unwrap();
+        judge(Direction::Install, true).unwrap();
     }
 
     #[test]

@@ -136,6 +136,17 @@ fn a_root_that_is_no_ca_speaks_for_itself_alone() {
 }
 
 #[test]
+fn a_trusted_certificate_holds_beside_a_root_of_the_same_name() {
+    let (one, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    make_self_signed(one.path(), "-addext basicConstraints=critical,CA:TRUE");
+    make_self_signed(other.path(), "-addext basicConstraints=critical,CA:FALSE");
+    let roots = [one.path(), other.path()].map(|folder| certificate(folder, "cert.pem"));
+    let client = UpstreamTls::with_roots(roots.to_vec()).unwrap();
+    assert_eq!(judged(&client, "a.example", other.path(), "cert.pem"), Ok(()));
+    assert!(judged(&client, "b.example", other.path(), "cert.pem").is_err());
+}
+
+#[test]
 fn insecure_takes_certificates_that_cannot_be_understood() {
     let folder = TempDir::new().unwrap();
     make_self_signed(folder.path(), "-addext 1.2.3.4=critical,DER:0500");
