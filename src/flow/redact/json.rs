@@ -388,12 +388,12 @@ fn unicode_escape(escape: &str) -> (char, usize) {
 }
 
 /// A text as a string of JSON spells it, without the quotes. Control characters stay as they are
-/// where the string in whose place it comes has them so, which JSON forbids: their escapes would
-/// be twice as long with each level of texts inside of texts.
+/// where the string in whose place it comes has the same so, which JSON forbids: their escapes
+/// would be twice as long with each level of texts inside of texts.
 fn escaped(text: &str, spelled: &str) -> String {
-    let is_control = |letter: char| letter < ' ';
-    let has_raw = spelled.contains(is_control);
-    let stays = |letter: char| has_raw && is_control(letter);
+    let bit = |letter: char| if letter < ' ' { 1_u32 << u32::from(letter) } else { 0 };
+    let raw = spelled.chars().fold(0, |raw, letter| raw | bit(letter));
+    let stays = |letter: char| raw & bit(letter) != 0;
     let mut out = String::with_capacity(text.len());
     for piece in text.split_inclusive(stays) {
         let spoken = piece.trim_end_matches(stays);

@@ -97,6 +97,8 @@ fn raw_control_characters_do_not_grow_with_the_levels() {
         assert!(!masked.contains("deepsecret") && masked.contains(&controls), "level {level}");
         assert!(masked.len() <= nested.len(), "level {level}: {}", masked.len());
     }
+    let text = "{\"a\":\"{\\\"token\\\":\\\"x\\\",\\n\u{2}\\t}\"}";
+    assert_eq!(json(text), text.replace('x', "***"), "an escape stays one");
 }
 
 #[test]
