@@ -294,10 +294,24 @@ fn a_capture_that_has_lost_flows_is_no_success() {
     fs::remove_file(segment).unwrap();
     let (folder, _, summary) = capture.finish_with_error();
     assert_eq!(summary.lost, 1);
-    let ran = check(folder.path(), &["capture.zip", "--fail-on", "~e"]);
-    assert_eq!(ran.status, Some(1), "{}", ran.stdout);
-    let why = "not all of the capture could be checked: 1 flow lost while capture.zip was made";
-    assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    let refused = |folder: &Path, part: &str| {
+        let ran = check(folder, &["capture.zip", "--fail-on", "~e"]);
+        assert_eq!(ran.status, Some(1), "{}", ran.stdout);
+        let why = "not all of the capture could be checked";
+        let why = format!("{why}: 1 flow lost while {part} was made");
+        assert!(ran.stderr.contains(&why), "{}", ran.stderr);
+    };
+    refused(folder.path(), "capture.zip");
+
+    let capture = Capture::start(1);
+    let segment = capture.folder.path().join("capture.zip.journal/segment-0002.flj");
+    send(&capture, (1..=2).map(|id| ended(&exchange(id))).collect());
+    wait("the second part is begun", || holds(&segment, b" /2 HTTP"));
+    fs::remove_file(segment).unwrap();
+    let (folder, _, summary) = capture.finish_with_error();
+    assert_eq!((summary.lost, summary.paths.len()), (1, 2), "{:?}", summary.error);
+    assert!(!folder.path().join("capture.zip.journal").exists());
+    refused(folder.path(), "capture-0002.zip");
 }
 
 #[test]

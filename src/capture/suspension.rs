@@ -150,6 +150,11 @@ impl Suspension {
         std::mem::take(&mut self.unwritten)
     }
 
+    /// Whether there are losses that no segment tells of.
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_none()
+    }
+
     /// The segment that told of these losses does not tell of them any more.
     pub(super) fn give_back(&mut self, losses: Losses) {
         self.unwritten.add(losses);

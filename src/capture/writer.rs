@@ -472,8 +472,11 @@ impl Writer {
         }
         let mut open = self.websockets.flows();
         // Without a first segment there would be no bundle, not even one of nothing.
-        let has_none = self.part == 1 && self.flushed.flows() == 0 && self.check().is_err();
-        let has_more = has_none || self.unflushed.flows() > 0 || !open.is_empty();
+        let is_lacking = self.check().is_err();
+        let has_none = self.part == 1 && self.flushed.flows() == 0 && is_lacking;
+        // What a segment told of that is gone is to be told of by another.
+        let is_untold = is_lacking && self.suspension.has_unwritten();
+        let has_more = has_none || is_untold || self.unflushed.flows() > 0 || !open.is_empty();
         let may_try = self.is_suspended() && !self.suspension.is_for_good();
         if may_try && has_more {
             match self.take_up_again(Room::ForTheRest) {
@@ -510,7 +513,8 @@ impl Writer {
         // The part tells of them, though there be no room in the segment.
         let tally = std::mem::take(&mut self.unflushed);
         self.flushed.add(tally);
-        if self.part > 1 && self.flushed.is_empty() {
+        let is_there = || self.segment.is_at(&self.folder.segment(self.part)).unwrap_or(false);
+        if self.part > 1 && (self.flushed.is_empty() || self.flushed.flows() == 0 && !is_there()) {
             // The folder may be kept, and this says nothing.
             return self.folder.discard(&self.folder.segment(self.part));
         }
