@@ -471,8 +471,8 @@ impl Writer {
             self.suspend_on(checked);
         }
         let mut open = self.websockets.flows();
-        // Without a first segment there would be no bundle, not even one of nothing.
         let is_lacking = self.check().is_err();
+        // Without a first segment there would be no bundle, not even one of nothing.
         let has_none = self.part == 1 && self.flushed.flows() == 0 && is_lacking;
         // What a segment told of that is gone is to be told of by another.
         let is_untold = is_lacking && self.suspension.has_unwritten();

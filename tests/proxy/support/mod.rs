@@ -66,7 +66,7 @@ pub(crate) fn reset_on_close(tcp: &TcpStream) {
 /// what the program waits for by itself holds all of them up.
 const TRIES: usize = 3;
 
-/// Has something end within this time, and once more where it took longer.
+/// Has something end within this time, and tries again where it took longer.
 #[track_caller]
 pub(crate) fn ends_within(most: Duration, what: &str, mut end: impl FnMut() -> Duration) {
     let mut took = Vec::new();
