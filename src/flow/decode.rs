@@ -10,14 +10,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use flate2::bufread::MultiGzDecoder;
-
+use crate::flow::decode::gzip::Gzip;
 use crate::flow::decode::inflate::Inflate;
 use crate::flow::decode::zstd::Zstd;
 use crate::limits::{
     DECODED_BODY_BYTES, DECODED_CODINGS, DECODED_FREE_BYTES, DECODED_RATIO, INFLATE_BUFFER_BYTES,
 };
 
+mod gzip;
 pub mod inflate;
 mod zstd;
 
@@ -235,7 +235,7 @@ impl Read for Layer<'_> {
 fn undo<'a>(coding: Coding, source: Layer<'a>) -> Box<dyn Read + 'a> {
     let buffered = |source| BufReader::with_capacity(INFLATE_BUFFER_BYTES, source);
     match coding {
-        Coding::Gzip => Box::new(MultiGzDecoder::new(buffered(source))),
+        Coding::Gzip => Box::new(Gzip::new(buffered(source))),
         Coding::Deflate => {
             let source = FirstTwo { source, begun: false };
             let source = BufReader::with_capacity(INFLATE_BUFFER_BYTES, source);

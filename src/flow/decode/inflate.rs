@@ -18,7 +18,7 @@ impl Inflate {
         Inflate { state: Decompress::new(zlib), ended: false }
     }
 
-    /// Reads decoded bytes; 0 at the end of the stream. Bytes after the stream, a stream that is
+    /// Reads decoded bytes; 0 at the end of the stream, whatever stands behind it. A stream that is
     /// cut and one that is malformed are errors.
     pub fn read(&mut self, source: &mut impl BufRead, target: &mut [u8]) -> io::Result<usize> {
         while !self.ended && !target.is_empty() {
@@ -33,9 +33,6 @@ impl Inflate {
             if at_end && !self.ended {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-        }
-        if self.ended && !source.fill_buf()?.is_empty() {
-            return Err(io::ErrorKind::InvalidData.into());
         }
         Ok(0)
     }

@@ -106,6 +106,27 @@ fn what_stands_behind_the_end_of_the_last_coding_counts_for_nothing() {
     for codings in [&[Coding::Brotli][..], &[Coding::Zstd, Coding::Brotli]] {
         assert_eq!(undone(codings, body).unwrap(), b"", "{codings:?}");
     }
+    for behind in [&b"\r\n"[..], b"\0", &[0; 600], b"\x1f", b"\x1fgarbage", b"<!-- 0.2 s -->"] {
+        for (coding, whole) in [
+            (Coding::Gzip, gzip(TEXT)),
+            (Coding::Gzip, [gzip(b""), gzip(TEXT)].concat()),
+            (Coding::Deflate, zlib(TEXT)),
+            (Coding::Deflate, raw(TEXT)),
+        ] {
+            let body = [&whole, behind].concat();
+            assert_eq!(undone(&[coding], &body).unwrap(), TEXT, "{coding:?} {behind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_further_member_of_gzip_must_be_sound() {
+    let further = gzip(b"more");
+    for end in 2..further.len() {
+        let body = [&gzip(TEXT), &further[..end]].concat();
+        let result = undone(&[Coding::Gzip], &body);
+        assert!(matches!(result, Err(DecodeError::Malformed)), "{end}: {result:?}");
+    }
 }
 
 #[test]
