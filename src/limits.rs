@@ -461,6 +461,9 @@ pub const CA_FILE_BYTES: u64 = 1024 * 1024;
 pub const RESUMPTION_HOSTS: usize = 4_096;
 /// Bytes of a ClientHello that are read before it is refused.
 pub const CLIENT_HELLO_BYTES: usize = 64 * 1024;
+/// TLS records over which a ClientHello may be spread; clients use one, or a few. All are gone
+/// through with each piece that comes.
+pub const CLIENT_HELLO_RECORDS: usize = 2_048;
 
 // Options.
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::limits::CLIENT_HELLO_BYTES;
+use crate::limits::{CLIENT_HELLO_BYTES, CLIENT_HELLO_RECORDS};
 
 /// The record type handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 0x16;
@@ -46,7 +46,8 @@ pub struct ClientHello {
 
 /// Judges the first bytes that a client sent. What follows the ClientHello does not matter.
 ///
-/// A hello that does not end within [`CLIENT_HELLO_BYTES`] is malformed.
+/// A hello that does not end within [`CLIENT_HELLO_BYTES`] and [`CLIENT_HELLO_RECORDS`] is
+/// malformed.
 pub fn read_client_hello(bytes: &[u8]) -> Hello {
     let bytes = bytes.get(..CLIENT_HELLO_BYTES).unwrap_or(bytes);
     match bytes.first() {
@@ -72,7 +73,7 @@ type Malformed = &'static str;
 fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Malformed> {
     let mut input = Fields(bytes);
     let mut joined: Cow<'_, [u8]> = Cow::Borrowed(&[]);
-    loop {
+    for _ in 0..=CLIENT_HELLO_RECORDS {
         if let Some(body) = whole_body(&joined)? {
             return Ok(Some(body));
         }
@@ -84,6 +85,7 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, Malformed> {
             joined.to_mut().extend_from_slice(fragment);
         }
     }
+    Err("the ClientHello is spread over too many records")
 }
 
 /// The message's body if `joined` holds all of it.

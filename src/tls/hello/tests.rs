@@ -137,6 +137,19 @@ fn a_hello_is_bounded() {
 }
 
 #[test]
+fn the_records_of_a_hello_are_bounded() {
+    let list = |padding: usize| extension(21, &vec![0; padding]);
+    let message =
+        |size: usize| message_with(Some(&list(size - message_with(Some(&list(0))).len())));
+    let most = in_records(&message(CLIENT_HELLO_RECORDS), 1);
+    assert!(matches!(read_client_hello(&most), Hello::ClientHello(_)));
+    assert!(is_malformed(&in_records(&message(CLIENT_HELLO_RECORDS + 1), 1)));
+    // The end of the message is not waited for.
+    let long = in_records(&message(CLIENT_HELLO_RECORDS + 2), 1);
+    assert!(is_malformed(&long[..long.len() - 1]));
+}
+
+#[test]
 fn every_prefix_is_partial() {
     let message = message_with(Some(&name_extension(b"a.example")));
     for piece in [1, 3, 50, RECORD_BYTES] {
