@@ -264,7 +264,7 @@ impl<'a> World<'a> {
             tls_us: 0,
         };
         self.peer = Some(peer);
-        self.with(|conn, cx| conn.upstream_connected(connected, cx));
+        self.with(|conn, cx| conn.upstream_connected(connected, &[], None, cx));
         true
     }
 

@@ -324,11 +324,8 @@ impl EventLoop {
                 entry.upstream = Some(socket);
                 entry.shut_upstream = None;
                 entry.conn.touch(self.desk.now);
-                entry.conn.upstream.input.push(&early);
-                entry.conn.upstream_connected(connected, &mut self.desk.context());
-                if let Some(end) = end {
-                    entry.conn.upstream_ended(end);
-                }
+                let cx = &mut self.desk.context();
+                entry.conn.upstream_connected(connected, &early, end, cx);
             }
             Dialled::Failed(error) => {
                 entry.dial = None;

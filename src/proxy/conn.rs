@@ -249,8 +249,18 @@ impl Conn {
         self.upstream.output.clear();
     }
 
-    /// The upstream connection that was asked for is there.
-    pub fn upstream_connected(&mut self, connected: Connected, cx: &mut Context<'_>) {
+    /// The upstream connection that was asked for is there, and with it came this much and, as may
+    /// be, its end.
+    pub fn upstream_connected(
+        &mut self,
+        connected: Connected,
+        early: &[u8],
+        end: Option<End>,
+        cx: &mut Context<'_>,
+    ) {
+        // Before it is used, or left for another that these are not of.
+        self.upstream.input.push(early);
+        self.upstream.end = end;
         match self.upstream_state {
             UpstreamState::Dialling => self.use_upstream(connected, cx),
             UpstreamState::DiallingAhead => {

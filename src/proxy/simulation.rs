@@ -345,7 +345,11 @@ impl World {
             Some(Peer { script, got: Vec::new(), given: 0, reused: false })
         });
         match peer {
-            Some(peer) => {
+            Some(mut peer) => {
+                let at_once = !self.server_splits && !peer.reused;
+                let Reply { sent, ends } =
+                    if at_once { (peer.script)(&[]) } else { Reply::default() };
+                peer.given = peer.given.max(sent.len());
                 let connected = Connected {
                     address: "127.0.0.1:2".parse().unwrap(),
                     connection: 1,
@@ -357,7 +361,12 @@ impl World {
                     tls_us: 0,
                 };
                 self.peer = Some(peer);
-                self.with(|conn, cx| conn.upstream_connected(connected, cx));
+                let (mut connected, mut ends) = (Some(connected), ends);
+                self.with(|conn, cx| {
+                    if let Some(connected) = connected.take() {
+                        conn.upstream_connected(connected, &sent, ends.take(), cx);
+                    }
+                });
             }
             None => {
                 let error = DialError { status: 502, reason: "cannot connect".to_owned() };

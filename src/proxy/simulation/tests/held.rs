@@ -267,6 +267,18 @@ fn a_connection_that_was_made_ahead_serves_no_other_host() {
 }
 
 #[test]
+fn the_end_of_a_connection_that_was_made_ahead_is_not_that_of_the_next() {
+    let client = tunnelled("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let leaves: Script = Box::new(|_| Reply { sent: b"busy".to_vec(), ends: Some(End::Clean) });
+    let mut world = eager(1, &client, vec![leaves, mirror()]).server_at_once();
+    while world.client_sends() {}
+    assert!(world.dial_ends());
+    let world = world.client_ends().run();
+    assert!(text(&world).contains("HTTP/1.1 200 OK"), "{}", text(&world));
+    assert_eq!(world.dials, 2);
+}
+
+#[test]
 fn a_silent_client_has_one_connection_made_ahead() {
     for seed in 0..SEEDS {
         let world = eager(seed, &tunnelled(""), vec![mirror(), mirror()]).run();
