@@ -266,3 +266,41 @@ fn messages_that_are_still_compressed_are_left_out_when_secrets_are_masked() {
         );
     }
 }
+
+/// Runs flowtap with the end of a file as its standard output.
+fn appending(log: &std::path::Path, words: &[&str]) -> std::process::Output {
+    let stdout = std::fs::OpenOptions::new().append(true).open(log).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowtap"));
+    command.args(words).current_dir(log.parent().unwrap()).env("HOME", log.parent().unwrap());
+    command.stdin(std::process::Stdio::null()).stdout(stdout).output().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_standard_output_goes_to_is_not_replaced() {
+    let (folder, bundle) = bundle();
+    let log = folder.path().join("log.txt");
+    std::fs::write(&log, "before\n").unwrap();
+    let bundle = bundle.to_str().unwrap();
+    for file in ["/dev/stdout", "log.txt"] {
+        let output = appending(&log, &["export", bundle, "--har", file]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let output = appending(&log, &["check", bundle, "--require", "~all", "--junit", "/dev/stdout"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.starts_with("before\n{"), "{text}");
+    assert_eq!(text.matches("\"log\"").count(), 2, "{text}");
+    assert!(text.trim_end().ends_with("</testsuites>"), "{text}");
+    for words in [
+        ["run", "--no-mcp", "-o", "/dev/stdout", "true"],
+        ["run", "--no-mcp", "-o", "log.txt", "true"],
+        ["recover", "nothing.zip", "--no-config", "-o", "/dev/stdout"],
+    ] {
+        let output = appending(&log, &words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("--output takes a file of its own"), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
+}

@@ -177,7 +177,7 @@ fn parts_left_out(flow: &Flow, id: &str) -> Vec<String> {
 
 /// Writes a file that appears under its name when `write` has made it whole; until then, and when
 /// that fails, what stands there stays. Only its owner can read it. What is no regular file, as a
-/// pipe or a terminal, is written to directly.
+/// pipe or a terminal, and the file of a standard stream are written to directly.
 ///
 /// # Errors
 /// What `write` gives, and when the file cannot be made or take its place.
@@ -185,11 +185,13 @@ pub fn write_whole<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<
     // A link stays what it is: the file goes to where it leads.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let failed = |error: io::Error| Error::new(format!("cannot write {}: {error}", path.display()));
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
+    let stream = private::standard_stream(&path);
+    if stream.is_some() || path.metadata().is_ok_and(|there| !there.is_file()) {
         if path.is_dir() {
             return Err(Error::new(format!("cannot write {}: it is a folder", path.display())));
         }
-        let file = private::options().write(true).open(&path).map_err(failed)?;
+        let opened = || private::options().write(true).open(&path).map_err(failed);
+        let file = stream.map_or_else(opened, Ok)?;
         let mut out = io::BufWriter::new(file);
         let result = write(&mut out)?;
         out.flush().map_err(failed)?;

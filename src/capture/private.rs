@@ -55,6 +55,25 @@ fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
+/// The standard output or error stream, where it goes to the regular file at this path. Another
+/// file in its place would take all with it that has been written to the stream, and all that will
+/// be.
+#[cfg(unix)]
+pub(crate) fn standard_stream(path: &Path) -> Option<File> {
+    use std::os::fd::AsFd;
+    let there = path.metadata().ok().filter(Metadata::is_file)?;
+    let streams =
+        [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
+    let mut files = streams.into_iter().flatten().map(File::from);
+    files.find(|file| file.metadata().is_ok_and(|found| is_same(&found, &there)))
+}
+
+/// Elsewhere streams have no names among files.
+#[cfg(not(unix))]
+pub(crate) fn standard_stream(_: &Path) -> Option<File> {
+    None
+}
+
 /// Opens a file of a running capture for appending, and makes it where there is none. Nobody else
 /// writes to its folder.
 pub(super) fn append(path: &Path) -> io::Result<File> {

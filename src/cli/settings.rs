@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::thread;
 
+use crate::capture::private;
 use crate::cli::flags::{Command, Id};
 use crate::config::{Config, HostRules, McpConfig, Terminal};
 use crate::error::{Error, Result};
@@ -262,7 +263,15 @@ fn bundle(value: OsString) -> Result<PathBuf> {
         ));
     }
     // A link stays what it is: the bundle goes to where it leads.
-    Ok(output.canonicalize().unwrap_or(output))
+    let output = output.canonicalize().unwrap_or(output);
+    if private::standard_stream(&output).is_some() {
+        let output = output.display();
+        return Err(Error::usage(format!(
+            "--output takes a file of its own: the standard output or errors go to {output}, which \
+             the bundle would replace"
+        )));
+    }
+    Ok(output)
 }
 
 /// What the standard output is called where a file is wanted.
