@@ -216,6 +216,14 @@ fn what_is_wrong_is_told_with_its_file_and_line() {
         ("domain = [\n\"a\",\n\"http://a\"]", "flowtap.toml:3: the pattern 'http://a'"),
         ("set = {flow_detail = 9}", "flowtap.toml:1: set: flow_detail takes"),
         ("output = \"-\"", "flowtap.toml:1: output takes a file"),
+        (
+            "output = \"x.zip\"\nno-output = true",
+            "flowtap.toml:2: output and no-output contradict each other",
+        ),
+        (
+            "[proxy]\nno-mcp = true\nmcp-port = 0",
+            "flowtap.toml:3: mcp-port and no-mcp contradict each other",
+        ),
     ] {
         let said = Place::new(text, "").refusal("proxy");
         assert!(said.contains(words), "{text}: {said}");
@@ -224,6 +232,21 @@ fn what_is_wrong_is_told_with_its_file_and_line() {
     let place = Place::new("fail-on = \"~c 5xx\"\ntrace = \"t_1\"\n[export]\nredact = true\n", "");
     assert_eq!(place.told("proxy")["values"]["port"]["value"], Value::Null);
     assert_eq!(place.told("check")["values"]["fail-on"]["value"], json!(["~c 5xx"]));
+}
+
+#[test]
+fn of_flags_that_switch_each_other_off_one_is_in_force() {
+    let place = Place::new("mcp-port = 1\noutput = \"a.zip\"", "");
+    for (line, output, no_output, port) in [
+        ("proxy --no-output -o x.zip --mcp-port 2", json!("x.zip"), false, json!("2")),
+        ("proxy -o x.zip --no-output --no-mcp --mcp-port 2", Value::Null, true, Value::Null),
+    ] {
+        let values = &place.told(line)["values"];
+        assert_eq!(values["output"]["value"], output, "{line}");
+        assert_eq!(values["no-output"]["value"], no_output, "{line}");
+        assert_eq!(values["mcp-port"]["value"], port, "{line}");
+        assert_eq!(values["no-mcp"]["value"], port.is_null(), "{line}");
+    }
 }
 
 #[test]

@@ -98,6 +98,10 @@ pub(super) fn gather(command: Command, flags: Flags, arguments: Vec<OsString>) -
             keys.iter().try_for_each(folder::judge).map_err(|fault| fault.of(&path))?;
         }
         let mut own = levels_of(command, &path, &keys);
+        for level in &own {
+            let values = level.iter().flat_map(|layer| &layer.values);
+            opposed::contradiction(values).map_or(Ok(()), Err)?;
+        }
         // What leads out of the working folder is not for its file to say.
         if let (true, Some(home)) = (owner != Owner::Folder, home()) {
             own.iter_mut().flatten().for_each(|layer| layer.begin_at(command, &home));
@@ -116,6 +120,7 @@ fn settle(
     arguments: Vec<OsString>,
     files: Vec<(PathBuf, bool)>,
 ) -> Given {
+    let flags = opposed::without_losers(flags);
     let values = stack(levels, flags, opposed::said_by(command, arguments.len()));
     let idle = opposed::idle(command, &values, &arguments);
     Given { values, arguments, files, idle }

@@ -32,7 +32,7 @@ pub(super) fn page(address: Option<SocketAddr>, coloured: bool) -> String {
         return format!(
             "No QR code: phones cannot reach {}. Start with --listen 0.0.0.0 for that; then \
              whoever is in your network can use the proxy, too (--set proxyauth=USER:PASSWORD \
-             asks for credentials).\n",
+             asks for credentials, and there is no QR code then).\n",
             address.ip()
         );
     }

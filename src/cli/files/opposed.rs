@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use super::{Origin, Value};
 use crate::cli::flags::{Command, Id};
 use crate::cli::run;
+use crate::error::Error;
 
 /// Groups of which each flag excludes the others.
 const ONE_OF: &[&[Id]] = &[
@@ -34,6 +35,41 @@ pub(super) fn takes_back(id: Id, below: Id) -> bool {
         || apart(id, below)
         || apart(below, id)
         || FIRST.iter().any(|(first, others)| *first == below && others.contains(&id))
+}
+
+/// A flag that switches off what another sets. On one command line they are no mistake, which
+/// scripts put together: of an output the last word counts, and no MCP is none.
+const OFF: &[(Id, Id)] = &[(Id::NoOutput, Id::Output), (Id::NoMcp, Id::McpPort)];
+
+/// The flags of a command line without those that others of it switch off or replace.
+pub(super) fn without_losers(flags: Vec<Value>) -> Vec<Value> {
+    let last = |id: Id| flags.iter().rposition(|flag| flag.id == id);
+    let loses = |id: Id| {
+        OFF.iter().any(|(off, on)| {
+            let off_wins = *off == Id::NoMcp || last(*off) > last(*on);
+            last(*off).is_some() && id == if off_wins { *on } else { *off }
+        })
+    };
+    let lost: Vec<_> = flags.iter().map(|flag| loses(flag.id)).collect();
+    flags.into_iter().zip(lost).filter(|(_, is_lost)| !is_lost).map(|(flag, _)| flag).collect()
+}
+
+/// Two flags of one table of a file of which one switches the other off: where the later one
+/// stands, and what is wrong.
+pub(super) fn contradiction<'a>(table: impl Iterator<Item = &'a Value>) -> Option<Error> {
+    let values: Vec<_> = table.collect();
+    let line = |id: Id| {
+        values.iter().rev().find(|value| value.id == id).and_then(|value| match &value.origin {
+            Origin::File(path, line) => Some((*line, path)),
+            Origin::Flag => None,
+        })
+    };
+    OFF.iter().find_map(|(off, on)| {
+        let (line, path) = line(*off)?.max(line(*on)?);
+        let (off, on) = (super::flag(*off)?.long, super::flag(*on)?.long);
+        let path = path.display();
+        Some(Error::usage(format!("{path}:{line}: {on} and {off} contradict each other")))
+    })
 }
 
 /// What the arguments of a command say beside its flags.
