@@ -258,9 +258,11 @@ impl Conn {
     /// Answers the exchange in hand with a status and nothing else; 444 answers nothing.
     fn block(&mut self, status: u16, cx: &mut Context<'_>) {
         let Some(exchange) = &mut self.exchange else { return };
-        let answer = (status != CLOSES).then(|| rebuild::bare_response(status));
+        let body = Bytes::new();
+        let length = exchange.answer_length(&body, status);
+        let answer = (status != CLOSES).then(|| rebuild::bare_response(status, length));
         if let Some(head) = answer
-            && exchange.answer(head, &Bytes::new(), &mut self.client, cx).is_ok()
+            && exchange.answer(head, &body, &mut self.client, cx).is_ok()
         {
             return;
         }

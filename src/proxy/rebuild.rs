@@ -145,9 +145,9 @@ pub(super) fn response(answer: &Answer, length: BodyLength) -> Result<Bytes, Str
     Ok(response_head(answer.status, phrase, &fields, length))
 }
 
-/// The head of an answer without fields and without a body.
-pub(super) fn bare_response(status: u16) -> Bytes {
-    response_head(status, reply::phrase(status).as_bytes(), &Vec::new(), BodyLength::Length(0))
+/// The head of an answer without fields and with a body of this length.
+pub(super) fn bare_response(status: u16, length: BodyLength) -> Bytes {
+    response_head(status, reply::phrase(status).as_bytes(), &Vec::new(), length)
 }
 
 fn check_method(method: &[u8]) -> Result<(), String> {

@@ -169,6 +169,24 @@ fn the_block_list_answers_in_place_of_servers() {
 }
 
 #[test]
+fn the_block_list_tells_no_length_where_there_is_no_body() {
+    let rules = json!(["/~m PUT/304", "/~m POST/204", "/~m HEAD/403"]);
+    let (tap, _agent) = with("block_list", rules);
+    let origin = Origin::answers(OK);
+    let to = origin.addr;
+    let mut client = Client::connect(tap.addr);
+    for (method, status) in [("PUT", 304), ("POST", 204), ("HEAD", 403)] {
+        let fields = "Content-Length: 0\r\n\r\n";
+        client.send(format!("{method} http://{to}/ HTTP/1.1\r\nHost: {to}\r\n{fields}"));
+        let head = client.head();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(!head.to_lowercase().contains("content-length"), "{head}");
+    }
+    client.send(get(to, "/"));
+    assert!(client.response().0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn a_request_that_the_block_list_cannot_look_at_is_refused() {
     let rules = json!([":~bq secret:403", ":~m DELETE:405"]);
     let (tap, mut agent) = with("block_list", rules);
