@@ -120,6 +120,13 @@ pub struct StoredWebSocketMessage {
     pub size: u64,
 }
 
+impl StoredWebSocketMessage {
+    /// Whether something is kept of the payload, or it was empty.
+    pub fn is_kept(&self) -> bool {
+        self.size == 0 || !self.payload.is_empty()
+    }
+}
+
 impl StoredMessage {
     fn view(&self) -> MessageView<'_> {
         let body = match &self.body {

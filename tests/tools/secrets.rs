@@ -188,6 +188,21 @@ fn what_is_no_plain_text_is_masked_too() {
     }
 }
 
+#[test]
+fn a_body_that_cannot_be_decoded_tells_filters_nothing() {
+    let bench = Bench::masking();
+    for (id, body) in [(1, &b"\xff\x00coded"[..]), (2, b"")] {
+        let mut flow = exchange(id, "GET", "https://a.example/", 200, "", body);
+        flow.response.as_mut().unwrap().head =
+            "HTTP/1.1 200 OK\r\nContent-Encoding: new\r\n\r\n".into();
+        bench.end(flow);
+    }
+    bench.end(exchange(3, "GET", "https://a.example/", 200, "text/plain", ""));
+    let listed = bench.call("get_flows", json!({"filter": "~bs '^$'"}));
+    assert_eq!(ids(&listed["flows"]), ["3", "2"]);
+    assert_eq!(bench.call("get_flows", json!({"filter": "~bs coded"}))["total"], 0);
+}
+
 /// A pattern that matches a mask finds the same whatever stands behind the mask.
 #[test]
 fn what_a_pattern_finds_does_not_depend_on_secrets() {

@@ -250,6 +250,7 @@ fn body_is_match(flow: &Subject<'_>, side: Option<Side>, regex: &bytes::Regex) -
     let found = flow.view.messages.iter().any(|message| {
         from.is_none_or(|from| from == message.direction)
             && matches!(message.opcode, Opcode::Text | Opcode::Binary)
+            && message.is_kept()
             && regex.is_match(&message.payload)
     });
     if found { Some(true) } else { otherwise }

@@ -297,6 +297,23 @@ fn only_messages_with_data_are_searched() {
 }
 
 #[test]
+fn messages_that_were_not_kept_are_no_empty_ones() {
+    let request = get("a");
+    for (size, answer) in [(0, true), (9, false)] {
+        let messages = [Arc::new(StoredWebSocketMessage {
+            direction: Direction::Receive,
+            opcode: Opcode::Text,
+            time_us: 0,
+            payload: bytes::Bytes::new(),
+            size,
+        })];
+        let view =
+            FlowView { websocket: true, messages: &messages, ..view(&request, BodyView::NotKept) };
+        assert_eq!(filter("~bs ^$").matches(&view), answer, "{size}");
+    }
+}
+
+#[test]
 fn urls_are_made_of_what_there_is() {
     let target = Authority { host: "t.example".into(), port: 8080 };
     for (head, url) in [

@@ -135,10 +135,14 @@ fn masked_body(message: &StoredMessage, redactor: &Redactor) -> StoredBody {
         return message.body.clone();
     }
     let shown = ShownBody::new(&message.body, &HeadText::read(&message.head), redactor);
-    StoredBody::whole(Bytes::from(match shown.content {
-        Content::Text(text) => text.into_bytes(),
-        Content::Binary(bytes) => bytes,
-    }))
+    match shown.content {
+        Content::Text(text) => StoredBody::whole(text.into()),
+        // What may not be shown is as if it was not kept; an empty body is a text.
+        Content::Binary(bytes) if bytes.is_empty() => {
+            StoredBody { pieces: Vec::new(), size: message.body.size }
+        }
+        Content::Binary(bytes) => StoredBody::whole(bytes.into()),
+    }
 }
 
 fn without_coding(head: &Bytes) -> Bytes {
