@@ -152,10 +152,10 @@ fn an_entry_has_every_field() {
     );
     let entry = entry(&flow);
     assert_eq!(entry["startedDateTime"], "2023-11-14T22:13:20.001+00:00");
-    assert_eq!(entry["time"], 11.01);
+    assert_eq!(entry["time"], 12);
     assert_eq!(
         entry["timings"],
-        json!({"blocked": -1, "dns": 1, "connect": 6.5, "ssl": 4, "send": 0.01, "wait": 1.5,
+        json!({"blocked": 0.99, "dns": 1, "connect": 6.5, "ssl": 4, "send": 0.01, "wait": 1.5,
             "receive": 2})
     );
     assert_eq!(entry["serverIPAddress"], "2001:db8::1");
@@ -193,6 +193,7 @@ fn a_reused_connection_has_no_phases_of_connecting() {
     let mut flow = stored(GET, ("HTTP/1.1 204 No Content\r\n\r\n", b""));
     let timing = &mut flow.timing;
     (timing.dns_us, timing.connect_us, timing.tls_us) = (0, 0, 0);
+    timing.total_us = 3_510;
     let entry = entry(&flow);
     for name in ["dns", "connect", "ssl", "blocked"] {
         assert_eq!(entry["timings"][name], -1, "{name}");
@@ -201,6 +202,14 @@ fn a_reused_connection_has_no_phases_of_connecting() {
     let content = json!({"size": 0, "mimeType": "x-unknown"});
     assert_eq!(entry["response"]["content"], content);
     assert!(entry["request"].get("postData").is_none());
+}
+
+#[test]
+fn a_hold_has_its_time_in_blocked() {
+    let mut held = stored(GET, ("HTTP/1.1 200 OK\r\n\r\n", b"x"));
+    held.timing.total_us = 1_011_010;
+    let entry = entry(&held);
+    assert_eq!((&entry["time"], &entry["timings"]["blocked"]), (&json!(1_011.01), &json!(1_000)));
 }
 
 #[test]

@@ -142,7 +142,11 @@ pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
             tls_us: timing.tls_us,
             send_us: timing.send_us,
             wait_us: timing.wait_us,
-            receive_us: timing.receive_us,
+            // Of a WebSocket it is known for how long it was open, and no more.
+            receive_us: match flow.websocket {
+                Some(_) => timing.total_us,
+                None => timing.receive_us,
+            },
             total_us: timing.total_us,
         },
         server: flow.upstream.as_ref().map(server_of),

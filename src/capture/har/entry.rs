@@ -157,12 +157,12 @@ struct Timings {
 impl Timings {
     /// The phases, and their sum in microseconds. `connect` has `ssl` in it, and the sum counts
     /// that once.
-    fn new(phases: &Phases, answered: bool) -> (Self, u64) {
+    fn new(phases: &Phases) -> (Self, u64) {
         let connect_us = phases.connect_us.saturating_add(phases.tls_us);
         let known = [phases.dns_us, connect_us, phases.send_us, phases.wait_us, phases.receive_us];
         let known_us = known.into_iter().fold(0, u64::saturating_add);
-        // What was waited for and never came is no phase of its own.
-        let blocked_us = if answered { 0 } else { phases.total_us.saturating_sub(known_us) };
+        // A hold, a first attempt and what never came are no phases of their own.
+        let blocked_us = phases.total_us.saturating_sub(known_us);
         let took_place = |us: u64| Phase((us > 0).then_some(us));
         let timings = Timings {
             blocked: took_place(blocked_us),
@@ -188,7 +188,7 @@ struct WebSocketMessage {
 
 impl Entry {
     pub(super) fn new(flow: &Flow, redactor: &Redactor) -> Self {
-        let (timings, time_us) = Timings::new(&flow.timing, flow.response.is_some());
+        let (timings, time_us) = Timings::new(&flow.timing);
         let server = flow.server.as_ref();
         let messages = flow.messages.as_ref().map(|messages| {
             messages.iter().map(|message| web_socket_message(message, redactor)).collect()
