@@ -15,6 +15,7 @@ pub mod journal;
 mod json;
 pub mod losses;
 pub(crate) mod matching;
+pub(crate) mod messages;
 mod pace;
 mod packer;
 mod packing;

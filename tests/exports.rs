@@ -253,18 +253,44 @@ fn messages_that_are_still_compressed_are_left_out_when_secrets_are_masked() {
             ("ws/p", b"\xffdeflated"),
         ],
     );
-    let told = exported(&path, Kind::JsonLines, &Redactor::off(), "");
-    assert!(told.contains("\"note\":\"its compression (permessage-deflate)"), "{told}");
+    let written = |kind, redactor: &Redactor| {
+        let mut out = Vec::new();
+        let exported = export(&path, kind, &mut out, redactor, None).unwrap();
+        (String::from_utf8(out).unwrap(), exported.left_out)
+    };
+    let (masks, shows) = (Redactor::default(), Redactor::off());
     // As base64 has it.
     let coded = "/2RlZmxhdGVk";
     for kind in [Kind::JsonLines, Kind::Har, Kind::Html] {
-        assert!(exported(&path, kind, &Redactor::off(), "").contains(coded), "{}", kind.name());
-        assert!(
-            !exported(&path, kind, &Redactor::default(), "").contains(coded),
-            "{}",
-            kind.name()
-        );
+        let (text, left_out) = written(kind, &shows);
+        assert!(text.contains(coded), "{}", kind.name());
+        assert_eq!(left_out, ["the plain payload of 1 message of ws_0001: still compressed"]);
+        let (text, left_out) = written(kind, &masks);
+        assert!(!text.contains(coded), "{}", kind.name());
+        assert_eq!(left_out, ["1 message of ws_0001: still compressed, and cannot be masked"]);
     }
+
+    let line = |redactor: &Redactor| -> Value {
+        let (text, _) = written(Kind::JsonLines, redactor);
+        serde_json::from_str::<Value>(&text).unwrap()["messages"][0].clone()
+    };
+    let note = line(&shows)["note"].clone();
+    assert_eq!(note, "its compression (permessage-deflate) is not undone");
+    let masked = line(&masks);
+    assert!(masked.get("base64").is_none() && masked.get("text").is_none(), "{masked}");
+    assert!(masked["note"].as_str().unwrap().ends_with("is left out"), "{masked}");
+
+    let entry = |redactor: &Redactor| -> Value {
+        let (text, _) = written(Kind::Har, redactor);
+        serde_json::from_str::<Value>(&text).unwrap()["log"]["entries"][0].clone()
+    };
+    let shown = entry(&shows);
+    let message = &shown["_webSocketMessages"][0];
+    assert_eq!((&message["opcode"], &message["data"]), (&json!(2), &json!(coded)));
+    assert_eq!(shown["comment"], "1 message is still compressed");
+    let masked = entry(&masks);
+    assert_eq!(masked["_webSocketMessages"], json!([]));
+    assert_eq!(masked["comment"], "1 message is left out");
 }
 
 /// Runs flowtap with the end of a file as its standard output.

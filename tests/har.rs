@@ -317,6 +317,48 @@ fn a_websocket_has_its_messages() {
 }
 
 #[test]
+fn a_websocket_has_words_for_what_its_messages_lack() {
+    let mut flow = stored(
+        ("GET /s HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n\r\n", b""),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", b""),
+    );
+    flow.timing = Timing { began_us: at(1), total_us: 90_000_000, ..Timing::default() };
+    let message = |opcode, payload: &'static [u8], size| {
+        Arc::new(StoredWebSocketMessage {
+            direction: Direction::Receive,
+            opcode,
+            time_us: at(1),
+            payload: payload.into(),
+            size,
+        })
+    };
+    let mut socket = StoredWebSocket {
+        messages: vec![
+            message(Opcode::Text, b"whole", 5),
+            message(Opcode::Text, b"", 0),
+            message(Opcode::Ping, b"", 4),
+        ],
+        left_out: 0,
+    };
+    flow.websocket = Some(Arc::new(socket.clone()));
+    let whole = entry(&flow);
+    assert!(whole.get("comment").is_none(), "{whole}");
+    assert_eq!((&whole["time"], &whole["timings"]["receive"]), (&json!(90_000), &json!(90_000)));
+    assert_eq!(whole["timings"]["blocked"], -1);
+
+    socket.left_out = 3;
+    socket.messages.push(message(Opcode::Text, b"caf\xc3", 300_000));
+    socket.messages.push(message(Opcode::Binary, b"\xff", 300_000));
+    socket.messages.push(message(Opcode::Text, b"", 7));
+    flow.websocket = Some(Arc::new(socket));
+    let entry = entry(&flow);
+    assert_eq!(entry["comment"], "4 messages are left out; 2 are cut");
+    let data = entry["_webSocketMessages"].as_array().unwrap();
+    let data: Vec<_> = data.iter().map(|message| message["data"].as_str().unwrap()).collect();
+    assert_eq!(data, ["whole", "", "caf", "/w=="]);
+}
+
+#[test]
 fn nothing_secret_is_left_in_a_masked_entry() {
     let flow = stored(
         (

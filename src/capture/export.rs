@@ -146,7 +146,7 @@ pub fn export(
             Ok(read) if filter.is_some_and(|filter| !read.matches(filter)) => {}
             Ok(read) => {
                 let id = parts.full_id(&place);
-                exported.left_out.extend(parts_left_out(&read, &id));
+                exported.left_out.extend(parts_left_out(&read, &id, redactor));
                 let part = first.saturating_add(place.part);
                 let one = One { id: &id, part, flow: &read };
                 format.flow(out, &one).map_err(written)?;
@@ -159,7 +159,7 @@ pub fn export(
 }
 
 /// What of a flow could not be read or was too much: a line for each.
-fn parts_left_out(flow: &Flow, id: &str) -> Vec<String> {
+fn parts_left_out(flow: &Flow, id: &str, redactor: &Redactor) -> Vec<String> {
     let response = flow.response.as_ref().map(|response| &response.message);
     let sides = [("request", Some(&flow.request)), ("response", response)];
     let bodies = sides.into_iter().filter_map(|(side, message)| {
@@ -172,7 +172,15 @@ fn parts_left_out(flow: &Flow, id: &str) -> Vec<String> {
         let why = flow.messages_unread.as_ref().map_or(String::new(), |why| format!("; {why}"));
         format!("{messages} of {id}{why}")
     });
-    bodies.chain(messages).collect()
+    let coded = flow.messages.iter().flatten().filter(|message| message.is_coded).count();
+    let coded = (coded > 0).then(|| {
+        let messages = count(coded as u64, "message");
+        match redactor.is_on() {
+            true => format!("{messages} of {id}: still compressed, and cannot be masked"),
+            false => format!("the plain payload of {messages} of {id}: still compressed"),
+        }
+    });
+    bodies.chain(messages).chain(coded).collect()
 }
 
 /// Writes a file that appears under its name when `write` has made it whole; until then, and when

@@ -5,14 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use crate::capture::messages::{self, Lacking, SocketMessage};
 use crate::capture::read;
 use crate::capture::websocket::DAMAGED;
 use crate::error::Result;
 use crate::flow::decode::{Caps, codings, decode};
 use crate::flow::head::{Field, HeadText, UriKind, target_uri};
-use crate::flow::record::{Direction, Opcode, Upstream};
+use crate::flow::record::Upstream;
 use crate::flow::redact::Redactor;
-use crate::flow::stored::{StoredBody, StoredFlow, StoredMessage, StoredWebSocketMessage};
+use crate::flow::stored::{StoredBody, StoredFlow, StoredMessage};
 use crate::limits::READ_MESSAGES_BYTES;
 
 /// A flow.
@@ -40,6 +41,13 @@ pub(crate) struct Flow {
     pub(crate) client: Option<SocketAddr>,
     /// Whether a tool sent it instead of a client.
     pub(crate) replayed: bool,
+}
+
+impl Flow {
+    /// What an export that is masked by `redactor` lacks of its messages.
+    pub(crate) fn lacking(&self, redactor: &Redactor) -> Lacking {
+        Lacking::of(self.messages_left_out, self.messages.as_deref().unwrap_or_default(), redactor)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -104,24 +112,6 @@ pub(crate) struct Server {
     pub(crate) connection: u64,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct SocketMessage {
-    pub(crate) sent: bool,
-    pub(crate) time_us: u64,
-    pub(crate) is_text: bool,
-    pub(crate) payload: Bytes,
-    /// Whether the payload is here as it came, compressed.
-    pub(crate) is_coded: bool,
-}
-
-impl SocketMessage {
-    /// The payload as `redactor` lets it be shown: secrets in what is compressed cannot be masked,
-    /// and whoever inflates it reads them.
-    pub(crate) fn shown(&self, redactor: &Redactor) -> &[u8] {
-        if self.is_coded && redactor.is_on() { &[] } else { &self.payload }
-    }
-}
-
 /// The form of a stored flow.
 pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
     let head = HeadText::read(&flow.request.head);
@@ -130,6 +120,7 @@ pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
     let url = target_uri(&head, flow.scheme, flow.target.as_deref(), kind);
     let (method, version) = (method.to_owned(), version.to_owned());
     let timing = &flow.timing;
+    let websocket = flow.websocket.as_deref();
     Flow {
         began_us: timing.began_us,
         method,
@@ -143,18 +134,13 @@ pub(crate) fn of_stored(flow: &StoredFlow) -> Flow {
             send_us: timing.send_us,
             wait_us: timing.wait_us,
             // Of a WebSocket it is known for how long it was open, and no more.
-            receive_us: match flow.websocket {
-                Some(_) => timing.total_us,
-                None => timing.receive_us,
-            },
+            receive_us: if websocket.is_some() { timing.total_us } else { timing.receive_us },
             total_us: timing.total_us,
         },
         server: flow.upstream.as_ref().map(server_of),
         error: flow.error.clone(),
-        messages: flow.websocket.as_ref().map(|websocket| {
-            websocket.messages.iter().filter_map(|it| socket_message_of(it)).collect()
-        }),
-        messages_left_out: flow.websocket.as_ref().map_or(0, |websocket| websocket.left_out),
+        messages: websocket.map(messages::kept),
+        messages_left_out: websocket.map_or(0, messages::not_kept),
         messages_unread: None,
         messages_damaged: false,
         client: Some(flow.client),
@@ -181,17 +167,6 @@ fn message_of(message: &StoredMessage, head: HeadText, version: String) -> Messa
 
 fn server_of(upstream: &Upstream) -> Server {
     Server { address: Some(upstream.address.ip()), connection: upstream.connection }
-}
-
-fn socket_message_of(message: &StoredWebSocketMessage) -> Option<SocketMessage> {
-    matches!(message.opcode, Opcode::Text | Opcode::Binary).then(|| SocketMessage {
-        sent: message.direction == Direction::Send,
-        time_us: message.time_us,
-        is_text: message.opcode == Opcode::Text,
-        payload: message.payload.clone(),
-        // What could not be inflated was not kept.
-        is_coded: false,
-    })
 }
 
 fn body_of(body: &StoredBody, head: &HeadText) -> Body {
@@ -386,6 +361,7 @@ fn socket_messages(
             sent: message.direction == "send",
             time_us: message.timestamp.saturating_mul(1_000),
             is_text: message.opcode == "text" && message.payload_encoding.is_none(),
+            size: payload.len() as u64,
             payload: payload.into(),
             is_coded: message.payload_encoding.is_some(),
         });

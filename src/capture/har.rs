@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::capture::flow::{self, Flow};
+use crate::capture::messages::Lacking;
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
 
@@ -40,6 +41,14 @@ pub fn har_entry(stored: &StoredFlow, redactor: &Redactor) -> Value {
     let entry = entry::Entry::new(&flow::of_stored(stored), redactor);
     // Only keys that are no text could fail, and there are none.
     serde_json::to_value(entry).unwrap_or_default()
+}
+
+/// What the entry of a flow lacks of its messages.
+pub(crate) fn lacking(stored: &StoredFlow, redactor: &Redactor) -> Lacking {
+    match stored.websocket {
+        Some(_) => flow::of_stored(stored).lacking(redactor),
+        None => Lacking::default(),
+    }
 }
 
 /// A HAR file that is being written.

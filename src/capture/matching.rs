@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 use std::slice;
 use std::sync::Arc;
 
-use crate::capture::flow::{Body, Flow, Message, SocketMessage};
+use crate::capture::flow::{Body, Flow, Message};
+use crate::capture::messages::SocketMessage;
 use crate::flow::filter::Filter;
 use crate::flow::record::{Authority, Direction, Opcode, Scheme};
 use crate::flow::stored::StoredWebSocketMessage;
@@ -77,7 +78,7 @@ fn stored(message: &SocketMessage) -> StoredWebSocketMessage {
         opcode: if message.is_text { Opcode::Text } else { Opcode::Binary },
         time_us: message.time_us,
         payload: message.payload.clone(),
-        size: message.payload.len() as u64,
+        size: message.size,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use flowtap::flow::record::*;
+use flowtap::limits::STORED_MESSAGE_BYTES;
 use serde_json::{Value, json};
 
 use crate::bench::*;
@@ -190,6 +192,55 @@ fn a_har_that_is_too_large_names_the_way_to_a_file() {
     let written = bench.follow(&har["next"]);
     assert_eq!(written["entries"], 400);
     assert!(bench.call("export_flows", json!({})).to_string().chars().count() <= 40_000);
+}
+
+/// A message that cannot be inflated.
+fn odd_message(id: u64) -> FlowEvent {
+    FlowEvent::WebSocketMessage(WebSocketMessage {
+        flow: FlowId(id),
+        direction: Direction::Receive,
+        opcode: Opcode::Text,
+        compressed: true,
+        time_us: (BEGAN_S + id) * 1_000_000 + 8_000,
+        payload: b"\xff\xff\xff"[..].into(),
+    })
+}
+
+#[test]
+fn a_har_tells_which_messages_it_lacks() {
+    let bench = Bench::new();
+    bench.tell(websocket(1, "/many"));
+    for number in 0..1_000 {
+        let text = number.to_string();
+        bench.tell(websocket_message(1, Direction::Send, Opcode::Text, text));
+    }
+    let long = format!("a{}", "é".repeat(STORED_MESSAGE_BYTES));
+    bench.tell(websocket_message(1, Direction::Receive, Opcode::Text, long));
+    bench.tell(odd_message(1));
+    let time_us = (BEGAN_S + 1) * 1_000_000 + 9_000;
+    bench.tell(FlowEvent::WebSocketClose(WebSocketClose { flow: FlowId(1), time_us, error: None }));
+
+    let written = bench.call("export_flows", json!({"path": "a.har"}));
+    assert_eq!((&written["messages_left_out"], &written["messages_cut"]), (&json!(3), &json!(1)));
+    let text = fs::read_to_string(bench.folder.path().join("a.har")).unwrap();
+    let har: Value = serde_json::from_str(&text).unwrap();
+    let entry = &har["log"]["entries"][0];
+    assert_eq!(entry["comment"], "3 messages are left out; 1 is cut");
+    assert_eq!((&entry["time"], &entry["timings"]["receive"]), (&json!(9), &json!(9)));
+    let messages = entry["_webSocketMessages"].as_array().unwrap();
+    let cut = messages.last().unwrap()["data"].as_str().unwrap();
+    assert_eq!((messages.len(), cut.len()), (999, STORED_MESSAGE_BYTES - 1));
+    assert!(cut.ends_with("éé"));
+
+    // So many do not fit into a reply.
+    let reply = bench.call("export_flows", json!({}));
+    assert_eq!((&reply["bodies_left_out"], reply.get("messages_cut")), (&json!(1), None));
+    assert_eq!(reply["log"]["entries"][0]["comment"], "messages left out: see flow 1");
+    bench.tell(websocket(2, "/one"));
+    bench.tell(odd_message(2));
+    let reply = bench.call("export_flows", json!({"flow_ids": [2]}));
+    assert_eq!((&reply["messages_left_out"], reply.get("messages_cut")), (&json!(1), None));
+    assert_eq!(reply["log"]["entries"][0]["comment"], "1 message is left out");
 }
 
 #[test]

@@ -277,7 +277,7 @@ fn harmless(json: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::flow::SocketMessage;
+    use crate::capture::messages::SocketMessage;
     use crate::flow::redact::Redactor;
 
     #[test]

@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::One;
 use crate::capture::body_text::{BodyText, base64};
 use crate::capture::bundle::date_time;
-use crate::capture::flow::{self, Body, Phases, SocketMessage};
+use crate::capture::flow::{self, Body, Phases};
 use crate::capture::json::Milliseconds;
+use crate::capture::messages::SocketMessage;
 use crate::flow::head::{Field, text};
 use crate::flow::query::parameters;
 use crate::flow::redact::Redactor;
@@ -249,18 +250,28 @@ fn content(shown: Option<String>, is_base64: bool, most_bytes: usize) -> Content
     }
 }
 
+/// What is to be said of a message that is there as it came.
+const CODED: &str = "its compression (permessage-deflate) is not undone";
+
+/// The same where secrets are masked.
+const CODED_SECRET: &str = "its compression (permessage-deflate) is not undone; what cannot be \
+                            decoded cannot be masked and is left out";
+
 fn socket_line(message: &SocketMessage, redactor: &Redactor, caps: &Caps) -> SocketLine {
-    let payload = message.shown(redactor);
-    let shown = match message.is_text {
-        true => Some(redactor.text("", &text(payload)).into_owned()),
-        false => Some(base64("", payload, redactor)),
+    let shown = message.shown(redactor).map(|payload| match message.is_text {
+        true => redactor.text("", &text(payload)).into_owned(),
+        false => base64("", payload, redactor),
+    });
+    let note = match shown {
+        Some(_) => CODED,
+        None => CODED_SECRET,
     };
     SocketLine {
         direction: if message.sent { "send" } else { "receive" },
         time: date_time(message.time_us),
         size: message.payload.len() as u64,
         content: content(shown, !message.is_text, caps.message_bytes),
-        note: message.is_coded.then_some("its compression (permessage-deflate) is not undone"),
+        note: message.is_coded.then_some(note),
     }
 }
 

@@ -4,9 +4,10 @@ use serde::{Serialize, Serializer};
 
 use crate::capture::body_text::{BodyText, base64};
 use crate::capture::bundle::date_time;
-use crate::capture::flow::{self, Flow, Phases, SocketMessage};
+use crate::capture::flow::{self, Flow, Phases};
 use crate::capture::har::cookies::{Cookie, received, sent};
 use crate::capture::json::Milliseconds;
+use crate::capture::messages::SocketMessage;
 use crate::flow::head::{Field, text};
 use crate::flow::query::{parameters, query};
 use crate::flow::redact::Redactor;
@@ -28,6 +29,8 @@ pub(super) struct Entry {
     resource_type: Option<&'static str>,
     #[serde(rename = "_webSocketMessages", skip_serializing_if = "Option::is_none")]
     web_socket_messages: Option<Vec<WebSocketMessage>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
 }
 
 /// Nothing is known of caches.
@@ -191,7 +194,7 @@ impl Entry {
         let (timings, time_us) = Timings::new(&flow.timing);
         let server = flow.server.as_ref();
         let messages = flow.messages.as_ref().map(|messages| {
-            messages.iter().map(|message| web_socket_message(message, redactor)).collect()
+            messages.iter().filter_map(|message| web_socket_message(message, redactor)).collect()
         });
         Entry {
             started_date_time: date_time(flow.began_us),
@@ -204,6 +207,7 @@ impl Entry {
             connection: server.map(|it| it.connection.to_string()),
             resource_type: flow.messages.is_some().then_some("websocket"),
             web_socket_messages: messages,
+            comment: flow.lacking(redactor).words(),
         }
     }
 }
@@ -318,16 +322,17 @@ fn pairs(fields: Vec<Field>) -> Vec<Pair> {
     fields.into_iter().map(|field| Pair { name: field.name, value: field.value }).collect()
 }
 
-fn web_socket_message(message: &SocketMessage, redactor: &Redactor) -> WebSocketMessage {
-    let payload = message.shown(redactor);
+/// The message; `None` where nothing of it can be shown.
+fn web_socket_message(message: &SocketMessage, redactor: &Redactor) -> Option<WebSocketMessage> {
+    let payload = message.shown(redactor)?;
     let data = match message.is_text {
         true => redactor.text("", &text(payload)).into_owned(),
         false => base64("", payload, redactor),
     };
-    WebSocketMessage {
+    Some(WebSocketMessage {
         r#type: if message.sent { "send" } else { "receive" },
         time: message.time_us as f64 / 1_000_000.0,
         opcode: if message.is_text { 1 } else { 2 },
         data,
-    }
+    })
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::capture::har::{har_entry, write_har};
+use crate::capture::har::{har_entry, lacking, write_har};
+use crate::capture::messages::Lacking;
 use crate::capture::private;
 use crate::flow::redact::Redactor;
 use crate::flow::stored::StoredFlow;
@@ -57,6 +58,7 @@ fn to_reply(work: &Work<'_>, flows: &[Arc<StoredFlow>]) -> Outcome {
     // The frame of the log, and the words about what is left out.
     let mut room = most.saturating_sub(700);
     let (mut entries, mut left_out, mut shortened) = (Vec::new(), Vec::new(), 0);
+    let mut messages = Lacking::default();
     for flow in flows.iter().rev() {
         if work.call.cancellation.is_cancelled() {
             return Err(Failure::cancelled());
@@ -66,7 +68,10 @@ fn to_reply(work: &Work<'_>, flows: &[Arc<StoredFlow>]) -> Outcome {
         match entry {
             Some((entry, is_short, chars)) => {
                 room = room.saturating_sub(chars + 1);
-                shortened += usize::from(is_short);
+                match is_short {
+                    true => shortened += 1,
+                    false => messages.add(lacking(flow, redactor)),
+                }
                 entries.push(entry);
             }
             None => left_out.push(flow.id),
@@ -87,10 +92,22 @@ fn to_reply(work: &Work<'_>, flows: &[Arc<StoredFlow>]) -> Outcome {
         }
         reply.put("next", next);
     }
+    put_lacking(&mut reply, messages);
     let creator = json!({ "name": "flowtap", "version": env!("CARGO_PKG_VERSION") });
     reply.put("log", json!({ "version": "1.2", "creator": creator, "entries": entries }));
     reply.untrusted("log");
     Ok(reply)
+}
+
+/// Says what the HAR lacks of the messages of WebSockets.
+fn put_lacking(reply: &mut Reply, messages: Lacking) {
+    // None is still compressed: what could not be inflated was not kept.
+    let Lacking { left_out, cut, coded: _ } = messages;
+    for (name, number) in [("messages_left_out", left_out), ("messages_cut", cut)] {
+        if number > 0 {
+            reply.put(name, number);
+        }
+    }
 }
 
 /// An entry that fits, without its bodies if need be; whether it is without, and its length.
@@ -109,8 +126,10 @@ fn entry(flow: &StoredFlow, redactor: &Redactor, room: usize) -> Option<(Value, 
             }
         }
     }
-    if let Some(entry) = entry.as_object_mut() {
-        entry.remove("_webSocketMessages");
+    if let Some(entry) = entry.as_object_mut()
+        && entry.remove("_webSocketMessages").is_some()
+    {
+        entry.insert("comment".to_owned(), format!("messages {note}").into());
     }
     let chars = json_chars(&entry);
     (chars <= room).then_some((entry, true, chars))
@@ -128,14 +147,15 @@ fn to_file(work: &Work<'_>, flows: Vec<Arc<StoredFlow>>, path: &str) -> Outcome 
         _ => Failure::new(format!("cannot write {}: {error}", shorten(path, 200))),
     };
     let total = flows.len();
-    let mut done = 0;
-    let mut counted = flows.into_iter().inspect(|_| {
+    let redactor = &work.options.redactor;
+    let (mut done, mut messages) = (0, Lacking::default());
+    let mut counted = flows.into_iter().inspect(|flow| {
         done += 1;
+        messages.add(lacking(flow, redactor));
         if done % PROGRESS_FLOWS == 0 {
             (work.call.progress)(done as f64, Some(total as f64), "flows written");
         }
     });
-    let redactor = &work.options.redactor;
     let is_cancelled = || work.call.cancellation.is_cancelled();
     let (entries, bytes) = target
         .write(overwrites, |file| {
@@ -147,6 +167,7 @@ fn to_file(work: &Work<'_>, flows: Vec<Arc<StoredFlow>>, path: &str) -> Outcome 
     reply.put("path", target.path.display().to_string());
     reply.put("entries", entries);
     reply.put("bytes", bytes);
+    put_lacking(&mut reply, messages);
     reply.put("secrets", if redactor.is_on() { "masked" } else { "as captured" });
     Ok(reply)
 }
