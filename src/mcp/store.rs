@@ -284,13 +284,16 @@ impl Slot {
     fn flow(&mut self, id: FlowId, unended: &Unended, body_bytes: usize) -> Arc<StoredFlow> {
         match &mut self.kept {
             Kept::Flow(flow) => {
-                if std::mem::take(&mut self.is_behind)
+                let mut flow = flow.clone();
+                // Who looks gets a copy. In what is kept, the bytes would stay when `unended`
+                // makes room, and nothing would count them.
+                if self.is_behind
                     && let Some(bodies) = unended.get(id)
-                    && let Some(response) = &mut Arc::make_mut(flow).response
+                    && let Some(response) = &mut Arc::make_mut(&mut flow).response
                 {
                     response.body = bodies.response_so_far();
                 }
-                flow.clone()
+                flow
             }
             Kept::Ended(ended, bodies) => {
                 let bodies = bodies.take().map(|bodies| *bodies).unwrap_or_default();

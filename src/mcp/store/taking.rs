@@ -105,6 +105,12 @@ impl Inner {
             flow.state = FlowState::Paused(held.side);
             flow.held_since_us = held.since_us;
         });
+        if held.side == Side::Response
+            && let Some(slot) = self.slots.get_mut(&held.flow)
+        {
+            // What is held is all of it.
+            slot.is_behind = false;
+        }
     }
 
     fn released(&mut self, id: FlowId) {

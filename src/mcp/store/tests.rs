@@ -196,6 +196,56 @@ fn a_flow_under_way_shows_what_came_and_readers_keep_what_they_have() {
     assert_eq!(bench.ids(), [1]);
 }
 
+/// Who looks at a stream leaves no copy of what came in the store.
+#[test]
+fn what_was_looked_at_makes_room_like_all_else() {
+    let limits = StoreLimits { unended_bytes: 250, ..StoreLimits::default() };
+    let bench = Bench::with(limits);
+    let response = |id| bench.found(id).response.clone().unwrap().body;
+    let mut seen = Vec::new();
+    for id in 1..=20 {
+        bench.tell(begun(id));
+        bench.tell(FlowEvent::Answered(Arc::new(Answered {
+            flow: FlowId(id),
+            upstream: None,
+            head: "HTTP/1.1 200 OK\r\n\r\n".into(),
+        })));
+        bench.tell(FlowEvent::Glimpse(block(id, Side::Response, 100)));
+        assert_eq!(response(id).kept(), 100);
+        assert_eq!(response(id).kept(), 100, "a second look shows it again");
+        seen.push(bench.found(id));
+        bench.store.snapshot();
+    }
+    let inner = bench.store.lock();
+    assert!(inner.unended.kept() <= 250);
+    let in_flows = inner.slots.values().map(|slot| match &slot.kept {
+        Kept::Flow(flow) => flow.response.as_ref().map_or(0, |it| it.body.kept()),
+        Kept::Ended(..) => 0,
+    });
+    assert_eq!(in_flows.sum::<u64>(), 0);
+    drop(inner);
+    assert_eq!((response(1).kept(), response(1).size), (0, 100));
+    assert_eq!(response(20).kept(), 100);
+    // Readers keep what they have.
+    assert!(seen.iter().all(|flow| flow.response.as_ref().unwrap().body.kept() == 100));
+}
+
+#[test]
+fn a_held_response_is_shown_and_not_what_came_of_it() {
+    let bench = Bench::new();
+    bench.tell(begun(1));
+    bench.tell(FlowEvent::Answered(Arc::new(Answered {
+        flow: FlowId(1),
+        upstream: None,
+        head: "HTTP/1.1 200 OK\r\n\r\n".into(),
+    })));
+    bench.tell(FlowEvent::Glimpse(block(1, Side::Response, 3)));
+    assert_eq!(bytes_of(&bench.found(1).response.as_ref().unwrap().body), b"xxx");
+    bench.tell(held(1, Side::Response));
+    let shown = bench.found(1);
+    assert_ne!(bytes_of(&shown.response.as_ref().unwrap().body), b"xxx");
+}
+
 #[test]
 fn a_held_flow_is_never_evicted_or_cleared() {
     let bench = Bench::with(StoreLimits { flows: 2, ..StoreLimits::default() });
