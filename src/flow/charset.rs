@@ -15,29 +15,40 @@ const WINDOWS_1252: [char; 32] = [
 /// by its bytes; `None` when it is no text. What is cut may end within a character, which is left
 /// out then.
 pub fn body_text(content_type: &str, bytes: &[u8], is_cut: bool) -> Option<String> {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    let media_type = media_type.to_ascii_lowercase();
-    let pictured = ["image/", "audio/", "video/", "font/"];
-    if pictured.iter().any(|kind| media_type.starts_with(kind)) && !media_type.contains("xml") {
+    // That is text whatever the type says, which may be wrong, and so may be masked as text.
+    if let Some(text) = utf_8_text(bytes, is_cut) {
+        return Some(text.to_owned());
+    }
+    if is_pictured(content_type) {
         return None;
     }
     if let Some(text) = utf_16_text(content_type, bytes) {
         return Some(text);
     }
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(error) if is_cut && error.error_len().is_none() => {
-            bytes.get(..error.valid_up_to()).and_then(|bytes| str::from_utf8(bytes).ok())
-        }
-        Err(_) => None,
-    };
-    if let Some(text) = text {
-        return (!text.contains('\0')).then(|| text.to_owned());
-    }
     let charset = charset(content_type);
     let one_byte = ["iso-8859-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii"];
     let is_one_byte = one_byte.contains(&charset.as_str());
     (is_one_byte && !bytes.contains(&0)).then(|| bytes.iter().copied().map(letter).collect())
+}
+
+/// Whether bytes of this type are pictures, sounds, films or fonts that are no text.
+pub(crate) fn is_pictured(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type.to_ascii_lowercase();
+    let pictured = ["image/", "audio/", "video/", "font/"];
+    pictured.iter().any(|kind| media_type.starts_with(kind)) && !media_type.contains("xml")
+}
+
+/// Bytes as UTF-8 without NUL; what is cut may end within a character.
+fn utf_8_text(bytes: &[u8], is_cut: bool) -> Option<&str> {
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) if is_cut && error.error_len().is_none() => {
+            bytes.get(..error.valid_up_to()).and_then(|bytes| str::from_utf8(bytes).ok())?
+        }
+        Err(_) => return None,
+    };
+    (!text.contains('\0')).then_some(text)
 }
 
 fn letter(byte: u8) -> char {
@@ -54,15 +65,24 @@ fn charset(content_type: &str) -> String {
     named.unwrap_or_default().to_ascii_lowercase()
 }
 
+/// Whether UTF-16 is the charset that is named.
+pub(crate) fn names_utf_16(content_type: &str) -> bool {
+    ["utf-16", "utf-16le", "utf-16be"].contains(&charset(content_type).as_str())
+}
+
 /// The text of a body in UTF-16, told by the charset that its Content-Type names or by its mark;
 /// `None` when it is none. Where the charset is named, what is malformed reads as U+FFFD.
+///
+/// The name alone is not believed of what is UTF-8 without NUL: UTF-16 has one in each letter of
+/// ASCII, and whoever reads other text so finds no secret in it.
 pub fn utf_16_text(content_type: &str, bytes: &[u8]) -> Option<String> {
-    let charset = charset(content_type);
-    let is_named = ["utf-16", "utf-16le", "utf-16be"].contains(&charset.as_str());
+    let is_named = names_utf_16(content_type);
     let (big, bytes) = match bytes {
         [0xff, 0xfe, rest @ ..] => (false, rest),
         [0xfe, 0xff, rest @ ..] => (true, rest),
-        _ if is_named => (charset == "utf-16be", bytes),
+        _ if is_named && utf_8_text(bytes, true).is_none() => {
+            (charset(content_type) == "utf-16be", bytes)
+        }
         _ => return None,
     };
     let units = bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok());
@@ -97,8 +117,28 @@ mod tests {
     fn what_is_no_text() {
         assert_eq!(text("", b"caf\xe9"), None);
         assert_eq!(text("text/plain", b"a\0b"), None);
-        assert_eq!(text("image/png", b"abc"), None);
+        assert_eq!(text("image/png; charset=latin1", b"\x89PNG"), None);
+        assert_eq!(text("image/png; charset=utf-16le", b"a\0b\0"), None);
         assert_eq!(text("image/svg+xml", b"<svg/>").as_deref(), Some("<svg/>"));
+    }
+
+    #[test]
+    fn no_type_makes_anything_else_of_utf_8() {
+        let json = "{\"password\":\"hunter2\"}";
+        for content_type in [
+            "application/json; charset=utf-16",
+            "text/plain; charset=UTF-16LE",
+            "text/plain; charset=\"utf-16be\"",
+            "image/png",
+            "video/mp4; charset=utf-16",
+        ] {
+            assert_eq!(text(content_type, json.as_bytes()).as_deref(), Some(json));
+            assert_eq!(utf_16_text(content_type, json.as_bytes()), None);
+            let cut = "{\"name\":\"Ren\u{e9}".as_bytes();
+            let cut = &cut[..cut.len() - 1];
+            assert_eq!(body_text(content_type, cut, true).as_deref(), Some("{\"name\":\"Ren"));
+            assert_eq!(utf_16_text(content_type, cut), None);
+        }
     }
 
     #[test]
