@@ -1,4 +1,5 @@
-//! What kind of picture bytes are, and how large it is, told by its header alone.
+//! What kind of picture bytes are, and how large it is, told by its header alone; and whether they
+//! are another medium.
 
 /// A picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,49 @@ pub(crate) fn picture(bytes: &[u8]) -> Option<Picture> {
         _ => return None,
     };
     Some(Picture { format, pixels })
+}
+
+/// Whether bytes begin as the usual formats of pictures, sounds, films and fonts do.
+pub(crate) fn is_medium(bytes: &[u8]) -> bool {
+    // A segment of a film begins with any of these boxes (ISO/IEC 14496-12 section 4.2).
+    const BOXES: [&[u8]; 5] = [b"ftyp", b"styp", b"moof", b"sidx", b"moov"];
+    const BEGINNINGS: [&[u8]; 17] = [
+        b"II*\0",
+        b"MM\0*",
+        b"\0\0\0\x0cJXL \r\n\x87\n",
+        b"\0\0\0\x0cjP  \r\n\x87\n",
+        b"\x1aE\xdf\xa3",
+        b"OggS",
+        b"fLaC",
+        b"ID3",
+        b"MThd\0\0\0\x06",
+        b"#!AMR",
+        b"FLV\x01",
+        b"wOFF",
+        b"wOF2",
+        b"OTTO\0",
+        b"ttcf\0",
+        b"true\0",
+        b"\0\x01\0\0\0",
+    ];
+    if picture(bytes).is_some() || BEGINNINGS.iter().any(|it| bytes.starts_with(it)) {
+        return true;
+    }
+    match bytes {
+        // BMP, and icons and pointers of Windows.
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => true,
+        [0, 0, 1 | 2, 0, count, 0, ..] => *count > 0,
+        [b'R', b'I', b'F', b'F', _, _, _, _, kind @ ..] => {
+            kind.starts_with(b"WAVE") || kind.starts_with(b"AVI ")
+        }
+        [b'F', b'O', b'R', b'M', _, _, _, _, kind @ ..] => kind.starts_with(b"AIF"),
+        // Frames of MPEG audio and AAC.
+        [0xff, 0xe2 | 0xe3 | 0xf1..=0xf3 | 0xf9..=0xfb, ..] => true,
+        // The packets of an MPEG transport stream.
+        [0x47, ..] if bytes.get(188) == Some(&0x47) && bytes.get(376) == Some(&0x47) => true,
+        [_, _, _, _, kind @ ..] => BOXES.iter().any(|it| kind.starts_with(it)),
+        _ => false,
+    }
 }
 
 /// The IHDR chunk (PNG section 11.2.1).
@@ -118,6 +162,39 @@ mod tests {
         assert_eq!(told(b"RIFF\0\0\0\0WEBPALPH\0\0\0\0"), ("WebP", None));
         for no in [b"".as_slice(), b"<svg/>", b"\xff\xd8", b"RIFF\0\0\0\0WAVE", b"GIF88a\x01\0"] {
             assert_eq!(picture(no), None);
+        }
+    }
+
+    #[test]
+    fn media_are_told_by_their_beginnings() {
+        for medium in [
+            b"\x89PNG\r\n\x1a\n".as_slice(),
+            b"\0\0\0\x20ftypisom",
+            b"\0\0\x01\0\x02\0\x10\x10",
+            b"RIFF\x24\0\0\0WAVEfmt ",
+            b"BM\x36\0\0\0\0\0\0\0\x36",
+            b"OggS\0\x02",
+            b"ID3\x04\0",
+            b"\xff\xfb\x90\x64",
+            b"wOF2\0\x01\0\0",
+            b"\0\x01\0\0\0\x0c",
+            &[b"G".as_slice(), &[0xff; 187]].concat().repeat(3),
+        ] {
+            assert!(is_medium(medium), "{medium:?}");
+        }
+        for other in [
+            b"".as_slice(),
+            b"GET / HTTP/1.1",
+            b"{\"password\":1}",
+            b"--b\r\n",
+            // A mark of UTF-16, and messages of gRPC.
+            b"\xff\xfe{\0",
+            b"\0\0\0\0\x10\x0a\x0epassword=secret",
+            b"\0\0\x01\0\x10\x0a\x0epassword=secret",
+            b"\0\x01\0\0\x10\x0a\x0epassword=secret",
+            b"BM password=secret",
+        ] {
+            assert!(!is_medium(other), "{other:?}");
         }
     }
 

@@ -5,16 +5,22 @@
 //! in proportion to the text, gives the same for the same text, and changes nothing of what is
 //! masked already.
 //!
+//! Extra patterns see what the built-in rules have left, and each what the ones before it have
+//! left: who may add one learns nothing by it of what is masked already.
+//!
 //! A text that is shown in parts is masked as a whole first: half of a secret cannot be told.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use regex::Regex;
 use serde_json::Value;
 
+use crate::flow::charset::{is_pictured, names_utf_16};
 use crate::flow::head::Field;
+use crate::flow::picture::is_medium;
 use crate::flow::redact::edits::Edits;
 use crate::limits::MASKED_LEVELS;
 
@@ -65,24 +71,25 @@ impl Redactor {
         Redactor::off().with(extra)
     }
 
-    /// One that masks what these patterns match, and is on. A pattern that stands in its place here
-    /// is not compiled again.
+    /// One that masks what these patterns match, and is on. A pattern that is known here is not
+    /// compiled again, and comes before those that are new, wherever it stands: they must not see
+    /// what it masks.
     ///
     /// # Errors
     /// Those of [`Redactor::new`].
     pub fn with(&self, extra: &[String]) -> Result<Self, String> {
         let known = self.extra.as_deref().unwrap_or_default();
-        let compile = |(index, pattern): (usize, &String)| match known
-            .get(index)
-            .filter(|known| known.as_str() == pattern)
-        {
-            Some(same) => Ok(same.clone()),
-            None => {
-                Regex::new(pattern).map_err(|error| format!("the pattern '{pattern}': {error}"))
-            }
+        let known: HashMap<_, _> =
+            known.iter().enumerate().map(|(place, it)| (it.as_str(), (place, it))).collect();
+        let compile = |pattern: &String| match known.get(pattern.as_str()) {
+            Some((place, same)) => Ok((*place, Regex::clone(same))),
+            None => Regex::new(pattern)
+                .map(|new| (usize::MAX, new))
+                .map_err(|error| format!("the pattern '{pattern}': {error}")),
         };
-        let compiled = extra.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
-        Ok(Redactor { extra: Some(compiled.into()) })
+        let mut compiled = extra.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
+        compiled.sort_by_key(|(place, _)| *place);
+        Ok(Redactor { extra: Some(compiled.into_iter().map(|(_, pattern)| pattern).collect()) })
     }
 
     /// A redactor that masks nothing.
@@ -95,8 +102,28 @@ impl Redactor {
         self.extra.is_some()
     }
 
-    fn masking(&self) -> Option<Masking<'_>> {
-        self.extra.as_deref().map(|extra| Masking { extra, level: 0 })
+    /// What is masked one after another: first what the built-in rules find, then what each extra
+    /// pattern does.
+    fn stages(&self) -> impl Iterator<Item = Masking<'_>> {
+        let extra = self.extra.as_deref();
+        let built_in = extra.map(|_| None);
+        let extra = extra.unwrap_or_default().iter().map(Some);
+        built_in.into_iter().chain(extra).map(|extra| Masking { extra, level: 0 })
+    }
+
+    /// A text, masked in one stage after another.
+    fn staged<'a>(
+        &self,
+        text: &'a str,
+        mask: impl for<'t> Fn(&Masking<'_>, &'t str) -> Cow<'t, str>,
+    ) -> Cow<'a, str> {
+        let mut masked = Cow::Borrowed(text);
+        for stage in self.stages() {
+            if let Cow::Owned(more) = mask(&stage, &masked) {
+                masked = Cow::Owned(more);
+            }
+        }
+        masked
     }
 
     /// A short text, masked until that changes nothing more.
@@ -105,11 +132,10 @@ impl Redactor {
         text: &'a str,
         mask: impl for<'t> Fn(&Masking<'_>, &'t str) -> Cow<'t, str>,
     ) -> Cow<'a, str> {
-        let Some(masking) = self.masking() else { return Cow::Borrowed(text) };
-        match mask(&masking, text) {
+        self.staged(text, |stage, text| match mask(stage, text) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
-            masked => media::settled(masked, |text| mask(&masking, text)),
-        }
+            masked => media::settled(masked, |text| mask(stage, text)),
+        })
     }
 
     /// The value of a header field, masked by the field's name and by patterns. The scheme of a
@@ -141,7 +167,28 @@ impl Redactor {
     /// A text of this media type (JSON, form, event stream, anything; empty when unknown): valid
     /// JSON stays valid JSON, and only values are masked.
     pub fn text<'a>(&self, media_type: &str, text: &'a str) -> Cow<'a, str> {
-        self.masking().map_or(Cow::Borrowed(text), |it| it.text(media_type, text))
+        let masked = self.staged(text, |stage, text| stage.text(media_type, text));
+        match names_utf_16(media_type).then(|| self.letters(media_type, &masked)).flatten() {
+            Some(letters) => Cow::Owned(letters),
+            None => masked,
+        }
+    }
+
+    /// What a text in UTF-16 is where its bytes are letters of their own and tell secrets, as in a
+    /// body that is called UTF-16 and is none: those letters, masked.
+    fn letters(&self, media_type: &str, text: &str) -> Option<String> {
+        /// As long as the shortest name with a value, such as `pin=1`. Of ASCII in UTF-16 each
+        /// second byte is NUL.
+        const RUN_LETTERS: usize = 5;
+        let kind = media_type.split(';').next().unwrap_or_default();
+        [u16::to_le_bytes, u16::to_be_bytes].into_iter().find_map(|bytes| {
+            let letters: String = text.encode_utf16().flat_map(bytes).map(char::from).collect();
+            letters.split('\0').any(|run| run.len() >= RUN_LETTERS).then_some(())?;
+            match self.staged(&letters, |stage, text| stage.text(kind, text)) {
+                Cow::Owned(masked) if masked != letters => Some(masked),
+                _ => None,
+            }
+        })
     }
 
     /// Words of any kind: an error message, a filter expression, a comment.
@@ -154,23 +201,35 @@ impl Redactor {
         self.settled(value, |it, value| credential::named(it, name, value))
     }
 
-    /// Bytes that are no text: the texts between them are masked. Pictures and their like stay.
+    /// Bytes that are no text: the texts between them are masked. Pictures and their like stay,
+    /// where they are what their media type says.
     pub fn bytes<'a>(&self, media_type: &str, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        self.masking().map_or(Cow::Borrowed(bytes), |it| media::bytes(&it, media_type, bytes))
+        if !self.is_on() || is_pictured(media_type) && is_medium(bytes) {
+            return Cow::Borrowed(bytes);
+        }
+        // A letter for each byte, so that what is not masked can be given back as it was.
+        let text: String = bytes.iter().copied().map(char::from).collect();
+        let byte = |letter: char| u8::try_from(letter).unwrap_or(b'?');
+        match self.staged(&text, |stage, text| stage.text(media_type, text)) {
+            Cow::Borrowed(_) => Cow::Borrowed(bytes),
+            Cow::Owned(masked) => Cow::Owned(masked.chars().map(byte).collect()),
+        }
     }
 
     /// A JSON value: values of keys that name secrets, and secrets inside of strings.
     pub fn json(&self, value: &mut Value) {
-        if let Some(masking) = self.masking() {
-            members::mask(&masking, value);
+        for stage in self.stages() {
+            members::mask(&stage, value);
         }
     }
 }
 
-/// One masking under way: how deep inside of other texts its text stands.
+/// One masking under way.
 #[derive(Clone, Copy, Debug)]
 struct Masking<'r> {
-    extra: &'r [Regex],
+    /// The extra pattern whose matches are masked; `None` where the built-in rules are followed.
+    extra: Option<&'r Regex>,
+    /// How deep inside of other texts its text stands.
     level: usize,
 }
 
@@ -193,12 +252,14 @@ impl Masking<'_> {
         edits.apply()
     }
 
-    /// Masks what the extra patterns find in a part of a text.
+    /// Masks what the extra pattern finds in a part of a text.
     fn find_extra(&self, edits: &mut Edits<'_>, part: std::ops::Range<usize>) {
+        let Some(pattern) = self.extra else { return };
         let text = edits.part(part.clone());
-        for pattern in self.extra {
-            for found in pattern.captures_iter(text) {
-                let Some(secret) = found.get(1).or_else(|| found.get(0)) else { continue };
+        for found in pattern.captures_iter(text) {
+            let Some(secret) = found.get(1).or_else(|| found.get(0)) else { continue };
+            // Masks would grow with each pattern that matches a part of them.
+            if secret.as_str().bytes().any(|byte| byte != b'*') {
                 edits.mask(part.start + secret.start()..part.start + secret.end());
             }
         }

@@ -305,7 +305,7 @@ const OPTIONS: &[Spec] = &[
         show: |it| it.redactor.is_on().into(),
         write: |it, value| {
             it.redactor = match flag(value)? {
-                true => Redactor::new(&it.redact_patterns).map_err(Reason::Because)?,
+                true => it.redactor.with(&it.redact_patterns).map_err(Reason::Because)?,
                 false => Redactor::off(),
             };
             Ok(())

@@ -341,6 +341,21 @@ fn masking_is_only_ever_added_to_while_the_proxy_runs() {
     assert_eq!(current.redact_patterns, [r"t\d", r"s\d+x"]);
 }
 
+/// Who adds a pattern must not see what the others mask, wherever it stands in the list.
+#[test]
+fn patterns_in_force_come_before_those_that_are_added() {
+    let mut options = Options::default();
+    options.set_text("redact_patterns", "ab12").unwrap();
+    let options = SharedOptions::new(options);
+    let mut patterns = vec!["ab12"];
+    for guess in ["(x) ab1", "(x) ab2", "ab"] {
+        patterns.insert(0, guess);
+        options.set("redact_patterns", &json!(patterns)).unwrap();
+        options.set("redact", &json!(true)).unwrap();
+        assert_eq!(options.current().redactor.words("x ab12"), "x ***", "{guess}");
+    }
+}
+
 #[test]
 fn a_list_that_is_shown_masked_can_be_added_to() {
     let options = shared();

@@ -203,6 +203,92 @@ fn a_body_that_cannot_be_decoded_tells_filters_nothing() {
     assert_eq!(bench.call("get_flows", json!({"filter": "~bs coded"}))["total"], 0);
 }
 
+/// Whoever changes the type of what is sent again is shown no more of it.
+#[test]
+fn a_type_that_is_not_true_shows_no_secret() {
+    use base64::Engine as _;
+    let bench = Bench::masking();
+    let json = json!({ "note": "a", "password": PASSWORD }).to_string();
+    let pairs = json!([{ "name": "X-Api-Key", "value": API_KEY }]).to_string();
+    let field = "Content-Disposition: form-data; name=";
+    let mut form = format!("--b\r\n{field}\"password\"\r\n\r\n{PASSWORD}\r\n").into_bytes();
+    form.extend(format!("--b\r\n{field}\"f\"\r\n\r\n").bytes());
+    form.extend(b"\x89PNG\0\xff\xd8\r\n--b--\r\n");
+    let latin = [b"{\"a\":\"\xe9\",", &json.as_bytes()[1..]].concat();
+    let mut id = 0;
+    for bytes in [json.into_bytes(), pairs.into_bytes(), form, latin] {
+        for content_type in [
+            "text/plain; charset=utf-16",
+            "application/json; charset=utf-16le",
+            "text/html; charset=utf-16be",
+            "image/png",
+            "audio/mpeg",
+            "text/css",
+            "multipart/form-data; boundary=other",
+        ] {
+            id += 1;
+            let url = "https://a.example/";
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Type: {content_type}\r\n\r\n"
+            );
+            let mut flow = with_request(json_exchange(id, url, json!({})), &head, "");
+            flow.request.body = body(bytes.clone());
+            bench.end(flow);
+            let request = bench.call("get_flow_request", json!({ "flow_id": id }));
+            let har = bench.call("export_flows", json!({ "flow_ids": [id] }));
+            let post = &har["log"]["entries"][0]["request"]["postData"];
+            for (text, encoding) in
+                [(&request["body"], &request["body_encoding"]), (&post["text"], &post["encoding"])]
+            {
+                let what = format!("{content_type}: {text}");
+                let text = text.as_str().unwrap();
+                let shown = match encoding.as_str() {
+                    Some(_) => base64::engine::general_purpose::STANDARD.decode(text).unwrap(),
+                    None => text.as_bytes().to_vec(),
+                };
+                let shown = String::from_utf8_lossy(&shown).into_owned();
+                check(&what, &shown);
+                assert!(shown.contains("***"), "{what}: {shown}");
+                // Read as UTF-16 it would be there in pairs of letters.
+                for order in [u16::to_le_bytes, u16::to_be_bytes] {
+                    let bytes: Vec<u8> = shown.encode_utf16().flat_map(order).collect();
+                    check(&what, &String::from_utf8_lossy(&bytes));
+                }
+            }
+        }
+    }
+    let found = bench.call("search_flows", json!({ "pattern": "\\*\\*\\*", "in": "body" }));
+    assert!(found["count"].as_u64().unwrap() >= 14, "{found}");
+    for pattern in [&PASSWORD[..8], &API_KEY[..8]] {
+        let found = bench.call("search_flows", json!({ "pattern": pattern, "in": "body" }));
+        assert_eq!(found["count"], 0, "{found}");
+    }
+}
+
+/// Nobody finds out by a pattern of their own whether a guess at a secret is right.
+#[test]
+fn patterns_that_are_added_tell_nothing_of_secrets() {
+    let shown = |pattern: String| {
+        let bench = planted();
+        bench.options.set("redact_patterns", &json!([pattern])).unwrap();
+        let request = bench.call("get_flow_request", json!({ "flow_id": 1, "full_heads": true }));
+        let har = bench.call("export_flows", json!({ "flow_ids": [1, 5] }));
+        let shown = format!("{request} {}", har["log"]["entries"]);
+        check(&pattern, &shown);
+        shown
+    };
+    for before in [
+        r"(login)\?api_key=",
+        "(?i)(authorization): Bearer ",
+        "(?i)(cookie): theme=dark; session_id=",
+        r#""(password)":\s*""#,
+        r#"(access_token)[":\s]*"#,
+    ] {
+        let [right, wrong] = ["[a-m]", "[n-z]"].map(|guess| shown(format!("{before}{guess}")));
+        assert_eq!(right, wrong, "{before}");
+    }
+}
+
 /// A pattern that matches a mask finds the same whatever stands behind the mask.
 #[test]
 fn what_a_pattern_finds_does_not_depend_on_secrets() {

@@ -20,6 +20,8 @@ pub(super) fn parameters(masking: &Masking<'_>, edits: &mut Edits<'_>, part: Ran
             continue;
         };
         let value_range = range.end - value.len()..range.end;
+        // What is no form has anything before its first `=`.
+        pairs::find(masking, edits, range.start..range.start + name.len(), pairs::Style::Prose);
         if judge(&decoded(name)).hides(value) {
             credential(edits, value_range);
         } else {

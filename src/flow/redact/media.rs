@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
+
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::pairs::Style;
 use crate::flow::redact::{Masking, form, json, multipart, pairs};
@@ -55,53 +57,61 @@ fn mask_once<'a>(masking: &Masking<'_>, media_type: &str, text: &'a str) -> (Cow
     }
     let loose = edits.is_loose();
     let masked = edits.apply();
-    if masking.extra.is_empty() {
-        return (masked, loose);
+    match masking.extra {
+        Some(_) => (extra(masking, text, masked), loose),
+        None => (masked, loose),
     }
-    (extra(masking, text, masked), loose)
 }
 
-/// Extra patterns may look at more than a string: they see the whole text once more, as long as
+/// An extra pattern may look at more than a string: it sees the whole text once more, as long as
 /// JSON stays JSON.
 fn extra<'a>(masking: &Masking<'_>, text: &str, masked: Cow<'a, str>) -> Cow<'a, str> {
     let mut edits = Edits::new(&masked);
     masking.find_extra(&mut edits, 0..masked.len());
     let Cow::Owned(again) = edits.apply() else { return masked };
-    let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-    if is_json(text) && !is_json(&again) { masked } else { Cow::Owned(again) }
+    let is_valid = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if is_valid(text) && !is_valid(&again) { masked } else { Cow::Owned(again) }
 }
 
+/// What a text is like counts before its type, which may be wrong, or have been made so.
 fn reading(media_type: &str, text: &str) -> Reading {
     let kind = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is = |part: &str| kind.contains(part);
     let start = text.trim_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
-    if kind.starts_with("multipart/") {
-        return Reading::Multipart;
-    }
     let is_script = is("script") || is("html") || is("css") || is("xml");
+    // Of what is no text, no names without quotes are expressions.
+    let is_script = is_script && !text.contains('\0');
+    let may_have_parts =
+        kind.starts_with("multipart/") || start.starts_with("--") && start.contains("ontent-");
+    let may_be_json = is("html") || !is_script && !may_have_parts;
     match start.as_bytes() {
+        [b'{' | b'[', ..] if may_be_json || is_json(start) => return Reading::Json,
+        _ if may_have_parts && multipart::delimiter(media_type, text).is_some() => {
+            return Reading::Multipart;
+        }
         [b'<', ..] => return Reading::Code,
-        [b'{' | b'[', ..] if !is_script || is("html") => return Reading::Json,
         [b'"', ..] if json::is_string(start) => return Reading::Json,
         _ => {}
     }
-    if is("x-www-form-urlencoded") {
+    if start.starts_with("data:") || start.starts_with("event:") {
+        Reading::Json
+    } else if is("x-www-form-urlencoded") || form::is_form(text) {
         Reading::Form
     } else if is("json") || is("event-stream") || is("ndjson") || is("graphql") {
         Reading::Json
     } else if is_script {
         Reading::Code
-    } else if start.starts_with("--") && start.contains("ontent-") {
-        Reading::Multipart
-    } else if start.starts_with("data:") || start.starts_with("event:") {
-        Reading::Json
     } else if is_url(text) {
         Reading::Url
-    } else if form::is_form(text) {
-        Reading::Form
     } else {
         Reading::Prose
     }
+}
+
+/// Whether a text is JSON as far as it goes, one value or many.
+fn is_json(text: &str) -> bool {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.all(|value| value.map_or_else(|error| error.is_eof(), |_| true))
 }
 
 fn is_url(text: &str) -> bool {
@@ -109,28 +119,99 @@ fn is_url(text: &str) -> bool {
     scheme.iter().any(|scheme| text.starts_with(scheme)) && !text.contains(char::is_whitespace)
 }
 
-/// Masks the texts in bytes that are no text.
-pub(super) fn bytes<'a>(masking: &Masking<'_>, media_type: &str, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-    let kind = media_type.trim_start().to_ascii_lowercase();
-    let pictured = ["image/", "audio/", "video/", "font/"];
-    if pictured.iter().any(|pictured| kind.starts_with(pictured)) {
-        return Cow::Borrowed(bytes);
-    }
-    // A letter for each byte, so that what is not masked can be given back as it was.
-    let text: String = bytes.iter().copied().map(char::from).collect();
-    match mask(masking, media_type, &text) {
-        Cow::Borrowed(_) => Cow::Borrowed(bytes),
-        Cow::Owned(masked) => {
-            Cow::Owned(masked.chars().map(|letter| u8::try_from(letter).unwrap_or(b'?')).collect())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::flow::redact::Redactor;
+
+    /// Texts as they are sent, with a secret, and types that are none of theirs.
+    #[test]
+    fn a_wrong_type_hides_no_secret() {
+        for text in [
+            r#"{"password":"S3CRET","n":1}"#,
+            r#"[{"name":"X-Api-Key","value":"S3CRET"},{"pin":1234}]"#,
+            "{\"n\":1}\n{\"header\":\"Cookie\",\"value\":\"a=S3CRET\"}\n",
+            r#"{"headers":[["Authorization","S3CRET"]],"a":["#,
+            "password=S3CRET&user=bob",
+            "user=bob&pin=1234&next=https%3A%2F%2Fh%3Ftoken%3DS3CRET",
+            "data: {\"name\":\"X-Api-Key\",\"value\":\"S3CRET\"}\n\n",
+            "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nS3CRET\r\n--b--\r\n",
+        ] {
+            for media_type in [
+                "text/css",
+                "text/javascript",
+                "text/html",
+                "application/xml",
+                "application/json",
+                "text/event-stream",
+                "application/x-www-form-urlencoded",
+                "multipart/form-data; boundary=x",
+                "image/png",
+                "text/plain; charset=utf-16",
+            ] {
+                let found = Redactor::default().text(media_type, text).into_owned();
+                let bytes = Redactor::default().bytes(media_type, text.as_bytes()).into_owned();
+                for found in [found, String::from_utf8(bytes).unwrap()] {
+                    let is_masked = !found.contains("S3CRET") && !found.contains("1234");
+                    assert!(is_masked && found.contains("***"), "{media_type}: {found}");
+                }
+            }
+        }
+        let form = "text: hello, token: S3CRET\nx=1";
+        let found = Redactor::default().text("application/x-www-form-urlencoded", form);
+        assert!(found.starts_with("text: hello, token: ***\nx="), "{found}");
+        let script = "[e].map(t=>t.token=e.pin)";
+        assert_eq!(Redactor::default().text("text/javascript", script), script);
+    }
+
+    #[test]
+    fn media_stay_where_they_are_what_their_type_says() {
+        let texts = |bytes: &[u8]| [bytes, b"\0\xff password=S3CRET "].concat();
+        let picture = texts(b"\x89PNG\r\n\x1a\n");
+        for (media_type, bytes, stays) in [
+            ("image/png", &picture, true),
+            ("Image/PNG; a=b", &picture, true),
+            ("audio/ogg", &texts(b"OggS"), true),
+            ("application/octet-stream", &picture, false),
+            ("image/svg+xml", &picture, false),
+            ("image/png", &texts(b"x"), false),
+            ("video/mp4", &texts(b"\0\0\0\0\x20"), false),
+        ] {
+            let masked = Redactor::default().bytes(media_type, bytes).into_owned();
+            let is_shown = masked.windows(6).any(|letters| letters == b"S3CRET");
+            assert_eq!((is_shown, masked == *bytes), (stays, stays), "{media_type}: {bytes:?}");
+        }
+    }
+
+    /// Letters in pairs, as UTF-16 has them, show a text that no name can be found in.
+    #[test]
+    fn what_reads_as_utf_16_is_masked_by_its_bytes_too() {
+        let utf_16 = |bytes: &[u8]| -> String {
+            let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+            String::from_utf16_lossy(&units.collect::<Vec<_>>())
+        };
+        let body = b" {\"a\":\"\xff\",\"password\":\"S3CRET\",\"b\":1} ";
+        for text in [utf_16(body), utf_16(&body[1..])] {
+            for charset in ["utf-16", "utf-16be"] {
+                let media_type = format!("application/json; charset={charset}");
+                let found = Redactor::default().text(&media_type, &text).into_owned();
+                assert!(found.contains("\"password\":\"***\",\"b\":1"), "{found}");
+            }
+            let swapped: Vec<_> = text.encode_utf16().map(u16::swap_bytes).collect();
+            let swapped = String::from_utf16_lossy(&swapped);
+            let found = Redactor::default().text("text/plain; charset=UTF-16", &swapped);
+            assert!(found.contains("\"password\":\"***\""), "{found}");
+        }
+        let plain = "{\"name\":\"\u{4e2d}\u{6587}\u{ff0c}caf\u{e9}\"}";
+        assert_eq!(Redactor::default().text("text/plain; charset=utf-16", plain), plain);
+        let patterns = Redactor::new(&["order-\\d+".to_owned()]).unwrap();
+        let text = utf_16(b"\xff\xff order-4711 ");
+        let found = patterns.text("text/plain; charset=utf-16", &text);
+        assert_eq!(found, "\u{ff}\u{ff} *** ");
+        assert_eq!(patterns.text("text/plain; charset=utf-16", "order-4711"), "***");
+    }
 
     #[test]
     fn masking_again_ends_when_nothing_changes_or_at_the_bound() {

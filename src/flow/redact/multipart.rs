@@ -4,11 +4,25 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::flow::head::HeadText;
-use crate::flow::multipart::{blank_line, delimiter, parameter};
+use crate::flow::multipart::{self, blank_line, parameter};
 use crate::flow::redact::edits::Edits;
 use crate::flow::redact::names::judge;
 use crate::flow::redact::pairs::Style;
 use crate::flow::redact::{Masking, pairs};
+
+/// What stands before each part. Its lines tell it: a media type may name another boundary.
+pub(super) fn delimiter(media_type: &str, text: &str) -> Option<String> {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let begins = line.starts_with("--") && line.len() > 2;
+        let field = lines.peek().filter(|_| begins).and_then(|next| next.get(.."content-".len()));
+        if field.is_some_and(|field| field.eq_ignore_ascii_case("content-")) {
+            return Some(line.trim_end().to_owned());
+        }
+    }
+    let named = multipart::delimiter(media_type, text).filter(|it| text.contains(it));
+    named.or_else(|| multipart::delimiter("", text))
+}
 
 /// Masks the parts of a body.
 pub(super) fn mask(masking: &Masking<'_>, edits: &mut Edits<'_>, media_type: &str) {
@@ -82,6 +96,23 @@ mod tests {
             let body = format!("{part}S3CRET\r\n\r\nmore\n\nrest\n--b--\n");
             let masked = Redactor::default().text("multipart/form-data; boundary=b", &body);
             assert_eq!(masked, format!("{part}***\n--b--\n"));
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_body_tell_its_boundary() {
+        let part = |name: &str, value: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = part("note", "hello") + &part("password", "x") + "--b--\r\n";
+        let masked = body.replace("\r\nx\r\n", "\r\n***\r\n");
+        for boundary in ["b", "b--", "other", "hello"] {
+            for preamble in ["", "preamble\r\n"] {
+                let text = format!("{preamble}{body}");
+                let media_type = format!("multipart/form-data; boundary={boundary}");
+                let found = Redactor::default().text(&media_type, &text).into_owned();
+                assert_eq!(found, format!("{preamble}{masked}"), "{boundary}");
+            }
         }
     }
 

@@ -61,7 +61,10 @@ static BEGINNINGS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// Masks the secrets in a part of a text.
 pub(super) fn find(masking: &Masking<'_>, edits: &mut Edits<'_>, part: Range<usize>, style: Style) {
-    masking.find_extra(edits, part.clone());
+    if masking.extra.is_some() {
+        masking.find_extra(edits, part);
+        return;
+    }
     let text = edits.part(part.clone());
     let Some(beginnings) = BEGINNINGS.as_ref() else {
         edits.mask(part);

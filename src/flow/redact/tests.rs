@@ -117,6 +117,92 @@ fn a_bad_pattern_is_shown_where_it_breaks() {
     assert!(error.contains("a(b") && error.contains("unclosed group"), "{error}");
 }
 
+/// What a redactor makes of texts in which a secret stands behind `page 1`, in every way to ask.
+fn all_ways(redactor: &Redactor) -> Vec<String> {
+    let query = "page=1&token=hunter2";
+    let members = r#"{"page":1,"token":"hunter2","note":"page=1 token=hunter2","n":5}"#;
+    let head = format!("GET /?{query} HTTP/1.1\r\nX-Note: {query}\r\nReferer: /?{query}\r\n\r\n");
+    let mut value = json!({ "a": query, "b": [members] });
+    redactor.json(&mut value);
+    let nested = json!({ "inner": members, "url": format!("/?{query}") }).to_string();
+    let multipart = "--b\r\nContent-Disposition: form-data; name=\"page\"\r\n\r\n1\r\n--b\r\n\
+                     Content-Disposition: form-data; name=\"token\"\r\n\r\nhunter2\r\n--b--\r\n";
+    let mut ways = vec![
+        redactor.url(&format!("/p?{query}")).into_owned(),
+        redactor.url(&format!("https://h/#/p?{query}")).into_owned(),
+        redactor.url(&format!("/go?to=%2F%3F{}", query.replace('=', "%3D"))).into_owned(),
+        redactor.header("X-Note", query).into_owned(),
+        redactor.header("Location", &format!("/?{query}")).into_owned(),
+        redactor.head(&head).into_owned(),
+        redactor.named("note", query).into_owned(),
+        redactor.words(&format!("page=1 token=hunter2 or {query}")).into_owned(),
+        String::from_utf8(redactor.bytes("", query.as_bytes()).into_owned()).unwrap(),
+        value.to_string(),
+    ];
+    for text in [query, members, &nested, multipart, "<p page=1 token='hunter2'>"] {
+        let types = ["", "application/json", "text/html", "application/x-www-form-urlencoded"];
+        ways.extend(types.map(|media_type| redactor.text(media_type, text).into_owned()));
+    }
+    ways
+}
+
+#[test]
+fn extra_patterns_tell_nothing_of_what_is_masked() {
+    let shown = |pattern: &str| {
+        let ways = all_ways(&Redactor::new(&[pattern.to_owned()]).unwrap());
+        assert!(ways.iter().all(|text| !text.contains("hunter")), "{pattern}: {ways:?}");
+        ways
+    };
+    let plain = all_ways(&Redactor::default());
+    // Each has a part of the secret, right or wrong, at the end.
+    for before in [
+        "(?s)(page).*token[^*]*",
+        "(page)=1&token=",
+        "(page)=1 token=",
+        r#"(page)":1,"token":""#,
+        r#"(page)\\":1,\\"token\\":\\""#,
+        "(page)%3D1&token%3D",
+        "(?s)(page)\".*\n",
+    ] {
+        assert_eq!(shown(&format!("{before}[a-m]unter")), plain, "{before}");
+        assert_eq!(shown(&format!("{before}[n-z]unter")), plain, "{before}");
+    }
+    // What is no secret they find, in each of the ways.
+    let found = shown("page");
+    assert!(found.iter().all(|text| !text.contains("page")), "{found:?}");
+}
+
+#[test]
+fn each_extra_pattern_sees_what_those_before_it_have_left() {
+    let start = Redactor::new(&["ab12".to_owned(), r"id (\d+)".to_owned()]).unwrap();
+    let with = |added: &str| {
+        let patterns = [added, "ab12", r"id (\d+)"].map(str::to_owned);
+        start.with(&patterns).unwrap()
+    };
+    for text in ["x ab12, id 345", r#"{"a":"x ab12","b":"id 345"}"#, "n=x+ab12&m=id%20345"] {
+        let masked = start.text("", text).into_owned();
+        assert_eq!(masked.matches(MASK).count(), 2, "{masked}");
+        for guess in ["(x).ab1", "(x).ab2", "ab1", "(id).3", "(id).4", "(?s)x.*345"] {
+            assert_eq!(with(guess).text("", text), masked, "{guess}");
+        }
+        // Neither is anything shown because what stands around it is masked.
+        for around in ["id", "x", "[^*]"] {
+            let found = with(around).text("", text).into_owned();
+            assert!(!found.contains("ab12") && !found.contains("345"), "{around}: {found}");
+        }
+    }
+}
+
+#[test]
+fn masks_do_not_grow_with_the_patterns() {
+    let any = Redactor::new(&[".", r"\*", "..", r".(\*)", "."].map(str::to_owned)).unwrap();
+    for text in ["abc", "/a?b=c", r#"{"ab":"cd","token":"x"}"#, "a%20b=c&d=e"] {
+        let found = any.text("", text).into_owned();
+        assert!(found.len() <= 3 * text.len() + 9, "{found}");
+        assert!(any.url(text).len() <= 3 * text.len() + 9, "{found}");
+    }
+}
+
 #[test]
 fn values_in_memory_are_masked_as_their_text_is() {
     let mut value = json!({
