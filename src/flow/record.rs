@@ -219,8 +219,11 @@ pub struct Held {
     pub begun: Arc<Begun>,
     /// Whether its request or its response is held.
     pub side: Side,
-    /// What is held, with the whole body in its tail as far as it came.
+    /// What is held, with the body in its tail as far as it came. The body's size is the one that
+    /// its head tells, or that of the tail.
     pub message: Message,
+    /// Whether that is all of the body.
+    pub whole: bool,
     /// Since when it waits for a decision, in microseconds since the Unix epoch. The option
     /// `intercept_timeout` tells how long it does.
     pub since_us: u64,

@@ -75,6 +75,9 @@ pub struct StoredBody {
     pub pieces: Vec<Bytes>,
     /// Bytes the body had on the wire; more than what is kept where it was cut.
     pub size: u64,
+    /// Whether there is more of it than `size` tells: it is held as far as it came, and nothing
+    /// says how long it is.
+    pub goes_on: bool,
 }
 
 impl StoredBody {
@@ -82,7 +85,7 @@ impl StoredBody {
     pub fn whole(bytes: Bytes) -> Self {
         let size = bytes.len() as u64;
         let pieces = if bytes.is_empty() { Vec::new() } else { vec![bytes] };
-        StoredBody { pieces, size }
+        StoredBody { pieces, size, goes_on: false }
     }
 
     /// Bytes that are kept.
@@ -92,7 +95,7 @@ impl StoredBody {
 
     /// Whether less is kept than there was.
     pub fn is_cut(&self) -> bool {
-        self.kept() < self.size
+        self.goes_on || self.kept() < self.size
     }
 }
 

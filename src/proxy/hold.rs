@@ -175,6 +175,14 @@ impl Hold {
         }
     }
 
+    /// Bytes of the whole body where its head tells them, else those that came.
+    pub fn size(&self) -> u64 {
+        match self.length {
+            BodyLength::Length(length) => length,
+            _ => self.body_so_far().len() as u64,
+        }
+    }
+
     /// What its bytes count: whoever sends them on takes that over.
     pub fn take_share(&mut self) -> HeldShare {
         let nothing = HeldShare::new(&self.share.totals);
@@ -231,6 +239,7 @@ mod tests {
         let mut reader = BodyReader::new(length);
         gather(&mut hold, &mut reader, &vec![b'x'; HELD_BODY_BYTES]);
         assert!(hold.is_gathered() && !hold.held().whole);
+        assert_eq!(hold.size(), HELD_BODY_BYTES as u64 + 1);
         assert_eq!(gather(&mut hold, &mut reader, b"x"), 0);
     }
 

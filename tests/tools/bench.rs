@@ -108,7 +108,8 @@ impl Bench {
             Side::Response => exchange.response.clone().unwrap(),
         };
         let since_us = (BEGAN_S + 1_000_000_000) * 1_000_000;
-        let held = Held { flow: id, begun, side, message, since_us };
+        let whole = !message.body.is_cut();
+        let held = Held { flow: id, begun, side, message, whole, since_us };
         self.tell(FlowEvent::Held(Arc::new(held)));
         self.control.held.lock().unwrap().push(id);
     }

@@ -97,7 +97,8 @@ impl Inner {
         }
         let most = self.limits.body_bytes;
         self.change(held.flow, |flow| {
-            let message = stored_message(&held.message, Gathered::default(), most);
+            let mut message = stored_message(&held.message, Gathered::default(), most);
+            message.body.goes_on = !held.whole;
             match held.side {
                 Side::Request => flow.request = message,
                 Side::Response => flow.response = Some(message),

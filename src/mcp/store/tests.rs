@@ -84,9 +84,13 @@ fn begins(id: u64) -> Arc<Begun> {
 }
 
 fn held(id: u64, side: Side) -> FlowEvent {
+    held_as_far(id, side, true)
+}
+
+fn held_as_far(id: u64, side: Side, whole: bool) -> FlowEvent {
     let message = message("HELD", "held body");
-    let held = Held { flow: FlowId(id), begun: begins(id), side, message, since_us: 99 };
-    FlowEvent::Held(Arc::new(held))
+    let (flow, begun) = (FlowId(id), begins(id));
+    FlowEvent::Held(Arc::new(Held { flow, begun, side, message, whole, since_us: 99 }))
 }
 
 fn released(id: u64) -> FlowEvent {
@@ -265,6 +269,17 @@ fn a_held_flow_is_never_evicted_or_cleared() {
     bench.end(1);
     assert_eq!(bench.store.clear(), 1);
     assert!(matches!(bench.store.flow(FlowId(1)), Lookup::Gone));
+}
+
+#[test]
+fn a_body_that_is_held_in_part_is_not_taken_for_whole() {
+    let bench = Bench::with(StoreLimits::default());
+    for (id, whole) in [(1, true), (2, false)] {
+        bench.tell(begun(id));
+        bench.tell(held_as_far(id, Side::Request, whole));
+        let body = &bench.found(id).request.body;
+        assert_eq!((body.kept(), body.size, body.is_cut()), (9, 9, !whole));
+    }
 }
 
 #[test]

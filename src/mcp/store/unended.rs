@@ -62,7 +62,7 @@ impl Gathered {
         if !self.small.is_empty() {
             pieces.push(Bytes::copy_from_slice(&self.small));
         }
-        StoredBody { pieces, size: self.seen }
+        StoredBody { pieces, size: self.seen, goes_on: false }
     }
 
     /// The body that ends in this way: what went ahead, and its tail.
@@ -81,7 +81,7 @@ impl Gathered {
         if !tail.is_empty() {
             self.pieces.push(tail);
         }
-        StoredBody { pieces: self.pieces, size: body.size }
+        StoredBody { pieces: self.pieces, size: body.size, goes_on: false }
     }
 }
 

@@ -119,7 +119,10 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
     };
     if body.is_cut() {
         let (kept, size) = (body.kept(), body.size);
-        let cut = format!("only the first {kept} of {size} bytes on the wire are kept here");
+        let cut = match kept < size {
+            true => format!("only the first {kept} of {size} bytes on the wire are kept here"),
+            false => format!("only the first {kept} bytes are here, and the body goes on"),
+        };
         note = Some(note.map_or(cut.clone(), |note| format!("{note}; {cut}")));
     }
     Decoded { bytes, is_cut: body.is_cut(), is_coded, note }
@@ -383,7 +386,7 @@ mod tests {
     #[test]
     fn a_cut_body_is_text_up_to_its_last_whole_character() {
         let pieces = vec![Bytes::from_static(b"ab\xc3")];
-        let cut = StoredBody { pieces, size: 10 };
+        let cut = StoredBody { pieces, size: 10, goes_on: false };
         let head = HeadText::read(b"X\r\n\r\n");
         let shown = ShownBody::new(&cut, &head, &Redactor::off());
         let (object, _) = put(&shown, 0, None);

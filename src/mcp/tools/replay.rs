@@ -131,11 +131,14 @@ pub(super) fn duplicate_flow(work: &Work<'_>) -> Outcome {
 fn again(flow: &StoredFlow) -> Result<(NewRequest, HeadText), Failure> {
     let stored = &flow.request.body;
     if stored.is_cut() {
+        let (kept, size) = (stored.kept(), stored.size);
+        let part = match kept < size {
+            true => format!("{kept} of the {size} bytes"),
+            false => format!("the first {kept} bytes"),
+        };
         return Err(Failure::new(format!(
-            "only {} of the {} bytes of the request body of flow {} are kept, so it cannot be \
-             sent again; modify_and_send takes another body",
-            stored.kept(),
-            stored.size,
+            "only {part} of the request body of flow {} are kept, so it cannot be sent again; \
+             modify_and_send takes another body",
             flow.id.0
         ))
         .then(next_call("modify_and_send", flow.id)));

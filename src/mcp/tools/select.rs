@@ -139,7 +139,7 @@ fn masked_body(message: &StoredMessage, redactor: &Redactor) -> StoredBody {
         Content::Text(text) => StoredBody::whole(text.into()),
         // What may not be shown is as if it was not kept; an empty body is a text.
         Content::Binary(bytes) if bytes.is_empty() => {
-            StoredBody { pieces: Vec::new(), size: message.body.size }
+            StoredBody { pieces: Vec::new(), ..message.body.clone() }
         }
         Content::Binary(bytes) => StoredBody::whole(bytes.into()),
     }

@@ -162,12 +162,11 @@ impl Exchange {
         let begun = Arc::new(self.begun(None));
         let Some(hold) = &mut self.hold else { return };
         hold.pause(cx.now);
-        let HeldBody { body, .. } = hold.held();
+        let (HeldBody { body, whole, .. }, size) = (hold.held(), hold.size());
         let (head, reader) = match hold.side {
             Side::Request => (self.facts.head.clone(), &self.request_body),
             Side::Response => (self.response_head.clone().unwrap_or_default(), &self.response_body),
         };
-        let size = body.len() as u64;
         let message = Message {
             head,
             body: Body { tail: body, sent_ahead: 0, size },
@@ -178,6 +177,7 @@ impl Exchange {
             begun,
             side: hold.side,
             message,
+            whole,
             since_us: cx.now.epoch_us,
         })));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::flow::control::{Answer, ControlError, RequestEdit, ResponseEdit, Verdict};
 use crate::flow::head::Field;
-use crate::flow::record::Side;
+use crate::flow::record::{Body, Side};
 use crate::limits::INTERCEPT_TIMEOUT;
 use crate::options::ConnectionStrategy;
 use crate::proxy::hold::HeldTotals;
@@ -333,6 +333,34 @@ fn what_is_sent_again_is_sent_whole() {
         assert_eq!(text(&world), OK.repeat(2), "seed {seed}");
         assert_eq!(exchanges(&world)[1].request.body.tail, body, "seed {seed}");
     }
+}
+
+#[test]
+fn a_body_that_is_held_in_part_is_told_of_as_such() {
+    let body = "x".repeat(2_000);
+    let head = "POST http://h/p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = format!("{head}7d0\r\n{body}\r\n0\r\n\r\n");
+    let mut parts = [0, 0];
+    for seed in 0..SEEDS {
+        for (part, request) in parts.iter_mut().zip([post(&body), chunked.clone()]) {
+            let server = answers(&[OK], None);
+            let mut world = World::new(seed, request.as_bytes(), vec![server]).client_ends();
+            world.shared.held = Arc::new(HeldTotals::with_room(0));
+            let world = world.holding("~q", vec![Verdict::Drop]).run();
+            let held = world.events.iter().find_map(|event| match event {
+                FlowEvent::Held(held) => Some(held),
+                _ => None,
+            });
+            let held = held.unwrap();
+            let Body { tail, size, .. } = &held.message.body;
+            let is_told = request != chunked;
+            assert_eq!(*size, if is_told { 2_000 } else { tail.len() as u64 }, "seed {seed}");
+            // All of a chunked body may be there before its end is.
+            assert!(tail.len() == 2_000 || !held.whole, "seed {seed}");
+            *part += usize::from(tail.len() < 2_000 && !held.whole);
+        }
+    }
+    assert!(parts.iter().all(|part| *part > 0), "{parts:?}");
 }
 
 #[test]
