@@ -230,9 +230,7 @@ impl Target {
             if overwrites {
                 fs::rename(&part, &self.path)?;
             } else {
-                // A link is made only where nothing is.
-                fs::hard_link(&part, &self.path)?;
-                fs::remove_file(&part)?;
+                give_name(&part, &self.path, |part, path| fs::hard_link(part, path))?;
             }
             Ok((given, bytes))
         });
@@ -259,6 +257,27 @@ impl Target {
     }
 }
 
+/// Gives a file another name, where nothing is of that name.
+fn give_name(
+    part: &Path,
+    path: &Path,
+    link: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    // A link is made only where nothing is.
+    match link(part, path) {
+        Ok(()) => fs::remove_file(part),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) => {
+            // There are no links here, as on FAT. An empty file, which is made only where nothing
+            // is as well, keeps the name free of others.
+            private::create_new(path)?;
+            fs::rename(part, path).inspect_err(|_| {
+                let _ = fs::remove_file(path);
+            })
+        }
+    }
+}
+
 /// A file that can be written no more when the call is given up.
 struct Watched<'a> {
     file: &'a mut dyn Write,
@@ -276,5 +295,29 @@ impl Write for Watched<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gets_its_name_where_there_are_no_links_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, path) = (folder.path().join("a.har.part-1"), folder.path().join("a.har"));
+        let no_links = |_: &Path, _: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        fs::write(&part, "new").unwrap();
+        give_name(&part, &path, no_links).unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), names()), ("new", 1));
+        fs::write(&part, "newer").unwrap();
+        let taken = give_name(&part, &path, no_links).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        // What cannot be renamed leaves nothing under the name.
+        let (none, free) = (folder.path().join("none"), folder.path().join("b.har"));
+        assert!(give_name(&none, &free, no_links).is_err());
+        assert_eq!(names(), 2);
     }
 }
