@@ -26,9 +26,11 @@ mod compare;
 mod describe;
 mod detail;
 mod edit;
+mod encode;
 mod events;
 mod export;
 mod intercept;
+mod json_places;
 mod list;
 mod messages;
 mod options;
@@ -40,6 +42,8 @@ mod resources;
 mod search;
 mod select;
 mod shown;
+mod unmask;
+mod withhold;
 
 /// The table of tools in docs/agents.md: what each does, in the sentence that stands alone.
 pub fn readme_table() -> String {

@@ -1,6 +1,7 @@
 //! That no secret leaves, whatever is asked, and that a masked one that is sent back is the real
 //! one.
 
+use flowtap::flow::control::Verdict;
 use flowtap::flow::record::*;
 use flowtap::mcp::toolbox::{Resource, Toolbox};
 use serde_json::{Value, json};
@@ -335,4 +336,90 @@ fn masked_values_that_come_back_are_the_real_ones() {
     let words =
         bench.refused("modify_and_send", json!({"flow_id": 1, "url": "https://a.example/***"}));
     assert!(words.contains("the URL"), "{words}");
+}
+
+const LOGIN: &str = "POST /login HTTP/1.1\r\nHost: a.example\r\n";
+
+/// A flow whose request has this body.
+fn with_body(id: u64, fields: &str, body: &str) -> Exchange {
+    let flow = exchange(id, "POST", "https://a.example/login", 200, "text/plain", "ok");
+    with_request(flow, &format!("{LOGIN}{fields}\r\n"), body)
+}
+
+#[test]
+fn a_body_that_is_not_seen_as_a_whole_goes_to_no_other_host() {
+    let bench = Bench::masking();
+    let body = format!("a={}&token={TOKEN}", "x".repeat(2 * 1024 * 1024));
+    bench.hold(&with_body(1, "", &body), Side::Request);
+    let elsewhere = "https://b.example/login";
+    let words = bench.refused("resume_flow", json!({"flow_id": 1, "url": elsewhere}));
+    assert!(words.contains("may hold secrets") && words.contains("give the body"), "{words}");
+    assert_eq!(bench.call("get_intercepted_flows", json!({}))["count"], 1);
+    assert!(bench.control.decided.lock().unwrap().is_empty());
+    // Nobody sees what a coding hides.
+    bench.end(with_body(2, "Content-Encoding: new\r\n", "coded"));
+    let words = bench.refused("modify_and_send", json!({"flow_id": 2, "url": elsewhere}));
+    assert!(words.contains("cannot be undone") && words.contains("give the body"), "{words}");
+    assert!(bench.control.sent.lock().unwrap().is_empty());
+    for (tool, id) in [("resume_flow", 1), ("modify_and_send", 2)] {
+        bench.call(tool, json!({"flow_id": id, "url": elsewhere, "body": "a=1"}));
+    }
+}
+
+#[test]
+fn a_masked_value_is_put_back_in_its_own_place_alone() {
+    const RESET: &str = "4f9d8c7b6a5e4d3c2b1a";
+    let bench = Bench::masking();
+    let flow = |id: u64| {
+        let url = format!("https://a.example/reset-password/{RESET}");
+        let head = format!(
+            "POST /reset-password/{RESET} HTTP/1.1\r\nHost: a.example\r\nUserPin: {TOKEN}\r\n\
+             Content-Type: application/json\r\n\r\n"
+        );
+        let body = format!("{{\"name\":\"Authorization\",\"value\":\"{PASSWORD}\"}}");
+        with_request(exchange(id, "POST", &url, 200, "text/plain", "ok"), &head, &body)
+    };
+    for (id, tool) in [(1, "modify_and_send"), (2, "resume_flow")] {
+        match tool {
+            "resume_flow" => bench.hold(&flow(id), Side::Request),
+            _ => bench.end(flow(id)),
+        }
+        let tell = |mut arguments: Value, is_refused: bool| {
+            arguments["flow_id"] = id.into();
+            let reply = bench.call_raw(tool, &arguments);
+            assert_eq!(reply.is_error, is_refused, "{tool} {arguments}: {:?}", reply.content);
+            let reply = Value::from(reply.content).to_string();
+            assert!(!reply.contains(RESET), "{reply}");
+            check(tool, &reply);
+        };
+        tell(json!({"url": "https://a.example/x/***"}), true);
+        tell(json!({"headers": {"X-Foo": "***"}}), true);
+        tell(json!({"headers": {"userpin": "***"}}), true);
+        tell(json!({"headers": {"Content-Type": "text/plain; charset=utf-16le"}}), true);
+        let body = "{\"name\":\"x\",\"value\":\"***\"}";
+        tell(json!({ "body": body }), false);
+        let sent = match tool {
+            "resume_flow" => match bench.control.decided.lock().unwrap().pop().unwrap().1 {
+                Verdict::ResumeRequest(edit) => edit.body.unwrap(),
+                other => panic!("{other:?}"),
+            },
+            _ => bench.control.sent.lock().unwrap().pop().unwrap().body,
+        };
+        assert_eq!(sent, body);
+    }
+}
+
+#[test]
+fn json_that_is_edited_keeps_the_spelling_of_all_else() {
+    let bench = Bench::masking();
+    let body = format!("[{{\"id\":1,\"token\":\"A\"}},{{\"id\":2,\"token\":\"{TOKEN}\"}}]");
+    bench.end(with_body(1, "Content-Type: application/json\r\n", &body));
+    let given = "[ {\"n\":12345678901234567890123,\"a\":1e5}, {\"id\":2,\"token\":\"***\"}]";
+    bench.call("modify_and_send", json!({"flow_id": 1, "body": given}));
+    let sent = bench.control.sent.lock().unwrap().pop().unwrap();
+    assert_eq!(sent.body, given.replace("***", TOKEN));
+    let given = "[{\"id\":2,\"token\":\"***\"}]";
+    bench.call("modify_and_send", json!({"flow_id": 1, "body": given}));
+    let sent = bench.control.sent.lock().unwrap().pop().unwrap();
+    assert_eq!(sent.body, given.replace("***", TOKEN));
 }

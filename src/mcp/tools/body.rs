@@ -27,10 +27,10 @@ const JSON_WINDOW_CHARS: usize = REPLY_CHARS * 7 / 20;
 #[derive(Debug)]
 pub(super) struct Decoded {
     pub(super) bytes: Vec<u8>,
-    /// Whether there was more than that.
+    /// Whether there is more than that: less was kept, or could be decoded.
     pub(super) is_cut: bool,
     /// Whether it is here as it came, with a content coding that could not be undone.
-    is_coded: bool,
+    pub(super) is_coded: bool,
     /// What the reader should know of it.
     pub(super) note: Option<String>,
 }
@@ -45,7 +45,7 @@ pub(super) struct ShownBody {
 }
 
 /// What a body is.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// Text, already masked.
     Text(String),
@@ -85,7 +85,7 @@ fn bare_type(content_type: &str) -> String {
 
 /// Undoes the content coding of a body as far as it can be undone.
 pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
-    let (mut note, mut is_coded) = (None, false);
+    let (mut note, mut is_coded, mut is_cut) = (None, false, body.is_cut());
     let kept = || body.pieces.concat();
     let bytes = match codings(head.values("content-encoding")) {
         _ if body.pieces.is_empty() => Vec::new(),
@@ -97,6 +97,7 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
                 Ok(_) => sink.0,
                 Err(DecodeError::Sink(_)) => {
                     note = Some(format!("only the first {READ_BODY_BYTES} bytes are decoded"));
+                    is_cut = true;
                     sink.0
                 }
                 Err(error) if sink.0.is_empty() => {
@@ -107,6 +108,7 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
                 Err(_) if body.is_cut() => sink.0,
                 Err(error) => {
                     note = Some(format!("decoded in part: {error}"));
+                    is_cut = true;
                     sink.0
                 }
             }
@@ -125,7 +127,16 @@ pub(super) fn decoded(body: &StoredBody, head: &HeadText) -> Decoded {
         };
         note = Some(note.map_or(cut.clone(), |note| format!("{note}; {cut}")));
     }
-    Decoded { bytes, is_cut: body.is_cut(), is_coded, note }
+    Decoded { bytes, is_cut, is_coded, note }
+}
+
+impl Decoded {
+    /// The text that it is, if it is any, with this Content-Type.
+    pub(super) fn text(&self, content_type: &str) -> Option<Cow<'_, str>> {
+        // What the media type says is not true of bytes that are still coded.
+        let content_type = if self.is_coded { "" } else { content_type };
+        as_text(&self.bytes, content_type, self.is_cut)
+    }
 }
 
 /// Reads pieces one after another.
@@ -166,7 +177,7 @@ pub(super) fn as_text<'a>(
     content_type: &str,
     is_cut: bool,
 ) -> Option<Cow<'a, str>> {
-    let is_called_text = is_text_type(&bare_type(content_type));
+    let is_called_text = is_called_text(content_type);
     if let Some(text) = utf_16_text(content_type, bytes).filter(|_| is_called_text) {
         return Some(text.into());
     }
@@ -187,8 +198,8 @@ pub(super) fn as_text<'a>(
     }
 }
 
-/// Whether a media type is text, or holds texts as a form with files does.
-fn is_text_type(media_type: &str) -> bool {
+/// Whether a Content-Type names text, or what holds texts as a form with files does.
+pub(super) fn is_called_text(content_type: &str) -> bool {
     const TYPES: [&str; 6] = [
         "application/json",
         "application/javascript",
@@ -197,21 +208,22 @@ fn is_text_type(media_type: &str) -> bool {
         "application/graphql",
         "application/x-ndjson",
     ];
+    let media_type = bare_type(content_type);
     media_type.starts_with("text/")
         || media_type.starts_with("multipart/")
         || media_type.ends_with("+json")
         || media_type.ends_with("+xml")
-        || TYPES.contains(&media_type)
+        || TYPES.contains(&media_type.as_str())
 }
 
 impl ShownBody {
     /// The body of a message with this head, whose secrets are masked.
     pub(super) fn new(body: &StoredBody, head: &HeadText, redactor: &Redactor) -> Self {
         let content_type = content_type(head);
-        let Decoded { bytes, is_cut, is_coded, mut note } = decoded(body, head);
-        // What the media type says is not true of bytes that are still coded.
-        let text = as_text(&bytes, if is_coded { "" } else { content_type }, is_cut)
-            .map(|text| redactor.text(content_type, &text).into_owned());
+        let decoded = decoded(body, head);
+        let text = decoded.text(content_type);
+        let text = text.map(|text| redactor.text(content_type, &text).into_owned());
+        let Decoded { bytes, is_coded, mut note, .. } = decoded;
         let content = match text {
             Some(text) => Content::Text(text),
             None if is_coded && redactor.is_on() => {
@@ -380,7 +392,7 @@ mod tests {
         let body = StoredBody::whole(Bytes::from(encoder.finish().unwrap()));
         let read = decoded(&body, &HeadText::read(b"X\r\nContent-Encoding: gzip\r\n\r\n"));
         assert_eq!(read.bytes.len(), READ_BODY_BYTES);
-        assert!(read.note.unwrap().contains("only the first"));
+        assert!(read.is_cut && read.note.unwrap().contains("only the first"));
     }
 
     #[test]

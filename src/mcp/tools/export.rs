@@ -306,7 +306,8 @@ mod tests {
     fn a_file_gets_its_name_where_there_are_no_links_too() {
         let folder = tempfile::tempdir().unwrap();
         let (part, path) = (folder.path().join("a.har.part-1"), folder.path().join("a.har"));
-        let no_links = |_: &Path, _: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        let no_links =
+            |_: &Path, _: &Path| -> io::Result<()> { Err(io::ErrorKind::PermissionDenied.into()) };
         let names = || fs::read_dir(folder.path()).unwrap().count();
         fs::write(&part, "new").unwrap();
         give_name(&part, &path, no_links).unwrap();

@@ -9,15 +9,15 @@ use crate::flow::record::{FlowId, Side};
 use crate::flow::stored::{FlowState, StoredFlow};
 use crate::limits::REPLY_CHARS;
 use crate::mcp::tools::Work;
-use crate::mcp::tools::edit::{
-    FieldEdits, body, unmasked_body, unmasked_url, withhold_body, withhold_credentials,
-};
+use crate::mcp::tools::edit::{FieldEdits, GivenBody};
 use crate::mcp::tools::list::{held_side, is_held};
 use crate::mcp::tools::own_fields::OwnFields;
 use crate::mcp::tools::replay::{checked_method, checked_url};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, json_chars, next_call, shorten};
 use crate::mcp::tools::select::parse_filter;
 use crate::mcp::tools::shown::{Brief, held_words, message, method, url, words};
+use crate::mcp::tools::unmask::{Original, unmasked_body, unmasked_url};
+use crate::mcp::tools::withhold::{keep_masked, withhold_body, withhold_credentials};
 use crate::options::Options;
 
 pub(super) fn set_intercept_filter(work: &Work<'_>) -> Outcome {
@@ -228,7 +228,7 @@ fn answer(work: &Work<'_>, flow: &StoredFlow, done: &mut Vec<String>) -> Result<
     }
     let status = status(work)?.unwrap_or(200);
     done.push(format!("the client is answered {status} in its place"));
-    let body = body(arguments)?.unwrap_or_default();
+    let body = GivenBody::read(arguments)?.map(GivenBody::into_bytes).unwrap_or_default();
     let own = OwnFields {
         side: Side::Response,
         recorded: &[],
@@ -295,15 +295,19 @@ fn message_edit(
     let head = stored.map(|stored| HeadText::read(&stored.head)).unwrap_or_default();
     let mut edits = FieldEdits::read(work.arguments)?;
     let mut fields = head.fields.clone();
-    let mut body = body(work.arguments)?;
+    let given = GivenBody::read(work.arguments)?;
     let from = url(flow, false);
     let hosts = (from.as_str(), moved_to.unwrap_or(&from));
-    if let (Some(stored), None) = (stored, &body) {
-        withhold_body(flow.id, &stored.body, &head, hosts, redactor)?;
+    if let (Some(stored), None) = (stored, &given) {
+        withhold_body(flow.id, stored, &head, hosts, redactor)?;
+        keep_masked(flow.id, &stored.body, (&head, &edits.of_body(&head, false)), redactor)?;
     }
-    if let Some(given) = body.take() {
-        let original = stored.map(|stored| stored.body.clone()).unwrap_or_default();
-        let (given, is_masked) = unmasked_body(given, &original, &head, hosts, redactor);
+    let mut body = None;
+    if let Some(given) = given {
+        let stored = stored.map(|stored| stored.body.clone()).unwrap_or_default();
+        let original = Original { body: &stored, head: &head, hosts };
+        let new_head = edits.of_body(&head, true);
+        let (given, is_masked) = unmasked_body(given, &original, &new_head, redactor)?;
         done.push(format!("body {} bytes", given.len()));
         if is_masked {
             done.push("the body holds *** where a secret was masked".to_owned());

@@ -14,12 +14,12 @@ use crate::http::field::FieldKind;
 use crate::mcp::store::Waited;
 use crate::mcp::tools::Work;
 use crate::mcp::tools::body::media_type;
-use crate::mcp::tools::edit::{
-    FieldEdits, body, unmasked_body, unmasked_url, withhold_body, withhold_credentials,
-};
+use crate::mcp::tools::edit::{FieldEdits, GivenBody};
 use crate::mcp::tools::own_fields::OwnFields;
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, id_text, next_call, shorten};
 use crate::mcp::tools::shown::{Brief, Shown, url, words};
+use crate::mcp::tools::unmask::{Original, unmasked_body, unmasked_url};
+use crate::mcp::tools::withhold::{keep_masked, withhold_body, withhold_credentials};
 
 pub(super) fn replay_request(work: &Work<'_>) -> Outcome {
     let flow = work.flow("flow_id")?;
@@ -33,7 +33,7 @@ pub(super) fn send_request(work: &Work<'_>) -> Outcome {
     let arguments = work.arguments;
     let url = checked_url(arguments.required_text("url")?)?;
     let method = checked_method(arguments.text("method")?.unwrap_or("GET"))?;
-    let body = body(arguments)?.unwrap_or_default();
+    let body = GivenBody::read(arguments)?.map(GivenBody::into_bytes).unwrap_or_default();
     let own = own_fields(&[], &body, true);
     let request = NewRequest {
         origin: None,
@@ -53,7 +53,7 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
     let flow = work.flow("flow_id")?;
     let arguments = work.arguments;
     let redactor = &work.options.redactor;
-    let given_body = body(arguments)?;
+    let given_body = GivenBody::read(arguments)?;
     let (mut request, head) = match &given_body {
         None => again(&flow)?,
         // A body that is given need not have been kept.
@@ -71,15 +71,21 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
         request.url = checked_url(&unmasked_url(url, &before, redactor)?)?;
         let hosts = (before.as_str(), request.url.as_str());
         if !has_body {
-            withhold_body(flow.id, &flow.request.body, &head, hosts, redactor)?;
+            withhold_body(flow.id, &flow.request, &head, hosts, redactor)?;
         }
         withhold_credentials(&mut request.headers, hosts, redactor, &mut done);
         request.headers.retain(|field| !field.name.eq_ignore_ascii_case("host"));
         done.push(format!("url {}", shorten(&redactor.url(&request.url), 200)));
     }
+    if !has_body {
+        let heads = (&head, &edits.of_body(&head, false));
+        keep_masked(flow.id, &flow.request.body, heads, redactor)?;
+    }
     if let Some(given) = given_body {
         let hosts = (before.as_str(), request.url.as_str());
-        let (body, is_masked) = unmasked_body(given, &flow.request.body, &head, hosts, redactor);
+        let original = Original { body: &flow.request.body, head: &head, hosts };
+        let new_head = edits.of_body(&head, true);
+        let (body, is_masked) = unmasked_body(given, &original, &new_head, redactor)?;
         done.push(format!("body {} bytes", body.len()));
         if is_masked {
             done.push("the body holds *** where a secret was masked, and is sent so".to_owned());
