@@ -345,8 +345,8 @@ mod tests {
                 r#"[{"token":"C","id":3.0},{"id":1,"token":"A"},{"id":2,"token":"B"}]"#,
             ),
             (
-                r#"[{"new":1},{"id":1,"token":"***"},{"id":2,"token":"***"},{"id":3,"token":"***"}]"#,
-                r#"[{"new":1},{"id":1,"token":"A"},{"id":2,"token":"B"},{"id":3,"token":"C"}]"#,
+                r#"[{},{"id":1,"token":"***"},{"id":2,"token":"***"},{"id":3,"token":"***"}]"#,
+                r#"[{},{"id":1,"token":"A"},{"id":2,"token":"B"},{"id":3,"token":"C"}]"#,
             ),
             // One is changed, and the others are still there.
             (

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::flow::head::{Field, HeadText};
 use crate::flow::redact::{MASK, Redactor};
 use crate::flow::stored::StoredBody;
+use crate::limits::STORED_BODY_BYTES;
 use crate::mcp::tools::body::{Content, Decoded, ShownBody, content_type, decoded};
 use crate::mcp::tools::edit::GivenBody;
 use crate::mcp::tools::encode::Charset;
@@ -140,7 +141,9 @@ pub(super) fn unmasked_body(
         Meant::Text(text) => (charset.encode(&text)?, text.contains(MASK)),
         Meant::AsGiven => return Ok((bytes, is_masked)),
     };
-    if meant == bytes || is_shown_alike(&meant, text, &bytes, head, redactor) {
+    // Where no mask was given nothing is put back.
+    let is_harmless = meant == bytes || text.is_some() && !is_masked;
+    if is_harmless || is_shown_alike(&meant, text, &bytes, head, redactor) {
         return Ok((meant, stays_masked));
     }
     Ok((bytes, is_masked))
@@ -197,6 +200,10 @@ fn is_shown_alike(
     head: &HeadText,
     redactor: &Redactor,
 ) -> bool {
+    // Of a longer one the beginning alone is kept, which may not say what in it is a secret.
+    if body.len() > STORED_BODY_BYTES {
+        return false;
+    }
     let shown =
         |bytes: &Bytes| ShownBody::new(&StoredBody::whole(bytes.clone()), head, redactor).content;
     match (shown(body), shown(given)) {
@@ -328,6 +335,9 @@ mod tests {
         }
         let moved = r#"{"value":"***","more":1,"name":"Authorization"}"#;
         assert_eq!(json(moved, old), (moved.replace("***", "opaque"), false));
+        // The name is in the part that is not kept.
+        let cut = moved.replace('1', &"1".repeat(STORED_BODY_BYTES));
+        assert!(json(&cut, old) == (cut, true));
     }
 
     #[test]

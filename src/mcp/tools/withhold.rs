@@ -57,8 +57,8 @@ pub(super) fn withhold_body(
         return Ok(());
     };
     Err(Failure::new(format!(
-        "the body of flow {} {what}, which do not follow to the other host or scheme: give the body \
-         that is to be sent there",
+        "the body of flow {} {what}, which do not follow to the other host or scheme: give the \
+         body that is to be sent there",
         flow.0
     )))
 }
