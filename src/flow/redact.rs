@@ -61,6 +61,13 @@ impl fmt::Debug for Redactor {
     }
 }
 
+/// Why a pattern is none, in one line: what is wrong stands behind a picture of the pattern.
+fn reason(error: &regex::Error) -> String {
+    let words = error.to_string();
+    let last = words.lines().next_back().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 impl Redactor {
     /// A redactor with extra patterns beside the built-in ones; each match of one is masked, or
     /// its first group where it has one.
@@ -85,7 +92,7 @@ impl Redactor {
             Some((place, same)) => Ok((*place, Regex::clone(same))),
             None => Regex::new(pattern)
                 .map(|new| (usize::MAX, new))
-                .map_err(|error| format!("the pattern '{pattern}': {error}")),
+                .map_err(|error| format!("the pattern '{pattern}': {}", reason(&error))),
         };
         let mut compiled = extra.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         compiled.sort_by_key(|(place, _)| *place);

@@ -156,6 +156,8 @@ fn errors_say_what_was_expected_and_what_is_in_force() {
          number from 200 to 599, not '7'; it stays []"
     );
     assert!(error("allow_hosts", json!(["("])).contains("'(': "));
+    let unclosed = error("redact_patterns", json!(["("]));
+    assert!(unclosed.ends_with("the pattern '(': unclosed group; it stays []"), "{unclosed}");
     assert!(error("capture_body_limit", json!("1x")).ends_with("not \"1x\"; it stays \"16m\""));
 }
 
