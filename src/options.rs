@@ -207,8 +207,9 @@ pub struct SharedOptions {
 }
 
 impl SharedOptions {
-    /// These options are in force.
-    pub fn new(options: Options) -> Self {
+    /// These options are in force. Patterns of `redact_patterns` that come later may be an agent's.
+    pub fn new(mut options: Options) -> Self {
+        options.redactor.settle();
         SharedOptions {
             current: Mutex::new(Arc::new(options)),
             version: AtomicU64::new(0),

@@ -112,7 +112,7 @@ pub fn recorded_text(data: &[u8]) {
         let is_latin = content_type.contains("latin") && std::str::from_utf8(data).is_err();
         assert!(whole.is_none() || is_latin || whole == body_text(content_type, data, true));
         if let Some(read) = utf_16_text(content_type, data) {
-            assert_eq!(whole, Some(read).filter(|_| content_type != "image/png"));
+            assert_eq!(whole, Some(read));
         }
     }
     // No type makes anything else of it, in which no secret would be found.
@@ -145,15 +145,14 @@ pub fn redact(data: &[u8]) {
     assert_eq!(in_memory["client_secret"], MASK);
 
     // Whatever its type says, JSON is JSON.
+    const TYPES: [&str; 4] =
+        ["text/css", "image/png", "text/plain; charset=utf-16", "multipart/form-data; boundary=b"];
     let pairs = serde_json::json!([{ "name": "X-Api-Key", "value": SECRET }, text]).to_string();
-    for content_type in
-        ["text/css", "image/png", "text/plain; charset=utf-16", "multipart/form-data; boundary=b"]
-    {
-        let read = body_text(content_type, pairs.as_bytes(), false).unwrap_or_default();
-        let masked = redactor.text(content_type, &read);
-        let is_masked = masked.contains(MASK) && !masked.contains(SECRET);
-        assert!(is_masked || text.contains(SECRET), "{masked:?}");
-    }
+    let content_type = TYPES[data.len() % TYPES.len()];
+    let read = body_text(content_type, pairs.as_bytes(), false).unwrap_or_default();
+    let masked = redactor.text(content_type, &read);
+    let is_masked = masked.contains(MASK) && !masked.contains(SECRET);
+    assert!(is_masked || text.contains(SECRET), "{masked:?}");
 
     // What is encoded anew takes three times the place, and two more with each level.
     for masked in [redactor.url(&text), redactor.header("Cookie", &text), redactor.head(&text)] {

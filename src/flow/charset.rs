@@ -19,11 +19,14 @@ pub fn body_text(content_type: &str, bytes: &[u8], is_cut: bool) -> Option<Strin
     if let Some(text) = utf_8_text(bytes, is_cut) {
         return Some(text.to_owned());
     }
-    if is_pictured(content_type) {
-        return None;
-    }
-    if let Some(text) = utf_16_text(content_type, bytes) {
+    let is_pictured = is_pictured(content_type);
+    if let Some(text) =
+        utf_16_text(content_type, bytes).filter(|_| !is_pictured || is_marked(bytes))
+    {
         return Some(text);
+    }
+    if is_pictured {
+        return None;
     }
     let charset = charset(content_type);
     let one_byte = ["iso-8859-1", "latin1", "windows-1252", "cp1252", "us-ascii", "ascii"];
@@ -37,6 +40,11 @@ pub(crate) fn is_pictured(content_type: &str) -> bool {
     let media_type = media_type.to_ascii_lowercase();
     let pictured = ["image/", "audio/", "video/", "font/"];
     pictured.iter().any(|kind| media_type.starts_with(kind)) && !media_type.contains("xml")
+}
+
+/// Whether bytes begin with the mark of UTF-16.
+pub(crate) fn is_marked(bytes: &[u8]) -> bool {
+    matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
 }
 
 /// Bytes as UTF-8 without NUL; what is cut may end within a character.
@@ -119,6 +127,7 @@ mod tests {
         assert_eq!(text("text/plain", b"a\0b"), None);
         assert_eq!(text("image/png; charset=latin1", b"\x89PNG"), None);
         assert_eq!(text("image/png; charset=utf-16le", b"a\0b\0"), None);
+        assert_eq!(text("image/png", b"\xff\xfea\0").as_deref(), Some("a"));
         assert_eq!(text("image/svg+xml", b"<svg/>").as_deref(), Some("<svg/>"));
     }
 

@@ -27,7 +27,10 @@ pub(crate) fn picture(bytes: &[u8]) -> Option<Picture> {
 /// Whether bytes begin as the usual formats of pictures, sounds, films and fonts do.
 pub(crate) fn is_medium(bytes: &[u8]) -> bool {
     // A segment of a film begins with any of these boxes (ISO/IEC 14496-12 section 4.2).
-    const BOXES: [&[u8]; 5] = [b"ftyp", b"styp", b"moof", b"sidx", b"moov"];
+    const BOXES: [&[u8]; 11] = [
+        b"ftyp", b"styp", b"moof", b"sidx", b"moov", b"emsg", b"prft", b"mdat", b"free", b"skip",
+        b"wide",
+    ];
     const BEGINNINGS: [&[u8]; 17] = [
         b"II*\0",
         b"MM\0*",

@@ -178,7 +178,7 @@ pub struct Intervention {
     pub response_edited: bool,
 }
 
-/// An exchange whose request is complete.
+/// An exchange whose request is complete, or whose response is held before it is.
 #[derive(Clone, Debug)]
 pub struct Begun {
     /// Names the flow.
@@ -195,6 +195,8 @@ pub struct Begun {
     pub began_us: u64,
     /// The request. Blocks of its body may have been sent ahead.
     pub request: Message,
+    /// Whether that is all of its body.
+    pub whole: bool,
     /// What tools have done to it.
     pub intervention: Intervention,
 }

@@ -5,8 +5,9 @@
 //! in proportion to the text, gives the same for the same text, and changes nothing of what is
 //! masked already.
 //!
-//! Extra patterns see what the built-in rules have left, and each what the ones before it have
-//! left: who may add one learns nothing by it of what is masked already.
+//! The user's own extra patterns are rules like the built-in ones. A pattern that an agent adds
+//! sees what those have left, and what the ones before it have: it tells nothing of what is masked
+//! already.
 //!
 //! A text that is shown in parts is masked as a whole first: half of a secret cannot be told.
 
@@ -45,12 +46,14 @@ pub const MASK: &str = "***";
 pub struct Redactor {
     /// Extra patterns; `None` when it is switched off.
     extra: Option<Arc<[Regex]>>,
+    /// How many of them, the first ones, are the user's own; `None` while all are.
+    own: Option<usize>,
 }
 
 impl Default for Redactor {
     /// A redactor with the built-in patterns alone.
     fn default() -> Self {
-        Redactor { extra: Some(Arc::new([])) }
+        Redactor { extra: Some(Arc::new([])), own: None }
     }
 }
 
@@ -96,12 +99,29 @@ impl Redactor {
         };
         let mut compiled = extra.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         compiled.sort_by_key(|(place, _)| *place);
-        Ok(Redactor { extra: Some(compiled.into_iter().map(|(_, pattern)| pattern).collect()) })
+        let extra = compiled.into_iter().map(|(_, pattern)| pattern).collect();
+        Ok(Redactor { extra: Some(extra), own: self.own })
+    }
+
+    /// Takes the patterns that are there for the user's own, and those that come later for an
+    /// agent's.
+    pub fn settle(&mut self) {
+        self.own = Some(self.extra.as_deref().map_or(0, <[Regex]>::len));
+    }
+
+    /// One without the patterns that agents have added. What is asked of it tells them nothing: by
+    /// their own patterns they could try guesses at secrets.
+    pub fn without_added(&self) -> Self {
+        let own = |extra: &Arc<[Regex]>| match self.split(extra) {
+            (_, []) => extra.clone(),
+            (own, _) => own.into(),
+        };
+        Redactor { extra: self.extra.as_ref().map(own), own: self.own }
     }
 
     /// A redactor that masks nothing.
     pub fn off() -> Self {
-        Redactor { extra: None }
+        Redactor { extra: None, own: None }
     }
 
     /// Whether it masks anything.
@@ -109,13 +129,18 @@ impl Redactor {
         self.extra.is_some()
     }
 
-    /// What is masked one after another: first what the built-in rules find, then what each extra
-    /// pattern does.
+    /// The user's own patterns, and those that were added.
+    fn split<'r>(&self, extra: &'r [Regex]) -> (&'r [Regex], &'r [Regex]) {
+        extra.split_at(self.own.map_or(extra.len(), |own| own.min(extra.len())))
+    }
+
+    /// What is masked one after another: first what the rules find, built-in ones and the user's
+    /// own, then what each pattern does that was added.
     fn stages(&self) -> impl Iterator<Item = Masking<'_>> {
-        let extra = self.extra.as_deref();
-        let built_in = extra.map(|_| None);
-        let extra = extra.unwrap_or_default().iter().map(Some);
-        built_in.into_iter().chain(extra).map(|extra| Masking { extra, level: 0 })
+        let (own, added) = self.split(self.extra.as_deref().unwrap_or_default());
+        let rules = Masking { patterns: own, built_in: true, level: 0 };
+        let stage = |pattern| Masking { patterns: std::slice::from_ref(pattern), ..PATTERN };
+        self.is_on().then_some(rules).into_iter().chain(added.iter().map(stage))
     }
 
     /// A text, masked in one stage after another.
@@ -175,15 +200,20 @@ impl Redactor {
     /// JSON stays valid JSON, and only values are masked.
     pub fn text<'a>(&self, media_type: &str, text: &'a str) -> Cow<'a, str> {
         let masked = self.staged(text, |stage, text| stage.text(media_type, text));
-        match names_utf_16(media_type).then(|| self.letters(media_type, &masked)).flatten() {
+        let is_wide =
+            names_utf_16(media_type) || !text.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        match is_wide.then(|| self.letters(media_type, &masked)).flatten() {
             Some(letters) => Cow::Owned(letters),
             None => masked,
         }
     }
 
     /// What a text in UTF-16 is where its bytes are letters of their own and tell secrets, as in a
-    /// body that is called UTF-16 and is none: those letters, masked.
+    /// body that is called UTF-16, or begins with its mark, and is none: those letters, masked.
     fn letters(&self, media_type: &str, text: &str) -> Option<String> {
+        if text.is_ascii() || !self.is_on() {
+            return None;
+        }
         /// As long as the shortest name with a value, such as `pin=1`. Of ASCII in UTF-16 each
         /// second byte is NUL.
         const RUN_LETTERS: usize = 5;
@@ -234,11 +264,16 @@ impl Redactor {
 /// One masking under way.
 #[derive(Clone, Copy, Debug)]
 struct Masking<'r> {
-    /// The extra pattern whose matches are masked; `None` where the built-in rules are followed.
-    extra: Option<&'r Regex>,
+    /// The extra patterns whose matches are masked.
+    patterns: &'r [Regex],
+    /// Whether the built-in rules are followed, too.
+    built_in: bool,
     /// How deep inside of other texts its text stands.
     level: usize,
 }
+
+/// One that goes by a pattern alone, but for that.
+const PATTERN: Masking<'_> = Masking { patterns: &[], built_in: false, level: 0 };
 
 impl Masking<'_> {
     fn text<'a>(&self, media_type: &str, text: &'a str) -> Cow<'a, str> {
@@ -259,11 +294,10 @@ impl Masking<'_> {
         edits.apply()
     }
 
-    /// Masks what the extra pattern finds in a part of a text.
+    /// Masks what the extra patterns find in a part of a text.
     fn find_extra(&self, edits: &mut Edits<'_>, part: std::ops::Range<usize>) {
-        let Some(pattern) = self.extra else { return };
         let text = edits.part(part.clone());
-        for found in pattern.captures_iter(text) {
+        for found in self.patterns.iter().flat_map(|pattern| pattern.captures_iter(text)) {
             let Some(secret) = found.get(1).or_else(|| found.get(0)) else { continue };
             // Masks would grow with each pattern that matches a part of them.
             if secret.as_str().bytes().any(|byte| byte != b'*') {

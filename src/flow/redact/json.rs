@@ -237,7 +237,7 @@ impl<'m> Scan<'m> {
                 && (text.contains("\\u") || text.contains("\\/"))
         };
         self.beginning < range.end
-            || self.masking.extra.is_some()
+            || !self.masking.patterns.is_empty()
             || escapes(edits.part(range.clone()))
     }
 
@@ -285,7 +285,7 @@ impl<'m> Scan<'m> {
             secret = top.names.as_deref().is_some_and(|name| judge(name) == Kind::Code);
         }
         let text = edits.part(range.clone());
-        if secret || self.masking.extra.is_some_and(|pattern| pattern.is_match(text)) {
+        if secret || self.masking.patterns.iter().any(|pattern| pattern.is_match(text)) {
             edits.replace(range, "\"***\"");
         }
     }

@@ -57,13 +57,13 @@ fn mask_once<'a>(masking: &Masking<'_>, media_type: &str, text: &'a str) -> (Cow
     }
     let loose = edits.is_loose();
     let masked = edits.apply();
-    match masking.extra {
-        Some(_) => (extra(masking, text, masked), loose),
-        None => (masked, loose),
+    match masking.patterns {
+        [] => (masked, loose),
+        _ => (extra(masking, text, masked), loose),
     }
 }
 
-/// An extra pattern may look at more than a string: it sees the whole text once more, as long as
+/// Extra patterns may look at more than a string: they see the whole text once more, as long as
 /// JSON stays JSON.
 fn extra<'a>(masking: &Masking<'_>, text: &str, masked: Cow<'a, str>) -> Cow<'a, str> {
     let mut edits = Edits::new(&masked);
@@ -81,22 +81,25 @@ fn reading(media_type: &str, text: &str) -> Reading {
     let is_script = is("script") || is("html") || is("css") || is("xml");
     // Of what is no text, no names without quotes are expressions.
     let is_script = is_script && !text.contains('\0');
-    let may_have_parts =
-        kind.starts_with("multipart/") || start.starts_with("--") && start.contains("ontent-");
+    let is_multipart = kind.starts_with("multipart/");
+    let may_have_parts = is_multipart || start.starts_with("--") && start.contains("ontent-");
     let may_be_json = is("html") || !is_script && !may_have_parts;
     match start.as_bytes() {
         [b'{' | b'[', ..] if may_be_json || is_json(start) => return Reading::Json,
-        _ if may_have_parts && multipart::delimiter(media_type, text).is_some() => {
-            return Reading::Multipart;
-        }
-        [b'<', ..] => return Reading::Code,
+        _ if may_have_parts && multipart::has_parts(media_type, text) => return Reading::Multipart,
+        [b'<', ..] if !is_multipart => return Reading::Code,
         [b'"', ..] if json::is_string(start) => return Reading::Json,
         _ => {}
     }
-    if start.starts_with("data:") || start.starts_with("event:") {
+    let is_form = is("x-www-form-urlencoded");
+    let may_be_events = !is_form || text.contains('\n');
+    if may_be_events && (start.starts_with("data:") || start.starts_with("event:")) {
         Reading::Json
-    } else if is("x-www-form-urlencoded") || form::is_form(text) {
+    } else if is_form || form::is_form(text) {
         Reading::Form
+    } else if is_multipart {
+        // It may be one part, without what stands before it.
+        Reading::Multipart
     } else if is("json") || is("event-stream") || is("ndjson") || is("graphql") {
         Reading::Json
     } else if is_script {
@@ -204,6 +207,10 @@ mod tests {
             let found = Redactor::default().text("text/plain; charset=UTF-16", &swapped);
             assert!(found.contains("\"password\":\"***\""), "{found}");
         }
+        // The mark alone makes it so, too.
+        let marked = utf_16(b"{\"password\":\"S3CRET\"} ");
+        let found = Redactor::default().text("application/json", &marked).into_owned();
+        assert!(found.contains("\"password\":\"***\""), "{found}");
         let plain = "{\"name\":\"\u{4e2d}\u{6587}\u{ff0c}caf\u{e9}\"}";
         assert_eq!(Redactor::default().text("text/plain; charset=utf-16", plain), plain);
         let patterns = Redactor::new(&["order-\\d+".to_owned()]).unwrap();

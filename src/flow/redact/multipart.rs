@@ -1,6 +1,7 @@
 //! Multipart bodies (RFC 2046 section 5.1, RFC 7578): each part is masked as what it is.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::flow::head::HeadText;
@@ -10,33 +11,80 @@ use crate::flow::redact::names::judge;
 use crate::flow::redact::pairs::Style;
 use crate::flow::redact::{Masking, pairs};
 
-/// What stands before each part. Its lines tell it: a media type may name another boundary.
-pub(super) fn delimiter(media_type: &str, text: &str) -> Option<String> {
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let begins = line.starts_with("--") && line.len() > 2;
-        let field = lines.peek().filter(|_| begins).and_then(|next| next.get(.."content-".len()));
-        if field.is_some_and(|field| field.eq_ignore_ascii_case("content-")) {
-            return Some(line.trim_end().to_owned());
-        }
-    }
-    let named = multipart::delimiter(media_type, text).filter(|it| text.contains(it));
-    named.or_else(|| multipart::delimiter("", text))
+/// Whether a text has parts.
+pub(super) fn has_parts(media_type: &str, text: &str) -> bool {
+    !Delimiters::of(media_type, text).is_empty()
 }
 
-/// Masks the parts of a body.
+/// What stands before parts: the boundary that the media type names, and the lines before parts,
+/// which may tell another, or more where there are parts in a part.
+#[derive(Debug, Default)]
+struct Delimiters<'a> {
+    named: Option<String>,
+    lines: HashSet<&'a str>,
+}
+
+impl<'a> Delimiters<'a> {
+    fn of(media_type: &str, text: &'a str) -> Self {
+        let mut lines = text.lines().peekable();
+        let first = text.trim_start().lines().next().map(str::trim_end).filter(|it| begins(it));
+        let named = multipart::delimiter(media_type, "");
+        let mut found = Delimiters::default();
+        let (mut is_named, mut firsts) = (false, 0);
+        while let Some(line) = lines.next().map(str::trim_end) {
+            if !begins(line) {
+                continue;
+            }
+            is_named |= named.as_ref().is_some_and(|named| line.starts_with(named.as_str()));
+            firsts += usize::from(first.is_some_and(|first| line.starts_with(first)));
+            let field = lines.peek().and_then(|next| next.get(..CONTENT.len()));
+            if field.is_some_and(|field| field.eq_ignore_ascii_case(CONTENT)) {
+                found.lines.insert(line);
+            }
+        }
+        found.named = named.filter(|_| is_named);
+        // One line alone that begins so is no sign.
+        found.lines.extend(first.filter(|_| firsts > 1));
+        found
+    }
+
+    fn is_empty(&self) -> bool {
+        self.named.is_none() && self.lines.is_empty()
+    }
+
+    /// Whether this line, without its end, stands before a part or behind the last one.
+    fn has(&self, line: &str) -> bool {
+        let named = self.named.as_ref();
+        begins(line)
+            && (self.lines.contains(line)
+                || line.strip_suffix("--").is_some_and(|line| self.lines.contains(line))
+                || named.is_some_and(|named| line.starts_with(named.as_str())))
+    }
+}
+
+fn begins(line: &str) -> bool {
+    line.starts_with("--") && line.len() > 2
+}
+
+/// What the fields of a part begin with.
+const CONTENT: &str = "content-";
+
+/// Masks the parts of a body, and what stands before them.
 pub(super) fn mask(masking: &Masking<'_>, edits: &mut Edits<'_>, media_type: &str) {
     let text = edits.text();
-    let Some(delimiter) = delimiter(media_type, text) else {
-        pairs::find(masking, edits, 0..text.len(), Style::Prose);
-        return;
-    };
-    let mut at = 0;
-    for piece in text.split(delimiter.as_str()) {
-        let end = at + piece.len();
-        part(masking, edits, at..end);
-        at = end + delimiter.len();
+    let delimiters = Delimiters::of(media_type, text);
+    let (mut at, mut begun) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let end = at + line.trim_end().len();
+        if delimiters.has(line.trim_end()) {
+            part(masking, edits, begun..at);
+            // It may be a line of another text that looks so.
+            pairs::find(masking, edits, at..end, Style::Prose);
+            begun = end;
+        }
+        at += line.len();
     }
+    part(masking, edits, begun..text.len());
 }
 
 fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
@@ -47,6 +95,7 @@ fn part(masking: &Masking<'_>, edits: &mut Edits<'_>, range: Range<usize>) {
         return;
     };
     let start = range.start + head.len();
+    pairs::find(masking, edits, range.start..start, Style::Prose);
     let end = start + body.trim_end_matches(['\r', '\n']).len();
     let fields = HeadText {
         fields: HeadText::read_fields(head.trim_start().as_bytes()),
@@ -113,6 +162,39 @@ mod tests {
                 let found = Redactor::default().text(&media_type, &text).into_owned();
                 assert_eq!(found, format!("{preamble}{masked}"), "{boundary}");
             }
+        }
+    }
+
+    /// Every line may stand before a part, or be what it looks like without parts.
+    #[test]
+    fn parts_in_parts_and_lines_that_only_look_so_hide_nothing() {
+        let mail = "--outer\r\nX-Id: 1\r\nContent-Disposition: form-data; name=\"f\"; \
+            filename=\"m.eml\"\r\n\r\nhi\r\n--inner\r\nContent-Type: text/plain\r\n\r\nx\r\n\
+            --inner--\r\n--outer\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n\
+            --outer\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n\
+            --outer--";
+        let json = r#"{"args":"--header \"Content-Type: a/b\" --data \"password=hunter2\""}"#;
+        let headless = "Content-Disposition: form-data; name=\"password\"\r\n\r\nhunter2\r\n";
+        let fields = "--b\r\nContent-Type: text/plain\r\nX-Api-Key: hunter2\r\n\
+            Authorization: Bearer hunter2\r\n\r\nhi\r\n--b--";
+        for (media_type, text) in [
+            ("multipart/form-data; boundary=outer", mail),
+            ("multipart/mixed; boundary=inner", mail),
+            ("application/x-www-form-urlencoded", "--x=Content-Type&password=hunter2&user=bob"),
+            ("application/x-www-form-urlencoded", "event:%74oken=hunter2&x=Content-"),
+            ("text/plain", "--\n-- password=hunter2\nContent-Type: x\n"),
+            ("text/plain", "--- a/x\n+++ b/x\n-- password=hunter2\ncontent-length: 1\n"),
+            ("application/json", json),
+            ("text/plain", json),
+            ("multipart/form-data; boundary=zz", headless),
+            ("multipart/mixed; boundary=zz", "\"--b\r\nContent-Type: a\r\n\r\npassword=hunter2"),
+            ("multipart/mixed; boundary=zz", "<!--password=hunter2"),
+            ("multipart/mixed; boundary=b", fields),
+            ("text/plain", fields),
+        ] {
+            let found = Redactor::default().text(media_type, text).into_owned();
+            assert!(!found.contains("hunter2") && found.contains("***"), "{media_type}: {found}");
+            assert_eq!(Redactor::default().text(media_type, &found), found, "{media_type}");
         }
     }
 

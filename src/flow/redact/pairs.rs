@@ -61,8 +61,8 @@ static BEGINNINGS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// Masks the secrets in a part of a text.
 pub(super) fn find(masking: &Masking<'_>, edits: &mut Edits<'_>, part: Range<usize>, style: Style) {
-    if masking.extra.is_some() {
-        masking.find_extra(edits, part);
+    masking.find_extra(edits, part.clone());
+    if !masking.built_in {
         return;
     }
     let text = edits.part(part.clone());

@@ -149,7 +149,9 @@ fn all_ways(redactor: &Redactor) -> Vec<String> {
 #[test]
 fn extra_patterns_tell_nothing_of_what_is_masked() {
     let shown = |pattern: &str| {
-        let ways = all_ways(&Redactor::new(&[pattern.to_owned()]).unwrap());
+        let mut start = Redactor::default();
+        start.settle();
+        let ways = all_ways(&start.with(&[pattern.to_owned()]).unwrap());
         assert!(ways.iter().all(|text| !text.contains("hunter")), "{pattern}: {ways:?}");
         ways
     };
@@ -174,7 +176,8 @@ fn extra_patterns_tell_nothing_of_what_is_masked() {
 
 #[test]
 fn each_extra_pattern_sees_what_those_before_it_have_left() {
-    let start = Redactor::new(&["ab12".to_owned(), r"id (\d+)".to_owned()]).unwrap();
+    let mut start = Redactor::new(&["ab12".to_owned(), r"id (\d+)".to_owned()]).unwrap();
+    start.settle();
     let with = |added: &str| {
         let patterns = [added, "ab12", r"id (\d+)"].map(str::to_owned);
         start.with(&patterns).unwrap()
@@ -191,6 +194,17 @@ fn each_extra_pattern_sees_what_those_before_it_have_left() {
             assert!(!found.contains("ab12") && !found.contains("345"), "{around}: {found}");
         }
     }
+}
+
+/// None of them hides from another what it needs to see.
+#[test]
+fn patterns_of_the_user_see_what_the_text_was() {
+    for patterns in [[r"\d{4}-", r"acct (\d{4}-\d{6})"], [r"acct (\d{4}-\d{6})", r"\d{4}-"]] {
+        let redactor = Redactor::new(&patterns.map(str::to_owned)).unwrap();
+        assert_eq!(redactor.text("", "acct 1234-567890"), "acct ***", "{patterns:?}");
+    }
+    let beside = Redactor::new(&[r"token=\w+ id=(\d+)".to_owned()]).unwrap();
+    assert_eq!(beside.text("", "token=abc id=99"), "token=*** id=***");
 }
 
 #[test]

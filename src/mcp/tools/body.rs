@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
 use serde_json::{Map, Value};
 
-use crate::flow::charset::utf_16_text;
+use crate::flow::charset::{is_marked, utf_16_text};
 use crate::flow::decode::{Caps, DecodeError, codings, decode};
 use crate::flow::head::{HeadText, text};
 use crate::flow::redact::Redactor;
@@ -177,12 +177,9 @@ pub(super) fn as_text<'a>(
     content_type: &str,
     is_cut: bool,
 ) -> Option<Cow<'a, str>> {
-    let is_called_text = is_called_text(content_type);
-    if let Some(text) = utf_16_text(content_type, bytes).filter(|_| is_called_text) {
+    if let Some(text) = wide_text(content_type, bytes) {
         return Some(text.into());
     }
-    let is_odd =
-        |c: char| c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0c' | '\x1b');
     let valid = match std::str::from_utf8(bytes) {
         Ok(text) => Some(text),
         // The last character may be cut.
@@ -193,9 +190,23 @@ pub(super) fn as_text<'a>(
     };
     match valid.filter(|text| !text.contains(is_odd)) {
         Some(text) => Some(text.into()),
-        None if is_called_text => Some(text(bytes).into()),
+        None if is_called_text(content_type) => Some(text(bytes).into()),
         None => None,
     }
+}
+
+/// The text of bytes in UTF-16. Where nothing but their mark says so, they are believed if they
+/// have letters of ASCII, as nearly all text has.
+pub(super) fn wide_text(content_type: &str, bytes: &[u8]) -> Option<String> {
+    utf_16_text(content_type, bytes).filter(|text| {
+        let looks_so =
+            is_marked(bytes) && text.bytes().any(|byte| byte.is_ascii()) && !text.contains(is_odd);
+        is_called_text(content_type) || looks_so
+    })
+}
+
+fn is_odd(c: char) -> bool {
+    c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0c' | '\x1b')
 }
 
 /// Whether a Content-Type names text, or what holds texts as a form with files does.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::flow::charset::{body_text, utf_16_text};
-use crate::mcp::tools::body::is_called_text;
+use crate::flow::charset::{body_text, names_utf_16, utf_16_text};
+use crate::flow::head::text;
+use crate::mcp::tools::body::{is_called_text, wide_text};
 use crate::mcp::tools::reply::Failure;
 
 /// How the text of a body is written.
@@ -21,23 +22,33 @@ pub(super) enum Charset {
 }
 
 impl Charset {
-    /// The charset of a body with this Content-Type, in place of one that was `bytes`. One that
-    /// flowtap cannot read either is taken for UTF-8.
+    /// The charset of a body with this Content-Type, in place of one that was `bytes`. Of one that
+    /// flowtap does not know, what was there keeps its bytes; without any it is taken for UTF-8.
     pub(super) fn of(content_type: &str, bytes: &[u8]) -> Self {
-        if is_called_text(content_type) && utf_16_text(content_type, bytes).is_some() {
+        let is_wide = match bytes.is_empty() {
+            true => is_called_text(content_type) && names_utf_16(content_type),
+            false => wide_text(content_type, bytes).is_some(),
+        };
+        if is_wide {
             let mark = bytes.get(..2).filter(|it| matches!(it, [0xff, 0xfe] | [0xfe, 0xff]));
             let is_named_big = || utf_16_text(content_type, b"\0a").as_deref() == Some("a");
             let is_big_endian = mark.map_or_else(is_named_big, |mark| mark == [0xfe, 0xff]);
             return Charset::Utf16 { is_big_endian, has_mark: mark.is_some() };
         }
         // Many name another charset and send UTF-8; it is read so too.
-        if !bytes.is_ascii() && std::str::from_utf8(bytes).is_ok() {
+        let is_utf_8 = std::str::from_utf8(bytes).is_ok();
+        if !bytes.is_ascii() && is_utf_8 {
             return Charset::Utf8;
         }
         let letter = |byte: u8| body_text(content_type, &[byte], false)?.chars().next();
         let letters: HashMap<_, _> =
             (0x80..=0xff).filter_map(|byte| Some((letter(byte)?, byte))).collect();
-        if letters.is_empty() { Charset::Utf8 } else { Charset::OneByte(letters) }
+        // Bytes of another charset were shown as a letter each.
+        let is_byte_by_byte = || !is_utf_8 && text(bytes).chars().count() == bytes.len();
+        match letters.is_empty() && !is_byte_by_byte() {
+            true => Charset::Utf8,
+            false => Charset::OneByte(letters),
+        }
     }
 
     /// # Errors
@@ -88,8 +99,9 @@ mod tests {
         assert_eq!(encoded("é", "text/plain; charset=us-ascii", b"plain"), b"\xe9");
         // What it is called is not what it is.
         assert_eq!(encoded("é", latin, "è".as_bytes()), "é".as_bytes());
-        for utf_8 in ["text/plain", "text/plain; charset=utf-8", "", "text/x; charset=koi8-r"] {
-            assert_eq!(encoded("é", utf_8, b"caf\xe9"), "é".as_bytes(), "{utf_8}");
+        for unknown in ["text/plain", "text/plain; charset=utf-8", "", "text/x; charset=koi8-r"] {
+            assert_eq!(encoded("é", unknown, b"cafe"), "é".as_bytes(), "{unknown}");
+            assert_eq!(encoded("caf\u{e9} b", unknown, b"caf\xe9 a"), b"caf\xe9 b", "{unknown}");
         }
         let wide = "application/json; charset=utf-16";
         assert_eq!(encoded("é", wide, b"a\0"), b"\xe9\0");
