@@ -329,4 +329,11 @@ fn what_the_standard_output_goes_to_is_not_replaced() {
         assert!(said.contains("--output takes a file of its own"), "{said}");
     }
     assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
+    // Where nothing else is said, a bundle goes to capture.zip.
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("capture.zip");
+    std::fs::write(&log, "before\n").unwrap();
+    let output = appending(&log, &["run", "--no-mcp", "--", "true"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\n");
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use crate::capture::private;
@@ -119,6 +119,7 @@ fn capturing(flags: Flags) -> Result<Config> {
             _ => return Err(Error::new("a flag of another command")),
         }
     }
+    config.output.as_deref().map_or(Ok(()), judge_output)?;
     upstream.settle(&mut config, &|name| std::env::var_os(name))?;
     config.mcp = serves_mcp.then_some(mcp);
     config.terminal = terminal.finish(&mut config.options)?;
@@ -263,15 +264,19 @@ fn bundle(value: OsString) -> Result<PathBuf> {
         ));
     }
     // A link stays what it is: the bundle goes to where it leads.
-    let output = output.canonicalize().unwrap_or(output);
-    if private::standard_stream(&output).is_some() {
-        let output = output.display();
-        return Err(Error::usage(format!(
-            "--output takes a file of its own: the standard output or errors go to {output}, which \
-             the bundle would replace"
-        )));
+    Ok(output.canonicalize().unwrap_or(output))
+}
+
+/// Refuses a bundle in the place of a file that is written to already.
+fn judge_output(output: &Path) -> Result<()> {
+    match private::standard_stream(output) {
+        None => Ok(()),
+        Some(_) => Err(Error::usage(format!(
+            "--output takes a file of its own: the standard output or errors go to {}, which the \
+             bundle would replace",
+            output.display()
+        ))),
     }
-    Ok(output)
 }
 
 /// What the standard output is called where a file is wanted.

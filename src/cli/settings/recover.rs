@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{Flags, bundle, none_left, path};
+use super::{Flags, bundle, judge_output, none_left, path};
 use crate::cli::flags::Id;
 use crate::error::{Error, Result};
 
@@ -29,7 +29,9 @@ pub fn recover(flags: Flags, arguments: Vec<OsString>) -> Result<Recover> {
     let mut output = None;
     for (id, value) in flags {
         if id == Id::Output {
-            output = Some(bundle(value)?);
+            let file = bundle(value)?;
+            judge_output(&file)?;
+            output = Some(file);
         }
     }
     Ok(Recover { file, output })
