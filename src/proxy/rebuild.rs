@@ -177,8 +177,9 @@ fn parse_url(method: &[u8], url: &str) -> Result<(Route, Vec<u8>), String> {
             let tls = (scheme == Scheme::Https).then(|| Arc::from(authority.host.as_str()));
             Ok((Route { scheme, authority: Arc::new(authority), tls }, path.into_owned()))
         }
-        Ok(_) => Err(format!("'{url}' is no absolute URL such as https://example.com/path")),
-        Err(error) => Err(format!("the URL '{url}' cannot be used: {error}")),
+        // It may hold secrets.
+        Ok(_) => Err("the URL is no absolute URL such as https://example.com/path".to_owned()),
+        Err(error) => Err(format!("the URL cannot be used: {error}")),
     }
 }
 

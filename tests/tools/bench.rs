@@ -266,6 +266,7 @@ fn begins(exchange: &Exchange) -> Arc<Begun> {
         client_tls: None,
         began_us: exchange.timing.began_us,
         request: exchange.request.clone(),
+        whole: true,
         intervention: exchange.intervention,
     })
 }

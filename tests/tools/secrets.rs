@@ -167,6 +167,14 @@ fn what_is_no_plain_text_is_masked_too() {
     let wide: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let shown = show(2, "application/json; charset=utf-16le", "", wide);
     assert_eq!(shown["body"], "{\"password\":\"***\"}");
+    // A mark says as much as a name.
+    let marked = json!({ "password": PASSWORD }).to_string();
+    let marked: Vec<u8> =
+        format!("\u{feff}{marked}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (id, content_type) in [(5, "application/octet-stream"), (6, "image/png")] {
+        let shown = show(id, content_type, "", marked.clone());
+        assert_eq!(shown["body"], "{\"password\":\"***\"}", "{content_type}");
+    }
     let form = format!(
         "a preamble\r\n--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n{PASSWORD}\r\n\
          --b--\r\n"
@@ -176,6 +184,8 @@ fn what_is_no_plain_text_is_masked_too() {
     let shown = show(4, "text/plain", "Content-Encoding: new", b"\xff\x00coded".to_vec());
     assert_eq!(shown["body"], "");
     assert!(shown["body_note"].as_str().unwrap().contains("cannot be masked"), "{shown}");
+    let found = bench.call("search_flows", json!({"pattern": "coded", "in": "body"}));
+    assert_eq!(found["count"], 0, "{found}");
 
     bench.tell(websocket(9, "/chat"));
     let mut payload = b"\xff\xfe\0".to_vec();
@@ -370,6 +380,14 @@ fn a_body_that_is_not_seen_as_a_whole_goes_to_no_other_host() {
 fn a_masked_value_is_put_back_in_its_own_place_alone() {
     const RESET: &str = "4f9d8c7b6a5e4d3c2b1a";
     let bench = Bench::masking();
+    // Patterns that agents add tell nothing of whether a guess is right.
+    let [reset, token, password] = [RESET, TOKEN, PASSWORD].map(|secret| &secret[..4]);
+    let guesses = [
+        format!("/x/({reset}.*)"),
+        format!("^({token}.*)$"),
+        format!("\"x\",\"value\":\"({password}.*)\""),
+    ];
+    bench.options.set("redact_patterns", &json!(guesses)).unwrap();
     let flow = |id: u64| {
         let url = format!("https://a.example/reset-password/{RESET}");
         let head = format!(
@@ -395,7 +413,9 @@ fn a_masked_value_is_put_back_in_its_own_place_alone() {
         tell(json!({"url": "https://a.example/x/***"}), true);
         tell(json!({"headers": {"X-Foo": "***"}}), true);
         tell(json!({"headers": {"userpin": "***"}}), true);
-        tell(json!({"headers": {"Content-Type": "text/plain; charset=utf-16le"}}), true);
+        // A refusal quotes what was given, and no more.
+        tell(json!({"url": "wss://a.example/reset-password/***"}), true);
+        tell(json!({"url": "https://a.example/reset-password/***?a b"}), true);
         let body = "{\"name\":\"x\",\"value\":\"***\"}";
         tell(json!({ "body": body }), false);
         let sent = match tool {

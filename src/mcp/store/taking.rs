@@ -55,6 +55,7 @@ impl Inner {
             Some(bodies) => bodies.request.clone().end(&begun.request.body, most),
             None => Gathered::default().end(&begun.request.body, most),
         };
+        request.body.goes_on = !begun.whole;
         StoredFlow {
             id: begun.id,
             state: FlowState::UnderWay,

@@ -79,6 +79,7 @@ fn begins(id: u64) -> Arc<Begun> {
         client_tls: None,
         began_us: id,
         request: message("GET /live HTTP/1.1\r\n\r\n", "ask"),
+        whole: true,
         intervention: Intervention::default(),
     })
 }
@@ -280,6 +281,13 @@ fn a_body_that_is_held_in_part_is_not_taken_for_whole() {
         let body = &bench.found(id).request.body;
         assert_eq!((body.kept(), body.size, body.is_cut()), (9, 9, !whole));
     }
+    // The response may be held while the request still comes.
+    let mut early = begins(3);
+    Arc::make_mut(&mut early).whole = false;
+    bench.tell(FlowEvent::Begun(early));
+    bench.tell(held(3, Side::Response));
+    let flow = bench.found(3);
+    assert!(flow.request.body.is_cut() && !flow.response.as_ref().unwrap().body.is_cut());
 }
 
 #[test]

@@ -259,7 +259,8 @@ fn request_edit(
     }
     if let Some(given) = arguments.text("url")? {
         let original = url(flow, false);
-        let url = checked_url(&unmasked_url(given, &original, redactor)?)?;
+        // As it was given, since a refusal quotes it.
+        let url = unmasked_url(&checked_url(given)?, &original, redactor)?;
         done.push(format!("url {}", shorten(&redactor.url(&url), 200)));
         edit.url = Some(url);
     }

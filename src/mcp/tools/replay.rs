@@ -68,7 +68,8 @@ pub(super) fn modify_and_send(work: &Work<'_>) -> Outcome {
     }
     let before = request.url.clone();
     if let Some(url) = arguments.text("url")? {
-        request.url = checked_url(&unmasked_url(url, &before, redactor)?)?;
+        // As it was given, since a refusal quotes it.
+        request.url = unmasked_url(&checked_url(url)?, &before, redactor)?;
         let hosts = (before.as_str(), request.url.as_str());
         if !has_body {
             withhold_body(flow.id, &flow.request, &head, hosts, redactor)?;

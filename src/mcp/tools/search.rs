@@ -9,7 +9,7 @@ use crate::flow::redact::Redactor;
 use crate::flow::stored::{StoredFlow, StoredMessage};
 use crate::limits::{REPLY_CHARS, REPLY_MOST_CHARS};
 use crate::mcp::tools::Work;
-use crate::mcp::tools::body::{as_text, content_type, decoded};
+use crate::mcp::tools::body::{content_type, decoded};
 use crate::mcp::tools::messages::{is_text_message, masked_text};
 use crate::mcp::tools::reply::{Failure, Outcome, Reply, json_chars};
 use crate::mcp::tools::select::{each, excerpt, filter, going_on, matches, pattern};
@@ -211,7 +211,11 @@ impl Search<'_> {
         }
         let head = HeadText::read(&message.head);
         let (body, content_type) = (decoded(&message.body, &head), content_type(&head));
-        let Some(text) = as_text(&body.bytes, content_type, body.is_cut) else { return };
+        // What cannot be decoded cannot be masked.
+        if body.is_coded && self.redactor.is_on() {
+            return;
+        }
+        let Some(text) = body.text(content_type) else { return };
         // As with heads.
         if self.is_literal && !self.pattern.is_match(&text) {
             return;

@@ -45,6 +45,7 @@ impl Exchange {
             client_tls: client_tls.cloned(),
             began_us: self.facts.began.epoch_us,
             request: Message { head: self.facts.head.clone(), body, ..Message::default() },
+            whole: self.request_is_taken(),
             intervention: self.intervention,
         }
     }

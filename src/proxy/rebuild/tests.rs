@@ -140,6 +140,9 @@ fn nothing_is_smuggled_through_what_a_tool_writes() {
     assert!(refused(&request("http://u:p@h/", Vec::new(), "")).contains("user information"));
     let twice = vec![field("Host", "a"), field("Host", "b")];
     assert!(refused(&request(url, twice, "")).contains("Host"));
+    // A URL may hold secrets.
+    let reason = refused(&request("https://h:0/reset/4f9d8c", Vec::new(), ""));
+    assert!(reason.contains("the URL") && !reason.contains("4f9d8c"), "{reason}");
     for method in [
         "GET / HTTP/1.1\r\nA: b\r\nC:",
         "CONNECT",

@@ -364,6 +364,25 @@ fn a_body_that_is_held_in_part_is_told_of_as_such() {
 }
 
 #[test]
+fn a_request_that_still_comes_when_its_response_is_held_is_told_of_as_such() {
+    let (mut whole, mut parts) = (0, 0);
+    for seed in 0..SEEDS {
+        let early: Script = Box::new(|got| {
+            let sent = if got.is_empty() { Vec::new() } else { OK.as_bytes().to_vec() };
+            Reply { sent, ends: None }
+        });
+        let world = World::new(seed, post(&"x".repeat(9_000)).as_bytes(), vec![early]);
+        let world = world.holding("~s", vec![Verdict::Drop]).run();
+        for event in &world.events {
+            let FlowEvent::Begun(begun) = event else { continue };
+            assert_eq!(begun.whole, begun.request.body.size == 9_000, "seed {seed}");
+            *(if begun.whole { &mut whole } else { &mut parts }) += 1;
+        }
+    }
+    assert!(whole > 0 && parts > 0, "{whole} {parts}");
+}
+
+#[test]
 fn what_the_client_takes_for_a_body_is_one() {
     let method = |method: &str| {
         let method = Some(method.to_owned());
